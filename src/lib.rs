@@ -1,0 +1,1 @@
+//! Xen's vchan protocol in Rust.
