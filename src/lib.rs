@@ -1,1 +1,21 @@
-//! Xen's vchan protocol in Rust.
+//! Byte streams between two domains, or two processes, over shared-memory rings: Xen's *vchan* protocol.
+//!
+//! A vchan is two rings in shared memory (one for each direction), an event channel by which one side wakes the
+//! other, and two words of configuration by which the sides find each other. The crate speaks the wire protocol of
+//! Xen's libxenvchan and of ocaml-vchan; see `docs/protocol.md` in the repository.
+//!
+//! * [`Vchan`] is one end of a channel: it reads and writes like a socket. Make one with [`Vchan::server`] or
+//!   [`Vchan::client`].
+//! * [`transport`] holds what a channel is carried by: the traits [`Memory`](transport::Memory),
+//!   [`Events`](transport::Events) and [`Config`](transport::Config), and their implementations.
+//! * [`ring`] is the shared-memory protocol itself. It makes no system call.
+//!
+
+mod error;
+pub mod ring;
+pub mod transport;
+
+pub use error::{Error, Result};
+
+/// A Xen domain's number. On transports without Xen it is only a name.
+pub type DomId = u16;

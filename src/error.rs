@@ -1,0 +1,152 @@
+//! The one error type of the crate.
+
+use std::borrow::Cow;
+use std::io;
+
+use crate::ring::Corrupt;
+
+/// What every fallible call of this crate returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a call failed.
+///
+/// Each kind has an errno, see [`Error::errno`]; the conversion into [`io::Error`] keeps it by way of the matching
+/// [`io::ErrorKind`], and keeps this error as its source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer closed its end, and nothing of what it wrote is left to read (`EPIPE`).
+    #[error("the peer closed the channel")]
+    PeerClosed,
+    /// The peer's process or domain ended without closing the channel (`ECONNRESET`).
+    #[error("the peer died without closing the channel")]
+    PeerDied,
+    /// This end was closed, perhaps by another thread (`ESHUTDOWN`).
+    #[error("the channel was closed on this side")]
+    Closed,
+    /// The peer wrote a value into the shared page which no honest peer writes; the channel is unusable from then
+    /// on (`EPROTO`).
+    #[error("the shared memory is corrupt: {0}")]
+    Corrupt(#[from] Corrupt),
+    /// The time allowed for the call ran out (`ETIMEDOUT`).
+    #[error("timed out after {0:?}")]
+    TimedOut(std::time::Duration),
+    /// The channel is non-blocking and the call would have to wait (`EAGAIN`).
+    #[error("nothing can be moved at the moment")]
+    WouldBlock,
+    /// A signal came before anything was moved (`EINTR`).
+    #[error("interrupted by a signal")]
+    Interrupted,
+    /// A packet that could never fit into the ring (`EMSGSIZE`).
+    #[error("a packet of {size} bytes does not fit into a ring of {ring} bytes")]
+    PacketTooLarge {
+        /// The packet's size in bytes.
+        size: usize,
+        /// The ring's size in bytes.
+        ring: usize,
+    },
+    /// An argument that can't be meant (`EINVAL`).
+    #[error("{0}")]
+    Invalid(String),
+    /// Nobody serves under that name, yet or any more (`ENOENT`).
+    #[error("no server at {path}: {why}")]
+    NoServer {
+        /// The configuration path that was looked up.
+        path: String,
+        /// What was missing.
+        why: String,
+    },
+    /// Somebody else is using the name or the channel already (`EADDRINUSE` for a server, `EBUSY` for a client).
+    #[error("{path} is in use: {why}")]
+    InUse {
+        /// The configuration path.
+        path: String,
+        /// Who uses it.
+        why: String,
+        /// Whether it was a server that found the name taken.
+        serving: bool,
+    },
+    /// Refused for safety's sake: a directory, file or process that is not what it must be (`EACCES`).
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The operating system refused something.
+    #[error("{doing}: {source}")]
+    Os {
+        /// What was being done.
+        doing: Cow<'static, str>,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// An operating-system error, with what was being tried.
+    pub fn os(doing: impl Into<Cow<'static, str>>, source: impl Into<io::Error>) -> Error {
+        Error::Os { doing: doing.into(), source: source.into() }
+    }
+
+    /// The errno that a C program gets for this error.
+    ///
+    /// ```
+    /// assert_eq!(vchan::Error::PeerClosed.errno(), libc::EPIPE);
+    /// ```
+    pub fn errno(&self) -> i32 {
+        match self {
+            Error::PeerClosed => libc::EPIPE,
+            Error::PeerDied => libc::ECONNRESET,
+            Error::Closed => libc::ESHUTDOWN,
+            Error::Corrupt(_) => libc::EPROTO,
+            Error::TimedOut(_) => libc::ETIMEDOUT,
+            Error::WouldBlock => libc::EAGAIN,
+            Error::Interrupted => libc::EINTR,
+            Error::PacketTooLarge { .. } => libc::EMSGSIZE,
+            Error::Invalid(_) => libc::EINVAL,
+            Error::NoServer { .. } => libc::ENOENT,
+            Error::InUse { serving: true, .. } => libc::EADDRINUSE,
+            Error::InUse { serving: false, .. } => libc::EBUSY,
+            Error::Refused(_) => libc::EACCES,
+            Error::Os { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+        }
+    }
+
+    /// Whether a client that waits for its server should try again when something changes.
+    pub(crate) fn is_not_yet(&self) -> bool {
+        matches!(self, Error::NoServer { .. } | Error::InUse { serving: false, .. })
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        // Only `io::Error::from_raw_os_error` knows the errno's kind, and only `io::Error::new` keeps the source.
+        let kind = io::Error::from_raw_os_error(error.errno()).kind();
+        io::Error::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn an_io_error_keeps_kind_and_source() {
+        let error = io::Error::from(Error::PeerClosed);
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(error.get_ref().unwrap().is::<Error>());
+        assert_eq!(io::Error::from(Error::WouldBlock).kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(io::Error::from(Error::Interrupted).kind(), io::ErrorKind::Interrupted);
+        assert_eq!(io::Error::from(Error::PeerDied).kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(
+            io::Error::from(Error::TimedOut(Default::default())).kind(),
+            io::ErrorKind::TimedOut
+        );
+    }
+
+    #[test]
+    fn an_os_error_has_its_errno_and_chain() {
+        let error = Error::os("open /x", io::Error::from_raw_os_error(libc::EMFILE));
+        assert_eq!(error.errno(), libc::EMFILE);
+        assert!(error.source().is_some());
+        assert!(error.to_string().starts_with("open /x: "));
+    }
+}

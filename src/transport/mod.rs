@@ -1,0 +1,163 @@
+//! What carries a channel: memory to share, events to wake by, configuration to meet through.
+//!
+//! A [`Transport`] makes the three parts for one channel; [`crate::channel`] puts them together. The parts know
+//! nothing of each other's protocol fields: a transport never touches a ring index, and the ring never makes a
+//! system call. Everything here is on the slow path (set-up, sleeping, leaving), so it is `dyn` and may take locks.
+
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use nix::sys::epoll::Epoll;
+
+use crate::{DomId, Result};
+
+/// Which end of a channel this is. The server owns the memory and the name, the client comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Shares the memory, publishes the configuration, waits for the client.
+    Server,
+    /// Looks the configuration up, maps the memory, wakes the server.
+    Client,
+}
+
+/// A way to carry channels.
+pub trait Transport: Send + Sync {
+    /// A short name for messages: `unix`, `xen`.
+    fn name(&self) -> &'static str;
+
+    /// The number of the domain that this process runs in.
+    fn own_domid(&self) -> Result<DomId>;
+
+    /// The three parts for one channel to `peer` at the configuration path `path`.
+    ///
+    /// A path that does not begin with `/` is relative to `/local/domain/<own domid>/`. Nothing is created before
+    /// the parts' own methods are called, except what they all need (a root directory).
+    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts>;
+}
+
+/// The three parts of one channel's transport.
+pub struct Parts {
+    /// Shares and maps pages.
+    pub memory: Box<dyn Memory>,
+    /// Makes the event channel.
+    pub events: Box<dyn Events>,
+    /// Publishes or finds the other two.
+    pub config: Box<dyn Config>,
+}
+
+/// Shares pages with the peer, or maps the pages that it shares.
+pub trait Memory: Send + Sync {
+    /// Shares `pages` fresh, zeroed pages (server).
+    fn share(&self, pages: usize, crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>>;
+
+    /// Maps the pages that the peer shares as `grants`, for reading and writing (client).
+    fn map(&self, grants: &[u32], crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>>;
+}
+
+/// What is to happen to a page when this process ends without leaving in order. For transports whose kernel can do
+/// that (Xen); the others notice a dead peer by its event channel.
+#[derive(Clone, Copy, Debug)]
+pub struct CrashNotice {
+    /// The byte in the first page to be set to zero: our own live byte.
+    pub offset: usize,
+    /// The local event port to be notified, see [`EventChannel::local_port`].
+    pub port: u32,
+}
+
+/// Mapped pages, unmapped (and no longer shared) when dropped.
+///
+/// # Safety
+///
+/// `base` must point at `pages() * 4096` bytes that stay readable and writable for as long as the value lives,
+/// aligned to 4096. The peer may change them at any time.
+pub unsafe trait Mapping: Send + Sync {
+    /// The first byte.
+    fn base(&self) -> NonNull<u8>;
+    /// How many pages of 4096 bytes.
+    fn pages(&self) -> usize;
+    /// The grant reference of each page, in order.
+    fn grants(&self) -> &[u32];
+}
+
+/// Makes event channels.
+pub trait Events: Send + Sync {
+    /// An event channel that waits for the peer to connect to it (server).
+    fn listen(&self) -> Result<Box<dyn EventChannel>>;
+
+    /// Connects to the event channel which the server published as `remote` (client).
+    ///
+    /// Fails with [`Error::NoServer`](crate::Error::NoServer) where nobody listens (any more), and with
+    /// [`Error::InUse`](crate::Error::InUse) where another client was first.
+    fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>>;
+}
+
+/// One end of an event channel. Closed and undone when dropped.
+///
+/// Several threads may call it at once.
+pub trait EventChannel: Send + Sync {
+    /// What the server publishes for the client to connect to.
+    fn name(&self) -> String;
+
+    /// The local port number, never 0; for crash notices and for `struct libxenvchan`.
+    fn local_port(&self) -> u32;
+
+    /// Registers with `epoll`, under the token `token`, whatever becomes readable when an event comes or the peer
+    /// ends, and keeps it registered when the descriptor behind it changes. Called once.
+    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()>;
+
+    /// Sends one event. Does not block; does nothing where nobody is connected. Events may coalesce.
+    fn notify(&self) -> Result<()>;
+
+    /// Takes all pending events, without blocking, and says what came.
+    fn receive(&self) -> Result<Received>;
+
+    /// Makes a server's channel ready for the next client, after the one before has ended.
+    fn rearm(&self) -> Result<()>;
+}
+
+/// What [`EventChannel::receive`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// At least one event had come.
+    pub event: bool,
+    /// The peer's process or domain has ended, or has let go of the event channel.
+    pub ended: bool,
+}
+
+/// The two words by which a client finds its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meeting {
+    /// The grant reference of the shared page.
+    pub ring_ref: u32,
+    /// The name of the event channel: a port number on Xen, a socket's path on Unix.
+    pub event_channel: String,
+}
+
+/// Publishes and finds [`Meeting`]s under one path.
+pub trait Config: Send + Sync {
+    /// The whole path, for messages and for `xs_path`.
+    fn path(&self) -> &str;
+
+    /// Publishes; what is returned withdraws the publication when dropped.
+    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>>;
+
+    /// Finds what a server published, or fails with [`Error::NoServer`](crate::Error::NoServer).
+    fn look_up(&self) -> Result<Meeting>;
+
+    /// Watches for changes under the path, for a client that waits.
+    fn watch(&self) -> Result<Box<dyn Watch>>;
+}
+
+/// A publication; dropping it withdraws it.
+pub trait Publication: Send + Sync {}
+
+/// Tells a waiting client when to look again.
+pub trait Watch {
+    /// Forgets past changes and watches on. To be called before each look-up: a change after this call makes the
+    /// descriptor readable.
+    fn renew(&mut self) -> Result<()>;
+
+    /// Readable when something may have changed.
+    fn fd(&self) -> BorrowedFd<'_>;
+}
