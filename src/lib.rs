@@ -10,11 +10,31 @@
 //!   [`Events`](transport::Events) and [`Config`](transport::Config), and their implementations.
 //! * [`ring`] is the shared-memory protocol itself. It makes no system call.
 //!
+//! ```
+//! use std::io::{Read, Write};
+//! use vchan::{transport::in_process::InProcess, Vchan};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let machine = InProcess::new();
+//! let server = Vchan::server(1, "greeting").transport(&machine.domain(0)).listen()?;
+//! let mut client = Vchan::client(0, "greeting").transport(&machine.domain(1)).connect()?;
+//!
+//! let mut server = server.accept(None)?;
+//! client.write_all(b"hello")?;
+//! client.close();
+//! let mut text = String::new();
+//! server.read_to_string(&mut text)?;
+//! assert_eq!(text, "hello");
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod channel;
 mod error;
 pub mod ring;
 pub mod transport;
 
+pub use channel::{ClientBuilder, Closer, Reader, ServerBuilder, State, Vchan, Writer};
 pub use error::{Error, Result};
 
 /// A Xen domain's number. On transports without Xen it is only a name.

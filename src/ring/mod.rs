@@ -1,5 +1,28 @@
 //! The vchan protocol in shared memory: layout, orders, producer, consumer, notification. No I/O.
+//!
+//! Whoever uses this module brings memory ([`Endpoint::server`], [`Endpoint::client`]) and a way to send an event
+//! whenever [`Producer::commit`] or [`Consumer::consume`] says that the peer asked for one. The peer may write
+//! anything anywhere in that memory at any time: each of its fields is read once, checked, and used from the copy.
+//! A value that no honest peer writes poisons the endpoint, see [`Corrupt`].
 
+mod buffer;
+mod consumer;
 mod corrupt;
+mod endpoint;
+mod layout;
+mod notify;
+mod order;
+mod producer;
+mod role;
+mod sync;
 
+pub use buffer::RawSlice;
+pub use consumer::Consumer;
 pub use corrupt::{Corrupt, Field};
+pub(crate) use endpoint::Rings;
+pub use endpoint::{Endpoint, PeerLive};
+pub use layout::{SharedPage, MAX_GRANTS, PAGE_SIZE};
+pub use notify::Want;
+pub use order::{Order, OrderTable, Orders};
+pub use producer::Producer;
+pub use role::Role;

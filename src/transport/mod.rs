@@ -10,16 +10,10 @@ use std::sync::Arc;
 
 use nix::sys::epoll::Epoll;
 
+pub use crate::ring::Role;
 use crate::{DomId, Result};
 
-/// Which end of a channel this is. The server owns the memory and the name, the client comes to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Shares the memory, publishes the configuration, waits for the client.
-    Server,
-    /// Looks the configuration up, maps the memory, wakes the server.
-    Client,
-}
+pub mod in_process;
 
 /// A way to carry channels.
 pub trait Transport: Send + Sync {
@@ -34,6 +28,11 @@ pub trait Transport: Send + Sync {
     /// A path that does not begin with `/` is relative to `/local/domain/<own domid>/`. Nothing is created before
     /// the parts' own methods are called, except what they all need (a root directory).
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts>;
+}
+
+/// The transport that `VCHAN_TRANSPORT` names.
+pub fn from_env() -> Result<Box<dyn Transport>> {
+    Err(crate::Error::Invalid("no transport".into()))
 }
 
 /// The three parts of one channel's transport.
@@ -52,7 +51,7 @@ pub trait Memory: Send + Sync {
     fn share(&self, pages: usize, crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>>;
 
     /// Maps the pages that the peer shares as `grants`, for reading and writing (client).
-    fn map(&self, grants: &[u32], crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>>;
+    fn map(&self, grants: &[u32]) -> Result<Box<dyn Mapping>>;
 }
 
 /// What is to happen to a page when this process ends without leaving in order. For transports whose kernel can do
@@ -78,6 +77,12 @@ pub unsafe trait Mapping: Send + Sync {
     fn pages(&self) -> usize;
     /// The grant reference of each page, in order.
     fn grants(&self) -> &[u32];
+
+    /// Arranges a crash notice for pages that were mapped (a client has its event channel only after it has looked
+    /// at the shared page). Transports without such notices do nothing.
+    fn on_crash(&self, _notice: CrashNotice) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Makes event channels.
@@ -111,6 +116,9 @@ pub trait EventChannel: Send + Sync {
 
     /// Takes all pending events, without blocking, and says what came.
     fn receive(&self) -> Result<Received>;
+
+    /// Whether the peer has ended, as far as that can be told without taking events.
+    fn ended(&self) -> bool;
 
     /// Makes a server's channel ready for the next client, after the one before has ended.
     fn rearm(&self) -> Result<()>;

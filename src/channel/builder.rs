@@ -1,0 +1,297 @@
+//! How a channel is asked for, and how it is put together from the parts of a transport.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+
+use super::closer::Closer;
+use super::shared::{Channel, Parts};
+use super::Vchan;
+use crate::ring::{Endpoint, OrderTable, Orders, Rings, Role, SharedPage};
+use crate::transport::{self, CrashNotice, Mapping, Meeting, Transport, Watch};
+use crate::{DomId, Error, Result};
+
+/// Under which name the sides meet.
+#[derive(Clone, Debug)]
+pub(super) enum Name {
+    /// A port's name, to be put into the conventional path.
+    Port(String),
+    /// A configuration path.
+    Path(String),
+}
+
+impl Name {
+    fn path(&self, server: DomId, client: DomId) -> Result<String> {
+        match self {
+            Name::Path(path) => Ok(path.clone()),
+            Name::Port(port) => {
+                let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+                if port.is_empty() || !port.chars().all(good) {
+                    return Err(Error::Invalid(format!(
+                        "{port:?} can't be a port: letters, digits, `_` and `-` can"
+                    )));
+                }
+                Ok(format!("/local/domain/{server}/data/vchan/{client}/{port}"))
+            }
+        }
+    }
+}
+
+/// What both builders have.
+#[derive(Clone)]
+struct Common<'a> {
+    peer: DomId,
+    name: Name,
+    transport: Option<&'a dyn Transport>,
+    closer: Option<&'a Closer>,
+    spin: Option<Duration>,
+}
+
+impl<'a> Common<'a> {
+    fn new(peer: DomId, name: Name) -> Common<'a> {
+        Common { peer, name, transport: None, closer: None, spin: None }
+    }
+
+    fn with_transport<T>(&self, body: impl FnOnce(&dyn Transport) -> Result<T>) -> Result<T> {
+        match self.transport {
+            Some(transport) => body(transport),
+            None => body(&*transport::from_env()?),
+        }
+    }
+
+    fn closer(&self) -> Result<Closer> {
+        self.closer.map_or_else(Closer::new, |closer| Ok(closer.clone()))
+    }
+}
+
+/// Asks for the server's end of a channel; see [`Vchan::server`].
+#[derive(Clone)]
+pub struct ServerBuilder<'a> {
+    common: Common<'a>,
+    read_size: usize,
+    write_size: usize,
+    table: OrderTable,
+    persistent: bool,
+    first_index: u32,
+}
+
+/// Asks for the client's end of a channel; see [`Vchan::client`].
+#[derive(Clone)]
+pub struct ClientBuilder<'a> {
+    common: Common<'a>,
+    wait: Option<Option<Duration>>,
+}
+
+macro_rules! common_options {
+    () => {
+        /// The transport; without this, the one that `VCHAN_TRANSPORT` names, see
+        /// [`transport::from_env`](crate::transport::from_env).
+        pub fn transport(mut self, transport: &'a dyn Transport) -> Self {
+            self.common.transport = Some(transport);
+            self
+        }
+
+        /// A handle by which another thread can end the waiting, and the channel.
+        pub fn closer(mut self, closer: &'a Closer) -> Self {
+            self.common.closer = Some(closer);
+            self
+        }
+
+        /// How long a blocking call looks for the peer's move before it goes to sleep, at most; zero never spins.
+        /// Without this, `VCHAN_SPIN` (microseconds or `off`), else 50 microseconds. On one processor there is no
+        /// spinning at all.
+        pub fn spin(mut self, longest: Duration) -> Self {
+            self.common.spin = Some(longest);
+            self
+        }
+    };
+}
+
+impl<'a> ServerBuilder<'a> {
+    pub(super) fn new(peer: DomId, name: Name) -> ServerBuilder<'a> {
+        let size = 65536;
+        let common = Common::new(peer, name);
+        let table = OrderTable::default();
+        ServerBuilder { common, read_size: size, write_size: size, table, persistent: false, first_index: 0 }
+    }
+
+    common_options!();
+
+    /// At least how many bytes the ring has which the client writes. 64 KiB without this, at most 1 MiB.
+    pub fn read_size(mut self, bytes: usize) -> Self {
+        self.read_size = bytes;
+        self
+    }
+
+    /// At least how many bytes the ring has which the server writes. 64 KiB without this, at most 1 MiB.
+    pub fn write_size(mut self, bytes: usize) -> Self {
+        self.write_size = bytes;
+        self
+    }
+
+    /// Both sizes.
+    pub fn buffer_size(self, bytes: usize) -> Self {
+        self.read_size(bytes).write_size(bytes)
+    }
+
+    /// How the sizes are rounded to orders; Xen's table without this.
+    pub fn order_table(mut self, table: OrderTable) -> Self {
+        self.table = table;
+        self
+    }
+
+    /// Whether clients may come one after the other on this same channel, as libxenvchan's `server_persist`: the
+    /// server doesn't see them come and go, and what one left in the rings the next one finds. To serve one client
+    /// after the other with a fresh channel each, call [`listen`](Self::listen) again instead.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = persistent;
+        self
+    }
+
+    /// Where the rings' indices begin, for tests of their wrap at 2^32.
+    #[doc(hidden)]
+    pub fn first_index(mut self, index: u32) -> Self {
+        self.first_index = index;
+        self
+    }
+
+    /// Makes the channel and publishes it. Does not wait for the client: the channel is
+    /// [`State::Waiting`](super::State::Waiting), can be written to, and has [`Vchan::accept`].
+    ///
+    /// Fails with [`Error::InUse`] where another server has the name, with [`Error::Invalid`] for sizes over 1 MiB,
+    /// and with whatever the transport meets; nothing is left behind then.
+    pub fn listen(&self) -> Result<Vchan> {
+        let orders = self.table.orders(self.read_size, self.write_size).ok_or_else(|| {
+            Error::Invalid(format!(
+                "rings of {} and {} bytes are too large: 1048576 is the most",
+                self.read_size, self.write_size
+            ))
+        })?;
+        let closer = self.common.closer()?;
+        closer.check()?;
+        let parts = self.common.with_transport(|transport| {
+            let path = self.common.name.path(transport.own_domid()?, self.common.peer)?;
+            serve(&transport.open(Role::Server, self.common.peer, &path)?, orders, self.first_index)
+        })?;
+        Ok(Vchan::new(Channel::new(parts, &closer, self.common.spin, self.persistent)?))
+    }
+}
+
+impl<'a> ClientBuilder<'a> {
+    pub(super) fn new(peer: DomId, name: Name) -> ClientBuilder<'a> {
+        ClientBuilder { common: Common::new(peer, name), wait: None }
+    }
+
+    common_options!();
+
+    /// Waits for the server, at most so long, instead of failing where there is none (yet).
+    pub fn wait(mut self, timeout: Duration) -> Self {
+        self.wait = Some(Some(timeout));
+        self
+    }
+
+    /// Waits for the server as long as it takes.
+    pub fn wait_forever(mut self) -> Self {
+        self.wait = Some(None);
+        self
+    }
+
+    /// Connects to the server.
+    ///
+    /// Fails with [`Error::NoServer`] where there is none, with [`Error::InUse`] where it has a client already, with
+    /// [`Error::Corrupt`] where its shared page makes no sense, with [`Error::TimedOut`] after a wait in vain.
+    pub fn connect(&self) -> Result<Vchan> {
+        let closer = self.common.closer()?;
+        let parts = self.common.with_transport(|transport| {
+            let path = self.common.name.path(self.common.peer, transport.own_domid()?)?;
+            let parts = transport.open(Role::Client, self.common.peer, &path)?;
+            match self.wait {
+                None => attach(&parts),
+                Some(timeout) => wait_and_attach(&parts, timeout, &closer),
+            }
+        })?;
+        let channel = Channel::new(parts, &closer, self.common.spin, false)?;
+        channel.ring.announce();
+        channel.notify()?;
+        Ok(Vchan::new(channel))
+    }
+}
+
+/// Shares the memory, binds the event channel, publishes both.
+fn serve(transport: &transport::Parts, orders: Orders, first_index: u32) -> Result<Parts> {
+    let events = transport.events.listen()?;
+    let crash = CrashNotice { offset: SharedPage::SRV_LIVE_OFFSET, port: events.local_port() };
+    let page = transport.memory.share(1, Some(crash))?;
+    let share = |pages| (pages > 0).then(|| transport.memory.share(pages, None)).transpose();
+    let left = share(orders.left().pages())?;
+    let right = share(orders.right().pages())?;
+    let rings =
+        Rings { left: left.as_deref().map(Mapping::base), right: right.as_deref().map(Mapping::base) };
+    fn grants(ring: &Option<Box<dyn Mapping>>) -> &[u32] {
+        ring.as_deref().map_or(&[], Mapping::grants)
+    }
+    // SAFETY: `page` is a fresh page.
+    unsafe { Endpoint::publish_grants(page.base(), grants(&left), grants(&right)) };
+    // SAFETY: the page is fresh, the rings have as many pages as the orders say, and the mappings go along with the
+    // endpoint into the channel, which drops them after it.
+    let ring = unsafe { Endpoint::server(page.base(), rings, orders, first_index) };
+    let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
+    let publication = Some(transport.config.publish(&meeting)?);
+    let mappings = [Some(page), left, right].into_iter().flatten().collect();
+    Ok(Parts { ring, events, mappings, publication, meeting, path: transport.config.path().into() })
+}
+
+/// Finds the server, maps its memory, connects to its event channel. Announces nothing yet.
+fn attach(transport: &transport::Parts) -> Result<Parts> {
+    let meeting = transport.config.look_up()?;
+    let page = transport.memory.map(&[meeting.ring_ref])?;
+    // SAFETY: a mapped page.
+    let (orders, left, right) = unsafe { Endpoint::published(page.base()) }?;
+    let events = transport.events.connect(&meeting.event_channel)?;
+    page.on_crash(CrashNotice { offset: SharedPage::CLI_LIVE_OFFSET, port: events.local_port() })?;
+    let map = |grants: Vec<u32>| (!grants.is_empty()).then(|| transport.memory.map(&grants)).transpose();
+    let (left, right) = (map(left)?, map(right)?);
+    let rings =
+        Rings { left: left.as_deref().map(Mapping::base), right: right.as_deref().map(Mapping::base) };
+    // SAFETY: the rings have as many pages as the orders say, since `published` gave as many grants; the mappings go
+    // along with the endpoint into the channel, which drops them after it.
+    let ring = unsafe { Endpoint::client(page.base(), rings, orders) }?;
+    let mappings = [Some(page), left, right].into_iter().flatten().collect();
+    Ok(Parts { ring, events, mappings, publication: None, meeting, path: transport.config.path().into() })
+}
+
+/// Tries to attach whenever something has changed.
+fn wait_and_attach(
+    transport: &transport::Parts,
+    timeout: Option<Duration>,
+    closer: &Closer,
+) -> Result<Parts> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut watch = transport.config.watch()?;
+    loop {
+        closer.check()?;
+        watch.renew()?;
+        match attach(transport) {
+            Err(error) if error.is_not_yet() => {}
+            other => return other,
+        }
+        if !changed(&*watch, closer, deadline)? {
+            return Err(Error::TimedOut(timeout.unwrap_or_default()));
+        }
+    }
+}
+
+/// Waits for a change; says whether there was one before the deadline.
+fn changed(watch: &dyn Watch, closer: &Closer, deadline: Option<Instant>) -> Result<bool> {
+    let mut fds = [PollFd::new(watch.fd(), PollFlags::POLLIN), PollFd::new(closer.fd(), PollFlags::POLLIN)];
+    let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+        let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+        PollTimeout::try_from(left.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
+    });
+    match poll(&mut fds, timeout) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::EINTR) => Err(Error::Interrupted),
+        Err(errno) => Err(Error::os("wait for the server", errno)),
+    }
+}

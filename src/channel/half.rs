@@ -1,0 +1,241 @@
+//! The two directions of a channel, for one thread each.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::Channel;
+use super::transfer::{Progress, Wait};
+use super::{Closer, State};
+use crate::ring::Want;
+use crate::{Error, Result};
+
+/// How a half waits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mode {
+    nonblocking: bool,
+    timeout: Option<Duration>,
+}
+
+impl Mode {
+    fn wait(self) -> Wait {
+        if self.nonblocking {
+            Wait::No { drain: true }
+        } else {
+            Wait::Upto(self.timeout)
+        }
+    }
+}
+
+/// The reading half of a [`Vchan`](super::Vchan).
+///
+/// [`Read::read`] gives at least one byte, or 0 at the end of the stream: the peer closed the channel and everything
+/// it wrote has been read. A peer that died gives [`io::ErrorKind::ConnectionReset`] there instead.
+#[derive(Debug)]
+pub struct Reader {
+    pub(super) channel: Arc<Channel>,
+    mode: Mode,
+}
+
+/// The writing half of a [`Vchan`](super::Vchan).
+///
+/// [`Write::write`] waits until everything is in the ring; if the peer goes, a signal comes or the time runs out
+/// before that, it says how much was written, and the next call says why. There is nothing to flush.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) channel: Arc<Channel>,
+    mode: Mode,
+}
+
+pub(super) fn halves(channel: Arc<Channel>) -> (Reader, Writer) {
+    let mode = Mode::default();
+    (Reader { channel: channel.clone(), mode }, Writer { channel, mode })
+}
+
+impl Reader {
+    /// Whether reads fail with [`io::ErrorKind::WouldBlock`] instead of waiting. After such a failure, or a read of
+    /// less than was asked for, the descriptor becomes readable when there is more.
+    pub fn set_nonblocking(&mut self, nonblocking: bool) {
+        self.mode.nonblocking = nonblocking;
+    }
+
+    /// How long a blocking call waits for the peer before it fails with [`Error::TimedOut`]; `None`, the default,
+    /// for ever.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.mode.timeout = timeout;
+    }
+
+    /// Reads exactly `packet.len()` bytes or nothing.
+    ///
+    /// Fails with [`Error::PacketTooLarge`] where the ring can't hold that many (in non-blocking mode: with
+    /// [`Error::WouldBlock`]), and with [`Error::PeerClosed`] where the peer left before it wrote so much; what it
+    /// wrote can still be read.
+    pub fn recv(&mut self, packet: &mut [u8]) -> Result<()> {
+        self.channel.recv(packet, self.mode.wait())
+    }
+
+    /// How many bytes can be read now. The descriptor becomes readable when that changes.
+    pub fn data_ready(&self) -> Result<usize> {
+        self.channel.check_open()?;
+        self.channel.expect(Want::Data);
+        Ok(self.channel.ring.available(Want::Data)? as usize)
+    }
+
+    /// The size of the ring in bytes.
+    pub fn ring_size(&self) -> usize {
+        self.channel.ring.consumer.size() as usize
+    }
+
+    /// Waits for data, then writes at most `max` bytes of it to `fd` with one system call, straight out of the
+    /// ring. Returns how many; 0 is the end of the stream. If `fd` fails, nothing is lost from the ring.
+    pub fn copy_to_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
+        end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.timeout))
+    }
+
+    /// See [`Vchan::state`](super::Vchan::state).
+    pub fn state(&self) -> Result<State> {
+        self.channel.state_now()
+    }
+
+    /// See [`Vchan::leave`](super::Vchan::leave).
+    pub fn leave(&self) {
+        self.channel.leave();
+    }
+
+    /// See [`Vchan::closer`](super::Vchan::closer).
+    pub fn closer(&self) -> Closer {
+        self.channel.closer().clone()
+    }
+
+    fn read_some(&self, into: &mut [u8]) -> Result<usize> {
+        end_of_stream(if self.mode.nonblocking {
+            self.channel.read_now(into, true)
+        } else {
+            self.channel.read(into, self.mode.timeout)
+        })
+    }
+}
+
+/// The peer's leaving in order is no error for a reader.
+fn end_of_stream(result: Result<usize>) -> Result<usize> {
+    match result {
+        Err(Error::PeerClosed) => Ok(0),
+        other => other,
+    }
+}
+
+impl Writer {
+    /// Whether writes fail with [`io::ErrorKind::WouldBlock`] instead of waiting. After such a failure, or a write
+    /// of less than was asked for, the descriptor becomes readable when there is space.
+    pub fn set_nonblocking(&mut self, nonblocking: bool) {
+        self.mode.nonblocking = nonblocking;
+    }
+
+    /// As [`Reader::set_timeout`].
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.mode.timeout = timeout;
+    }
+
+    /// Writes `packet` as a whole or not at all.
+    ///
+    /// Fails with [`Error::PacketTooLarge`] where the ring can't hold it (in non-blocking mode: with
+    /// [`Error::WouldBlock`]).
+    pub fn send(&mut self, packet: &[u8]) -> Result<()> {
+        self.channel.send(packet, self.mode.wait())
+    }
+
+    /// How many bytes can be written now. The descriptor becomes readable when that changes.
+    pub fn buffer_space(&self) -> Result<usize> {
+        self.channel.check_open()?;
+        self.channel.expect(Want::Space);
+        Ok(self.channel.ring.available(Want::Space)? as usize)
+    }
+
+    /// The size of the ring in bytes.
+    pub fn ring_size(&self) -> usize {
+        self.channel.ring.producer.size() as usize
+    }
+
+    /// How many bytes the peer has not consumed yet.
+    pub fn pending(&self) -> Result<usize> {
+        Ok(self.channel.ring.producer.pending()? as usize)
+    }
+
+    /// Waits until the peer has consumed everything, or fails with [`Error::PeerClosed`], [`Error::PeerDied`] or
+    /// [`Error::TimedOut`].
+    pub fn wait_drained(&mut self, timeout: Option<Duration>) -> Result<()> {
+        self.channel.wait_drained(timeout)
+    }
+
+    /// Waits for space, then reads at most `max` bytes from `fd` with one system call, straight into the ring.
+    /// Returns how many; 0 is the end of the file. A descriptor that blocks, blocks this call.
+    pub fn copy_from_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
+        self.channel.copy_from_fd(fd, max, self.mode.timeout)
+    }
+
+    /// Sends one event that the peer did not ask for. A peer that keeps to the protocol ignores it; one that misses
+    /// wake-ups goes on.
+    pub fn nudge(&self) -> Result<()> {
+        self.channel.notify()
+    }
+
+    /// See [`Vchan::state`](super::Vchan::state).
+    pub fn state(&self) -> Result<State> {
+        self.channel.state_now()
+    }
+
+    /// See [`Vchan::leave`](super::Vchan::leave).
+    pub fn leave(&self) {
+        self.channel.leave();
+    }
+
+    /// See [`Vchan::closer`](super::Vchan::closer).
+    pub fn closer(&self) -> Closer {
+        self.channel.closer().clone()
+    }
+
+    fn write_some(&self, data: &[u8]) -> Progress {
+        if self.mode.nonblocking {
+            self.channel.write_now(data, true)
+        } else {
+            self.channel.write(data, self.mode.timeout)
+        }
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(self.read_some(into)?)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(self.channel.read_vectored(bufs, |first| self.read_some(first))?)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(self.write_some(data).into_result()?)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(self.channel.write_vectored(bufs, |buf| self.write_some(buf))?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.fd()
+    }
+}
+
+impl AsFd for Writer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.channel.fd()
+    }
+}

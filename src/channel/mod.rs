@@ -1,0 +1,34 @@
+//! One end of a channel: connecting, reading, writing, waiting, leaving.
+//!
+//! [`Vchan`] is what programs use; it splits into a [`Reader`] and a [`Writer`] for two threads. [`Channel`] is the
+//! same without their modes, for interfaces in other languages.
+
+mod builder;
+mod closer;
+mod half;
+mod nudge;
+mod shared;
+mod sleep;
+mod spin;
+mod transfer;
+mod vchan;
+
+pub use builder::{ClientBuilder, ServerBuilder};
+pub use closer::Closer;
+pub use half::{Reader, Writer};
+pub use shared::Channel;
+pub use transfer::{Progress, Wait};
+pub use vchan::Vchan;
+
+/// Where the peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No client has come yet (server only). Writing is possible.
+    Waiting,
+    /// The peer is there.
+    Connected,
+    /// The peer has left. What it wrote before can still be read.
+    PeerClosed,
+    /// The peer's process has ended without leaving in order. What it wrote before can still be read.
+    PeerDied,
+}

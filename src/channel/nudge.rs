@@ -1,0 +1,66 @@
+//! Further events for a peer that may have missed one.
+//!
+//! The historical unixcat can lose a wake-up when its ring is full: it then sleeps although there is space, and so
+//! do we, waiting for its data. Any further event releases it. So a side that waits sends one when nothing has moved
+//! for a moment, then at ever longer intervals, and then no more until something has moved. A peer that was seen
+//! to move right after such an event gets one, from then on, every time this side goes to sleep.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const FIRST: Duration = Duration::from_millis(4);
+const TIMES: u32 = 9;
+/// A peer that moves within this time of a nudge moved because of it.
+const PROMPT: Duration = Duration::from_millis(2);
+/// How often that must have been seen.
+const CONVINCED: u32 = 3;
+
+/// What is known of a peer's forgetfulness.
+#[derive(Debug, Default)]
+pub(super) struct Forgetful {
+    seen: AtomicU32,
+}
+
+/// The nudges of one wait.
+#[derive(Debug)]
+pub(super) struct Nudges<'a> {
+    peer: &'a Forgetful,
+    sent: u32,
+    last: Option<Instant>,
+}
+
+impl Forgetful {
+    /// For one wait.
+    pub(super) fn nudges(&self) -> Nudges<'_> {
+        Nudges { peer: self, sent: 0, last: None }
+    }
+
+    fn convinced(&self) -> bool {
+        self.seen.load(Ordering::Relaxed) >= CONVINCED
+    }
+}
+
+impl Nudges<'_> {
+    /// Whether to send one before the first sleep.
+    pub(super) fn at_once(&self) -> bool {
+        self.peer.convinced()
+    }
+
+    /// When the next one is due, if nothing moves.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        (self.sent < TIMES).then(|| now + FIRST * (1 << self.sent))
+    }
+
+    /// One was sent.
+    pub(super) fn sent(&mut self) {
+        self.sent += 1;
+        self.last = Some(Instant::now());
+    }
+
+    /// The wait is over: something moved.
+    pub(super) fn moved(&self) {
+        if self.last.is_some_and(|last| last.elapsed() < PROMPT) {
+            self.peer.seen.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! What both halves of a channel share: the memory, the event channel, who has left, and how to wait.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::closer::Closer;
+use super::nudge::Forgetful;
+use super::sleep::{Sleepers, Woken};
+use super::spin::Spin;
+use super::State;
+use crate::ring::{Endpoint, PeerLive, Role, Want};
+use crate::transport::{EventChannel, Mapping, Meeting, Publication};
+use crate::{Error, Result};
+
+/// What a channel is made of; see [`Channel::new`].
+pub(super) struct Parts {
+    pub ring: Endpoint,
+    pub events: Box<dyn EventChannel>,
+    pub mappings: Vec<Box<dyn Mapping>>,
+    pub publication: Option<Box<dyn Publication>>,
+    pub meeting: Meeting,
+    pub path: String,
+}
+
+/// One end of a channel, to be shared between threads.
+///
+/// One thread may read while another writes and a third closes. Two that read at once (or write at once) get each
+/// other's bytes in no useful order, but do no harm. [`Vchan`](super::Vchan) rules that out by its types and is
+/// what Rust programs want; this is for interfaces that can't, such as C's.
+// The fields are dropped in this order: the name first, the memory last.
+pub struct Channel {
+    publication: Mutex<Option<Box<dyn Publication>>>,
+    pub(super) ring: Endpoint,
+    sleepers: Sleepers,
+    events: Box<dyn EventChannel>,
+    closer: Closer,
+    spin_for_data: Spin,
+    spin_for_space: Spin,
+    forgetful: Forgetful,
+    /// The event channel said that the peer has ended.
+    ended: AtomicBool,
+    /// This side has told the peer that it left.
+    left: AtomicBool,
+    persistent: AtomicBool,
+    meeting: Meeting,
+    path: String,
+    /// Behind `ring`, whose pointers lead here.
+    _mappings: Vec<Box<dyn Mapping>>,
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel").field("path", &self.path).field("ring", &self.ring).finish_non_exhaustive()
+    }
+}
+
+impl Channel {
+    pub(super) fn new(
+        parts: Parts,
+        closer: &Closer,
+        spin: Option<Duration>,
+        persistent: bool,
+    ) -> Result<Arc<Channel>> {
+        let channel = Arc::new(Channel {
+            sleepers: Sleepers::new(&*parts.events, closer)?,
+            publication: Mutex::new(parts.publication),
+            ring: parts.ring,
+            events: parts.events,
+            closer: closer.clone(),
+            spin_for_data: Spin::new(spin),
+            spin_for_space: Spin::new(spin),
+            forgetful: Forgetful::default(),
+            ended: AtomicBool::new(false),
+            left: AtomicBool::new(false),
+            persistent: AtomicBool::new(persistent),
+            meeting: parts.meeting,
+            path: parts.path,
+            _mappings: parts.mappings,
+        });
+        closer.bind(&channel)?;
+        Ok(channel)
+    }
+
+    /// The shared memory of this end.
+    pub fn ring(&self) -> &Endpoint {
+        &self.ring
+    }
+
+    /// What the server published.
+    pub fn meeting(&self) -> &Meeting {
+        &self.meeting
+    }
+
+    /// The configuration path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The handle that closes this channel.
+    pub fn closer(&self) -> &Closer {
+        &self.closer
+    }
+
+    /// The descriptor to poll, see [`Vchan`](super::Vchan).
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.sleepers.fd()
+    }
+
+    /// The local event port, never 0.
+    pub fn event_port(&self) -> u32 {
+        self.events.local_port()
+    }
+
+    /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent).
+    pub fn set_persistent(&self, persistent: bool) {
+        self.persistent.store(persistent, Ordering::Relaxed);
+    }
+
+    /// Where the peer is. What the live byte says counts more than the end of the event channel: a peer that left
+    /// in order ends it too.
+    pub(super) fn state(&self) -> Result<State> {
+        let ended = self.ended.load(Ordering::Acquire);
+        Ok(match self.ring.peer_live()? {
+            PeerLive::Exited => State::PeerClosed,
+            PeerLive::Connected | PeerLive::Waiting if ended => State::PeerDied,
+            PeerLive::Connected => State::Connected,
+            PeerLive::Waiting => State::Waiting,
+        })
+    }
+
+    /// As [`state`](Self::state), for those who ask without ever waiting: also asks the event channel.
+    pub fn state_now(&self) -> Result<State> {
+        let state = self.state()?;
+        if state == State::Connected && self.events.ended() {
+            return if self.ring.peer_live()? == PeerLive::Exited {
+                Ok(State::PeerClosed)
+            } else {
+                Ok(State::PeerDied)
+            };
+        }
+        Ok(state)
+    }
+
+    /// The error for an absent peer, where `state` says that it is absent. A persistent server waits for the next
+    /// one instead.
+    pub(super) fn absent(&self, state: State) -> Option<Error> {
+        match state {
+            _ if self.persistent.load(Ordering::Relaxed) && self.ring.role() == Role::Server => None,
+            State::PeerClosed => Some(Error::PeerClosed),
+            State::PeerDied => Some(Error::PeerDied),
+            State::Connected | State::Waiting => None,
+        }
+    }
+
+    /// Fails where this side was closed.
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<()> {
+        self.closer.check()
+    }
+
+    /// Whether this side has left, and so must not write any more.
+    pub(super) fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Sends an event, because the peer asked for it or may have missed one.
+    pub fn notify(&self) -> Result<()> {
+        self.events.notify()
+    }
+
+    /// Tells the peer that this side has left. What is in the rings stays readable for both.
+    pub fn leave(&self) {
+        if !self.left.swap(true, Ordering::AcqRel) {
+            self.ring.leave();
+            // The peer that can't be told has gone itself.
+            let _ = self.events.notify();
+        }
+    }
+
+    /// Withdraws the publication, so that no client comes any more.
+    pub(super) fn withdraw(&self) {
+        self.publication.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Takes the pending events; says whether there were any.
+    fn drain(&self) -> Result<bool> {
+        let received = self.events.receive()?;
+        if received.ended {
+            let next = self.persistent.load(Ordering::Relaxed);
+            if next {
+                self.events.rearm()?;
+            }
+            self.ended.store(!next, Ordering::Release);
+        }
+        Ok(received.event || received.ended)
+    }
+
+    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
+    pub(super) fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let spin = match want {
+            Want::Data => &self.spin_for_data,
+            Want::Space => &self.spin_for_space,
+        };
+        if spin.until(|| !matches!(self.look(want, need), Ok(false))) {
+            return self.look(want, need).map(drop);
+        }
+        let begun = Instant::now();
+        let deadline = timeout.map(|timeout| begun + timeout);
+        let mut nudges = self.forgetful.nudges();
+        let mut due = nudges.due(begun);
+        if nudges.at_once() {
+            self.notify()?;
+        }
+        loop {
+            let ticket = self.sleepers.ticket();
+            self.ring.request(want);
+            if self.look(want, need)? {
+                nudges.moved();
+                return Ok(());
+            }
+            let until = [deadline, due].into_iter().flatten().min();
+            if self.sleepers.sleep(ticket, until, &|| self.drain())? == Woken::Late {
+                let now = Instant::now();
+                if deadline.is_some_and(|deadline| now >= deadline) {
+                    return Err(Error::TimedOut(timeout.unwrap_or_default()));
+                }
+                self.notify()?;
+                nudges.sent();
+                due = nudges.due(now);
+            } else if self.look(want, need)? {
+                // Not asked for again, so the peer need not tell.
+                nudges.moved();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether there are `need` bytes of what is wanted. Fails where there never will be.
+    fn look(&self, want: Want, need: u32) -> Result<bool> {
+        self.check_open()?;
+        if want == Want::Space && self.has_left() {
+            return Err(Error::Closed);
+        }
+        if self.ring.available(want)? >= need && want == Want::Data {
+            return Ok(true);
+        }
+        match self.absent(self.state()?) {
+            // The peer may have written between the look above and its leaving.
+            Some(_) if want == Want::Data && self.ring.available(want)? >= need => Ok(true),
+            Some(error) => Err(error),
+            None => Ok(self.ring.available(want)? >= need),
+        }
+    }
+
+    /// Prepares for somebody who is going to poll the descriptor, or to call `wait`, until there is more of what is
+    /// wanted: asks the peer to tell. The caller looks at the ring once more after this.
+    pub fn expect(&self, want: Want) {
+        self.sleepers.expect_outside(want);
+        self.sleepers.remember();
+        self.ring.request(want);
+    }
+
+    /// As [`expect`](Self::expect), and takes the events that made the descriptor readable, since they have been
+    /// acted on. Those that somebody waiting for the other direction may not have seen are passed on by a kick.
+    pub(super) fn expect_and_drain(&self, want: Want) -> Result<()> {
+        self.sleepers.drain(&|| self.drain())?;
+        self.sleepers.unkick();
+        self.expect(want);
+        let other = match want {
+            Want::Data => Want::Space,
+            Want::Space => Want::Data,
+        };
+        if self.sleepers.expected_outside(other) && self.ring.available(other)? > 0 {
+            self.sleepers.kick();
+        }
+        Ok(())
+    }
+
+    /// Waits until an event comes that this thread has not seen.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        self.check_open()?;
+        self.ring.check()?;
+        let ticket = self.sleepers.remembered();
+        if self.sleepers.come_inside() {
+            return Ok(());
+        }
+        if self.ended.load(Ordering::Acquire) {
+            if let Some(error) = self.absent(self.state()?) {
+                return Err(error);
+            }
+        }
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        match self.sleepers.sleep(ticket, deadline, &|| self.drain())? {
+            Woken::Event => Ok(()),
+            Woken::Late => Err(Error::TimedOut(timeout.unwrap_or_default())),
+        }
+    }
+
+    /// Waits until a client has come (server).
+    pub(super) fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            self.check_open()?;
+            let ticket = self.sleepers.ticket();
+            match self.state()? {
+                State::Waiting => {}
+                State::PeerDied => return Err(Error::PeerDied),
+                State::Connected | State::PeerClosed => return Ok(()),
+            }
+            if self.sleepers.sleep(ticket, deadline, &|| self.drain())? == Woken::Late {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.withdraw();
+        self.leave();
+    }
+}

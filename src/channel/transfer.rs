@@ -1,0 +1,327 @@
+//! Moving bytes: between a program's buffers and the rings, and between descriptors and the rings.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use super::shared::Channel;
+use crate::ring::{RawSlice, Want};
+use crate::{Error, Result};
+
+/// How much is copied before it is published, so that the peer can begin on it: less costs more notifications than
+/// it gains, more keeps the peer waiting.
+const PART: usize = 16 * 1024;
+
+/// How far a call came. Bytes that were moved were moved, whatever stopped the rest.
+#[derive(Debug)]
+pub struct Progress {
+    /// Bytes moved.
+    pub done: usize,
+    /// Why no more, if not everything was.
+    pub stopped: Option<Error>,
+}
+
+impl Progress {
+    /// The usual rule of `read` and `write`: the error is told only if nothing was moved. It comes back by itself
+    /// with the next call.
+    pub(super) fn into_result(self) -> Result<usize> {
+        match self.stopped {
+            Some(error) if self.done == 0 => Err(error),
+            _ => Ok(self.done),
+        }
+    }
+}
+
+impl Channel {
+    /// Copies as much of `data` into the ring as fits now.
+    fn put(&self, data: &[u8]) -> Result<usize> {
+        let producer = &self.ring.producer;
+        let mut done = 0;
+        while done < data.len() {
+            let rest = &data[done..];
+            let space = producer.space_for(rest.len().min(PART))? as usize;
+            let part = rest.len().min(space).min(PART);
+            if part == 0 {
+                break;
+            }
+            producer.fill(&rest[..part]);
+            if producer.commit(part as u32) {
+                self.notify()?;
+            }
+            done += part;
+        }
+        Ok(done)
+    }
+
+    /// Copies what is in the ring now into `into`.
+    fn take(&self, into: &mut [u8]) -> Result<usize> {
+        let consumer = &self.ring.consumer;
+        let mut done = 0;
+        while done < into.len() {
+            let rest = &mut into[done..];
+            let ready = consumer.ready_for(rest.len().min(PART))? as usize;
+            let part = rest.len().min(ready).min(PART);
+            if part == 0 {
+                break;
+            }
+            consumer.peek(&mut rest[..part]);
+            if consumer.consume(part as u32) {
+                self.notify()?;
+            }
+            done += part;
+        }
+        Ok(done)
+    }
+
+    /// Fails where writing makes no sense (any more).
+    fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.has_left() {
+            return Err(Error::Closed);
+        }
+        self.absent(self.state()?).map_or(Ok(()), Err)
+    }
+
+    /// Writes all of `data`, waiting for space at most `timeout` at a time.
+    pub fn write(&self, data: &[u8], timeout: Option<Duration>) -> Progress {
+        let mut done = 0;
+        let stopped = loop {
+            let step = self.check_writable().and_then(|()| self.put(&data[done..]));
+            match step {
+                Ok(count) => done += count,
+                Err(error) => break Some(error),
+            }
+            if done == data.len() {
+                break None;
+            }
+            if let Err(error) = self.wait_for(Want::Space, 1, timeout) {
+                break Some(error);
+            }
+        };
+        Progress { done, stopped }
+    }
+
+    /// Writes what fits; `WouldBlock` for nothing. Whoever gets less than everything may poll the descriptor.
+    pub fn write_now(&self, data: &[u8], drain: bool) -> Progress {
+        let mut done = 0;
+        let stopped = self.check_writable().and_then(|()| {
+            done = self.put(data)?;
+            if done < data.len() {
+                self.prepare_to_poll(Want::Space, drain)?;
+                done += self.put(&data[done..])?;
+            }
+            if done == 0 && !data.is_empty() {
+                return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
+            }
+            Ok(())
+        });
+        Progress { done, stopped: stopped.err() }
+    }
+
+    /// Reads at least one byte, waiting for it at most `timeout`.
+    pub fn read(&self, into: &mut [u8], timeout: Option<Duration>) -> Result<usize> {
+        self.check_open()?;
+        loop {
+            let done = self.take(into)?;
+            if done > 0 || into.is_empty() {
+                return Ok(done);
+            }
+            self.wait_for(Want::Data, 1, timeout)?;
+        }
+    }
+
+    /// Reads what there is; `WouldBlock` for nothing. Whoever gets less than they asked for may poll the
+    /// descriptor.
+    pub fn read_now(&self, into: &mut [u8], drain: bool) -> Result<usize> {
+        self.check_open()?;
+        let mut done = self.take(into)?;
+        if done < into.len() {
+            self.prepare_to_poll(Want::Data, drain)?;
+            done += self.take(&mut into[done..])?;
+        }
+        if done == 0 && !into.is_empty() {
+            let Some(error) = self.absent(self.state_now()?) else {
+                return Err(Error::WouldBlock);
+            };
+            // The peer may have written between the look above and its leaving.
+            done = self.take(into)?;
+            if done == 0 {
+                return Err(error);
+            }
+        }
+        Ok(done)
+    }
+
+    fn prepare_to_poll(&self, want: Want, drain: bool) -> Result<()> {
+        if drain {
+            self.expect_and_drain(want)
+        } else {
+            self.expect(want);
+            Ok(())
+        }
+    }
+
+    /// Writes `packet` as a whole, waiting for space for all of it at most `timeout`; `None` doesn't wait.
+    pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
+        let size = self.ring.producer.size();
+        self.check_writable()?;
+        loop {
+            if self.ring.producer.space_for(packet.len())? as usize >= packet.len() {
+                self.put(packet)?;
+                return Ok(());
+            }
+            match wait {
+                Wait::No { drain } => {
+                    self.prepare_to_poll(Want::Space, drain)?;
+                    if (self.ring.available(Want::Space)? as usize) < packet.len() {
+                        return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
+                    }
+                }
+                Wait::Upto(_) if packet.len() > size as usize => {
+                    return Err(Error::PacketTooLarge { size: packet.len(), ring: size as usize });
+                }
+                Wait::Upto(timeout) => self.wait_for(Want::Space, packet.len() as u32, timeout)?,
+            }
+        }
+    }
+
+    /// Reads exactly `into`.
+    pub fn recv(&self, into: &mut [u8], wait: Wait) -> Result<()> {
+        let size = self.ring.consumer.size();
+        self.check_open()?;
+        loop {
+            if self.ring.consumer.ready_for(into.len())? as usize >= into.len() {
+                self.take(into)?;
+                return Ok(());
+            }
+            match wait {
+                Wait::No { drain } => {
+                    self.prepare_to_poll(Want::Data, drain)?;
+                    if (self.ring.available(Want::Data)? as usize) < into.len() {
+                        let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);
+                        if (self.ring.available(Want::Data)? as usize) < into.len() {
+                            return Err(absent);
+                        }
+                    }
+                }
+                Wait::Upto(_) if into.len() > size as usize => {
+                    return Err(Error::PacketTooLarge { size: into.len(), ring: size as usize });
+                }
+                Wait::Upto(timeout) => self.wait_for(Want::Data, into.len() as u32, timeout)?,
+            }
+        }
+    }
+
+    /// Reads from `fd` straight into the ring: one `readv`, of at most `max` bytes. 0 is the end of the file.
+    pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, timeout: Option<Duration>) -> Result<usize> {
+        self.check_writable()?;
+        let producer = &self.ring.producer;
+        while producer.space_for(1)? == 0 {
+            self.wait_for(Want::Space, 1, timeout)?;
+        }
+        let len = producer.space_for(max)?.min(u32::try_from(max).unwrap_or(u32::MAX));
+        let parts = vectors(producer.free_slices(len));
+        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives; nobody else writes there but
+        // the peer, who may write anything anyway.
+        let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
+        let count = moved("read from the descriptor", count)?;
+        if count > 0 && producer.commit(count as u32) {
+            self.notify()?;
+        }
+        Ok(count)
+    }
+
+    /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes.
+    pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, timeout: Option<Duration>) -> Result<usize> {
+        self.check_open()?;
+        let consumer = &self.ring.consumer;
+        while consumer.ready_for(1)? == 0 {
+            self.wait_for(Want::Data, 1, timeout)?;
+        }
+        let len = consumer.ready_for(max)?.min(u32::try_from(max).unwrap_or(u32::MAX));
+        let parts = vectors(consumer.ready_slices(len));
+        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives.
+        let count = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) };
+        let count = moved("write to the descriptor", count)?;
+        if count > 0 && consumer.consume(count as u32) {
+            self.notify()?;
+        }
+        Ok(count)
+    }
+
+    /// Waits until the peer has consumed everything that was written.
+    pub fn wait_drained(&self, timeout: Option<Duration>) -> Result<()> {
+        self.check_open()?;
+        if self.ring.producer.pending()? == 0 {
+            return Ok(());
+        }
+        self.wait_for(Want::Space, self.ring.producer.size(), timeout)
+    }
+
+    /// [`write`](Self::write) or [`write_now`](Self::write_now) of several buffers.
+    pub(super) fn write_vectored(
+        &self,
+        bufs: &[IoSlice<'_>],
+        one: impl Fn(&[u8]) -> Progress,
+    ) -> Result<usize> {
+        let mut done = 0;
+        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+            let progress = one(buf);
+            done += progress.done;
+            match progress.stopped {
+                Some(error) if done == 0 => return Err(error),
+                None if progress.done == buf.len() => {}
+                _ => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Fills several buffers with what there is, after `first` has filled (some of) the first.
+    pub(super) fn read_vectored(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        first: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result<usize> {
+        let mut bufs = bufs.iter_mut().filter(|buf| !buf.is_empty());
+        let Some(buf) = bufs.next() else { return Ok(0) };
+        let mut done = first(buf)?;
+        let mut full = done == buf.len();
+        for buf in bufs {
+            if !full {
+                break;
+            }
+            let Ok(count) = self.take(buf) else { break };
+            done += count;
+            full = count == buf.len();
+        }
+        Ok(done)
+    }
+}
+
+/// Whether `send` and `recv` wait, and how long.
+#[derive(Clone, Copy, Debug)]
+pub enum Wait {
+    /// Not at all; `drain` as in [`Channel::read_now`].
+    No {
+        /// Take pending events.
+        drain: bool,
+    },
+    /// At most so long.
+    Upto(Option<Duration>),
+}
+
+fn vectors(parts: [RawSlice; 2]) -> [libc::iovec; 2] {
+    parts.map(|part| libc::iovec { iov_base: part.start.as_ptr().cast(), iov_len: part.len })
+}
+
+fn moved(doing: &'static str, count: isize) -> Result<usize> {
+    usize::try_from(count).map_err(|_| {
+        let error = std::io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => Error::Interrupted,
+            Some(libc::EAGAIN) => Error::WouldBlock,
+            _ => Error::os(doing, error),
+        }
+    })
+}

@@ -1,0 +1,125 @@
+//! A ring's bytes. The only place where data is copied from and into shared memory.
+
+use std::ptr::{self, NonNull};
+
+/// A contiguous part of a ring, for calls that take an address and a length (`readv`, `writev`).
+///
+/// The peer may change the bytes at any time, so this is not a `&[u8]`: whoever looks at them copies them first.
+#[derive(Clone, Copy, Debug)]
+pub struct RawSlice {
+    /// The first byte.
+    pub start: NonNull<u8>,
+    /// How many bytes.
+    pub len: usize,
+}
+
+/// The bytes of one ring: a power of two of them.
+#[derive(Debug)]
+pub(super) struct RingBuffer {
+    start: NonNull<u8>,
+    size: u32,
+}
+
+// SAFETY: the bytes belong to no thread; all access is by raw copies, which races with the peer anyway.
+unsafe impl Send for RingBuffer {}
+// SAFETY: as above.
+unsafe impl Sync for RingBuffer {}
+
+impl RingBuffer {
+    /// # Safety
+    ///
+    /// `start` must point at `size` bytes, a power of two, that stay mapped for as long as the value lives.
+    pub(super) unsafe fn new(start: NonNull<u8>, size: u32) -> RingBuffer {
+        debug_assert!(size.is_power_of_two());
+        RingBuffer { start, size }
+    }
+
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The `len` bytes of the stream from index `at`, as up to two parts. `len` is cut at the ring's size, so the
+    /// parts never reach outside.
+    #[inline]
+    pub(super) fn slices(&self, at: u32, len: u32) -> [RawSlice; 2] {
+        let len = len.min(self.size);
+        let offset = at & (self.size - 1);
+        let first = len.min(self.size - offset);
+        // SAFETY: offset < size.
+        let start = unsafe { self.start.add(offset as usize) };
+        [RawSlice { start, len: first as usize }, RawSlice { start: self.start, len: (len - first) as usize }]
+    }
+
+    /// Copies `data` to the stream's index `at`. At most a ring's size is copied.
+    #[inline]
+    pub(super) fn copy_in(&self, at: u32, data: &[u8]) {
+        let [first, second] = self.slices(at, u32::try_from(data.len()).unwrap_or(u32::MAX));
+        // SAFETY: `slices` cut both parts to the ring, and together to the length of `data`.
+        unsafe { shared_copy(data.as_ptr(), first.start.as_ptr(), first.len) };
+        if second.len > 0 {
+            // SAFETY: as above.
+            unsafe { shared_copy(data.as_ptr().add(first.len), second.start.as_ptr(), second.len) };
+        }
+    }
+
+    /// Copies from the stream's index `at` into `into`. At most a ring's size is copied.
+    #[inline]
+    pub(super) fn copy_out(&self, at: u32, into: &mut [u8]) {
+        let [first, second] = self.slices(at, u32::try_from(into.len()).unwrap_or(u32::MAX));
+        // SAFETY: `slices` cut both parts to the ring, and together to the length of `into`.
+        unsafe { shared_copy(first.start.as_ptr(), into.as_mut_ptr(), first.len) };
+        if second.len > 0 {
+            // SAFETY: as above.
+            unsafe { shared_copy(second.start.as_ptr(), into.as_mut_ptr().add(first.len), second.len) };
+        }
+    }
+}
+
+type Memcpy = unsafe extern "C" fn(*mut libc::c_void, *const libc::c_void, usize) -> *mut libc::c_void;
+
+/// The C library's memcpy behind a pointer that is read volatile: to the compiler a foreign function that does
+/// something with two addresses, so it can neither repeat nor elide an access to the shared bytes.
+static MEMCPY: Memcpy = libc::memcpy;
+
+/// Copies `len` bytes, one side of which the peer may be writing at the same moment.
+///
+/// # Safety
+///
+/// Both ranges must be mapped, and must not overlap.
+#[inline]
+unsafe fn shared_copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the static is initialised and never changes.
+    let memcpy = unsafe { ptr::read_volatile(&raw const MEMCPY) };
+    // SAFETY: the caller's.
+    unsafe { memcpy(to.cast(), from.cast(), len) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_wrap_and_never_leave_the_ring() {
+        let mut memory = [0xEEu8; 48];
+        let start = NonNull::new(memory.as_mut_ptr()).unwrap();
+        // SAFETY: 16 bytes from the 16th are inside `memory`, which outlives the buffer.
+        let ring = unsafe { RingBuffer::new(start.add(16), 16) };
+        for at in [0u32, 5, 15, u32::MAX - 3, u32::MAX] {
+            for len in 0..=16 {
+                let data: Vec<u8> = (0..len as u8).collect();
+                ring.copy_in(at, &data);
+                let mut out = vec![0; len];
+                ring.copy_out(at, &mut out);
+                assert_eq!(out, data, "at {at} len {len}");
+            }
+        }
+        ring.copy_in(3, &[7; 40]);
+        ring.copy_out(9, &mut [0; 40]);
+        assert!(memory[..16].iter().chain(&memory[32..]).all(|&b| b == 0xEE));
+        assert!(memory[16..32].iter().all(|&b| b == 7));
+    }
+}

@@ -1,0 +1,84 @@
+//! The reading side of one ring.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering as Private};
+use std::sync::Arc;
+
+use super::buffer::{RawSlice, RingBuffer};
+use super::corrupt::Corrupt;
+use super::endpoint::Shared;
+use super::notify::{self, Want};
+use super::sync::Ordering;
+
+/// Reads from a ring: look for what is [`ready`](Consumer::ready), take it, [`consume`](Consumer::consume).
+///
+/// Our own index lives here and is only ever written to the shared page, as in [`Producer`](super::Producer).
+#[derive(Debug)]
+pub struct Consumer {
+    shared: Arc<Shared>,
+    buffer: RingBuffer,
+    cons: AtomicU32,
+    /// The peer's index when it was last looked at.
+    prod_seen: AtomicU32,
+}
+
+impl Consumer {
+    pub(super) fn new(shared: Arc<Shared>, buffer: RingBuffer, cons: u32, prod: u32) -> Consumer {
+        Consumer { shared, buffer, cons: AtomicU32::new(cons), prod_seen: AtomicU32::new(prod) }
+    }
+
+    /// Where the ring is mapped.
+    pub fn start(&self) -> NonNull<u8> {
+        self.buffer.start()
+    }
+
+    /// The ring's size in bytes.
+    pub fn size(&self) -> u32 {
+        self.buffer.size()
+    }
+
+    /// How many bytes may be read now: a fresh look at the peer's index.
+    pub fn ready(&self) -> Result<u32, Corrupt> {
+        let prod = self.shared.read_ring().prod.load(Ordering::Acquire);
+        let ready = prod.wrapping_sub(self.cons.load(Private::Relaxed));
+        if ready > self.size() {
+            return Err(self.shared.poison.set(self.shared.role.read_prod(), prod));
+        }
+        self.prod_seen.store(prod, Private::Relaxed);
+        Ok(ready)
+    }
+
+    /// How many bytes may be read, looking at the peer's index only if fewer than `wanted` were known of.
+    #[inline]
+    pub fn ready_for(&self, wanted: usize) -> Result<u32, Corrupt> {
+        self.shared.poison.check()?;
+        let known = self.prod_seen.load(Private::Relaxed).wrapping_sub(self.cons.load(Private::Relaxed));
+        if known as usize >= wanted && known <= self.size() {
+            return Ok(known);
+        }
+        self.ready()
+    }
+
+    /// The next `len` bytes to be read, in up to two parts; `len` must be within what is ready.
+    #[inline]
+    pub fn ready_slices(&self, len: u32) -> [RawSlice; 2] {
+        self.buffer.slices(self.cons.load(Private::Relaxed), len)
+    }
+
+    /// Copies the next bytes into `into`, which must be within what is ready, without consuming them.
+    #[inline]
+    pub fn peek(&self, into: &mut [u8]) {
+        self.buffer.copy_out(self.cons.load(Private::Relaxed), into);
+    }
+
+    /// Gives `len` bytes back to the peer as space. Says whether the peer has asked to be told, that is, whether
+    /// to send an event.
+    #[inline]
+    #[must_use]
+    pub fn consume(&self, len: u32) -> bool {
+        let cons = self.cons.load(Private::Relaxed).wrapping_add(len);
+        self.cons.store(cons, Private::Relaxed);
+        self.shared.read_ring().cons.store(cons, Ordering::Release);
+        notify::take(self.shared.own_notify(), Want::Space)
+    }
+}

@@ -1,0 +1,282 @@
+//! One side of a channel's shared memory: both rings, the live bytes, the notify bytes.
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering as Private};
+use std::sync::Arc;
+
+use super::buffer::RingBuffer;
+use super::consumer::Consumer;
+use super::corrupt::{Corrupt, Field, Poison};
+use super::layout::{Indices, SharedPage};
+use super::notify::{self, Want};
+use super::order::Orders;
+use super::producer::Producer;
+use super::role::Role;
+use super::sync::{AtomicU8, Ordering};
+
+/// What a live byte says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerLive {
+    /// The peer has left.
+    Exited,
+    /// The peer is there.
+    Connected,
+    /// No client has come yet; only a server sees this.
+    Waiting,
+}
+
+const EXITED: u8 = 0;
+const CONNECTED: u8 = 1;
+const WAITING: u8 = 2;
+
+/// What producer and consumer share with the endpoint.
+#[derive(Debug)]
+pub(super) struct Shared {
+    page: NonNull<SharedPage>,
+    pub(super) role: Role,
+    pub(super) poison: Poison,
+}
+
+// SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    #[inline]
+    fn page(&self) -> &SharedPage {
+        // SAFETY: mapped and aligned for as long as `self` lives (contract of the constructors); all atomics.
+        unsafe { self.page.as_ref() }
+    }
+
+    #[inline]
+    pub(super) fn read_ring(&self) -> &Indices {
+        match self.role {
+            Role::Server => &self.page().left,
+            Role::Client => &self.page().right,
+        }
+    }
+
+    #[inline]
+    pub(super) fn written_ring(&self) -> &Indices {
+        match self.role {
+            Role::Server => &self.page().right,
+            Role::Client => &self.page().left,
+        }
+    }
+
+    #[inline]
+    pub(super) fn own_notify(&self) -> &AtomicU8 {
+        match self.role {
+            Role::Server => &self.page().srv_notify,
+            Role::Client => &self.page().cli_notify,
+        }
+    }
+
+    fn peer_notify(&self) -> &AtomicU8 {
+        match self.role {
+            Role::Server => &self.page().cli_notify,
+            Role::Client => &self.page().srv_notify,
+        }
+    }
+}
+
+/// One side of the shared memory.
+#[derive(Debug)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+    /// The ring that this side writes.
+    pub producer: Producer,
+    /// The ring that this side reads.
+    pub consumer: Consumer,
+    /// A client has come at least once, so its live byte can't say `Waiting` any more.
+    met: AtomicBool,
+}
+
+/// The memory of a channel's rings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rings {
+    /// The left ring's bytes where it has pages of its own.
+    pub left: Option<NonNull<u8>>,
+    /// The right ring's.
+    pub right: Option<NonNull<u8>>,
+}
+
+impl Endpoint {
+    /// Lays out a fresh shared page as a server does before it publishes: orders, live bytes, and the request to be
+    /// told when the client writes. Both rings' indices begin at `first` (0, but for tests of the wrap).
+    ///
+    /// # Safety
+    ///
+    /// `page` must point at a zeroed page, and the rings at as many bytes as the orders say, all mapped for as long
+    /// as the endpoint lives; a ring of order 12 and more must have pages of its own.
+    pub(crate) unsafe fn server(page: NonNull<u8>, rings: Rings, orders: Orders, first: u32) -> Endpoint {
+        let page: NonNull<SharedPage> = page.cast();
+        // SAFETY: the caller's.
+        let fields = unsafe { page.as_ref() };
+        for index in [&fields.left.cons, &fields.left.prod, &fields.right.cons, &fields.right.prod] {
+            index.store(first, Ordering::Relaxed);
+        }
+        fields.left_order.store(orders.left().get() as u16, Ordering::Relaxed);
+        fields.right_order.store(orders.right().get() as u16, Ordering::Relaxed);
+        fields.cli_live.store(WAITING, Ordering::Relaxed);
+        fields.srv_live.store(CONNECTED, Ordering::Relaxed);
+        fields.cli_notify.store(Want::Data.bit(), Ordering::Release);
+        // SAFETY: the caller's.
+        unsafe { Endpoint::over(page, rings, orders, Role::Server) }
+    }
+
+    /// Takes the client's side of a page that a server laid out, whose orders were read by
+    /// [`published`](Self::published). Nothing is announced yet: see [`announce`](Self::announce).
+    ///
+    /// # Safety
+    ///
+    /// As for [`server`](Self::server), but for the zeroes.
+    pub(crate) unsafe fn client(
+        page: NonNull<u8>,
+        rings: Rings,
+        orders: Orders,
+    ) -> Result<Endpoint, Corrupt> {
+        // SAFETY: the caller's.
+        let endpoint = unsafe { Endpoint::over(page.cast(), rings, orders, Role::Client) };
+        endpoint.producer.space()?;
+        endpoint.consumer.ready()?;
+        Ok(endpoint)
+    }
+
+    /// Reads what a server published in its page: the orders, checked, and the grants of both rings. They are never
+    /// read again.
+    ///
+    /// # Safety
+    ///
+    /// `page` must point at a mapped page.
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn published(page: NonNull<u8>) -> Result<(Orders, Vec<u32>, Vec<u32>), Corrupt> {
+        // SAFETY: the caller's.
+        let fields = unsafe { page.cast::<SharedPage>().as_ref() };
+        let left = fields.left_order.load(Ordering::Acquire);
+        let orders = Orders::check(left, fields.right_order.load(Ordering::Acquire))?;
+        let mut grants = fields.grants.iter().map(|grant| grant.load(Ordering::Relaxed));
+        let left = grants.by_ref().take(orders.left().pages()).collect();
+        let right = grants.take(orders.right().pages()).collect();
+        Ok((orders, left, right))
+    }
+
+    /// Writes the grants of both rings into a server's page.
+    ///
+    /// # Safety
+    ///
+    /// `page` must point at a mapped page.
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn publish_grants(page: NonNull<u8>, left: &[u32], right: &[u32]) {
+        // SAFETY: the caller's.
+        let fields = unsafe { page.cast::<SharedPage>().as_ref() };
+        for (field, &grant) in fields.grants.iter().zip(left.iter().chain(right)) {
+            field.store(grant, Ordering::Release);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `server` and `client`.
+    unsafe fn over(page: NonNull<SharedPage>, rings: Rings, orders: Orders, role: Role) -> Endpoint {
+        let place = |own: Option<NonNull<u8>>, order: super::Order| {
+            let start = match order.offset_in_page() {
+                // SAFETY: both in-page rings end within the page.
+                Some(offset) => unsafe { page.cast::<u8>().add(offset) },
+                None => own.expect("a ring of order 12 and more has pages"),
+            };
+            // SAFETY: as many bytes as the order says, by the caller's contract.
+            unsafe { RingBuffer::new(start, order.size()) }
+        };
+        let left = place(rings.left, orders.left());
+        let right = place(rings.right, orders.right());
+        let (read, write) = match role {
+            Role::Server => (left, right),
+            Role::Client => (right, left),
+        };
+        let shared = Arc::new(Shared { page, role, poison: Poison::default() });
+        let indices = |ring: &Indices| (ring.cons.load(Ordering::Acquire), ring.prod.load(Ordering::Acquire));
+        let (cons, prod) = indices(shared.read_ring());
+        let consumer = Consumer::new(shared.clone(), read, cons, prod);
+        let (cons, prod) = indices(shared.written_ring());
+        let producer = Producer::new(shared.clone(), write, prod, cons);
+        Endpoint { shared, producer, consumer, met: AtomicBool::new(role == Role::Client) }
+    }
+
+    /// Tells the server, through the page, that this client is here. An event must follow.
+    pub(crate) fn announce(&self) {
+        let page = self.shared.page();
+        page.cli_live.store(CONNECTED, Ordering::SeqCst);
+        page.srv_notify.store(Want::Data.bit(), Ordering::SeqCst);
+    }
+
+    /// Where the shared page is mapped, for programs that look into it themselves.
+    pub fn page(&self) -> NonNull<SharedPage> {
+        self.shared.page
+    }
+
+    /// Which side this is.
+    pub fn role(&self) -> Role {
+        self.shared.role
+    }
+
+    /// Fails where something impossible has been seen.
+    #[inline]
+    pub fn check(&self) -> Result<(), Corrupt> {
+        self.shared.poison.check()
+    }
+
+    /// What the peer's live byte says.
+    #[inline]
+    pub fn peer_live(&self) -> Result<PeerLive, Corrupt> {
+        let page = self.shared.page();
+        let (field, byte) = match self.shared.role {
+            Role::Server => (Field::CliLive, page.cli_live.load(Ordering::Acquire)),
+            Role::Client => (Field::SrvLive, page.srv_live.load(Ordering::Acquire)),
+        };
+        match byte {
+            EXITED => Ok(PeerLive::Exited),
+            CONNECTED => {
+                self.met.store(true, Private::Relaxed);
+                Ok(PeerLive::Connected)
+            }
+            WAITING if !self.met.load(Private::Relaxed) => Ok(PeerLive::Waiting),
+            impossible => Err(self.shared.poison.set(field, impossible.into())),
+        }
+    }
+
+    /// Whether this side's own live byte still says that it is there. Somebody else may have cleared it: a C
+    /// program may write it, and so may the peer.
+    pub fn own_live(&self) -> bool {
+        self.own_live_byte().load(Ordering::Acquire) != EXITED
+    }
+
+    /// Says, through the page, that this side has left. An event must follow.
+    pub fn leave(&self) {
+        self.own_live_byte().store(EXITED, Ordering::SeqCst);
+    }
+
+    fn own_live_byte(&self) -> &AtomicU8 {
+        match self.shared.role {
+            Role::Server => &self.shared.page().srv_live,
+            Role::Client => &self.shared.page().cli_live,
+        }
+    }
+
+    /// Asks the peer to send an event after it next moves the index in question. The caller looks at the index
+    /// again before it sleeps.
+    pub fn request(&self, want: Want) {
+        notify::request(self.shared.peer_notify(), want);
+    }
+
+    /// How many bytes of what is wanted there are: a fresh look.
+    #[inline]
+    pub fn available(&self, want: Want) -> Result<u32, Corrupt> {
+        self.shared.poison.check()?;
+        match want {
+            Want::Data => self.consumer.ready(),
+            Want::Space => self.producer.space(),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The two ends of a channel.
+
+use super::corrupt::Field;
+
+/// Which end of a channel this is. The server owns the memory and the name, the client comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Shares the memory, publishes the configuration, waits for the client.
+    Server,
+    /// Looks the configuration up, maps the memory, wakes the server.
+    Client,
+}
+
+impl Role {
+    pub(super) fn written_cons(self) -> Field {
+        match self {
+            Role::Server => Field::RightCons,
+            Role::Client => Field::LeftCons,
+        }
+    }
+
+    pub(super) fn read_prod(self) -> Field {
+        match self {
+            Role::Server => Field::LeftProd,
+            Role::Client => Field::RightProd,
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Channels within one process, for tests and examples: "domains" are labels, events are eventfds.
+//!
+//! It shows how little a transport has to do, and it lets the whole of the crate be tested without files.
+
+use std::collections::{HashMap, HashSet};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::{
+    Config, CrashNotice, EventChannel, Events, Mapping, Meeting, Memory, Parts, Publication, Received, Role,
+    Transport, Watch,
+};
+use crate::ring::PAGE_SIZE;
+use crate::{DomId, Error, Result};
+
+/// A machine of its own: domains made from one `InProcess` can meet, those of different ones can't.
+///
+/// ```
+/// use vchan::transport::{in_process::InProcess, Transport};
+/// let machine = InProcess::new();
+/// assert_eq!(machine.domain(3).own_domid().unwrap(), 3);
+/// ```
+#[derive(Clone, Default)]
+pub struct InProcess {
+    machine: Arc<Mutex<Machine>>,
+}
+
+#[derive(Default)]
+struct Machine {
+    next: u32,
+    pages: HashMap<u32, Arc<Pages>>,
+    ports: HashMap<u32, Arc<Line>>,
+    names: HashMap<String, Meeting>,
+    watchers: Vec<std::sync::Weak<EventFd>>,
+}
+
+impl Machine {
+    fn number(&mut self) -> u32 {
+        self.next += 1;
+        self.next
+    }
+
+    fn changed(&mut self) {
+        self.watchers.retain(|watcher| watcher.upgrade().is_some_and(|fd| fd.write(1).is_ok()));
+    }
+}
+
+impl InProcess {
+    /// A new machine with nothing on it.
+    pub fn new() -> InProcess {
+        InProcess::default()
+    }
+
+    /// The transport as seen from domain `id`.
+    pub fn domain(&self, id: DomId) -> Domain {
+        Domain { machine: self.machine.clone(), id }
+    }
+
+    /// Whether nothing is shared, bound or published any more.
+    pub fn is_clean(&self) -> bool {
+        let machine = lock(&self.machine);
+        machine.pages.is_empty() && machine.ports.is_empty() && machine.names.is_empty()
+    }
+}
+
+fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One domain of an [`InProcess`] machine.
+#[derive(Clone)]
+pub struct Domain {
+    machine: Arc<Mutex<Machine>>,
+    id: DomId,
+}
+
+impl Transport for Domain {
+    fn name(&self) -> &'static str {
+        "in-process"
+    }
+
+    fn own_domid(&self) -> Result<DomId> {
+        Ok(self.id)
+    }
+
+    fn open(&self, _role: Role, _peer: DomId, path: &str) -> Result<Parts> {
+        let path =
+            if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{}/{path}", self.id) };
+        let shared = || self.machine.clone();
+        Ok(Parts {
+            memory: Box::new(LocalMemory { machine: shared() }),
+            events: Box::new(LocalEvents { machine: shared() }),
+            config: Box::new(LocalConfig { machine: shared(), path }),
+        })
+    }
+}
+
+struct LocalMemory {
+    machine: Arc<Mutex<Machine>>,
+}
+
+/// Zeroed pages on the heap.
+struct Pages {
+    start: NonNull<u8>,
+    layout: std::alloc::Layout,
+}
+
+// SAFETY: plain memory, accessed only through the raw pointer.
+unsafe impl Send for Pages {}
+// SAFETY: as above.
+unsafe impl Sync for Pages {}
+
+impl Pages {
+    fn new(pages: usize) -> Result<Pages> {
+        let layout = std::alloc::Layout::from_size_align(pages * PAGE_SIZE, PAGE_SIZE)
+            .ok()
+            .filter(|layout| layout.size() > 0)
+            .ok_or_else(|| Error::Invalid(format!("can't share {pages} pages")))?;
+        // SAFETY: the layout's size isn't 0.
+        let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
+        let start = start.ok_or_else(|| Error::os("allocate pages", nix::errno::Errno::ENOMEM))?;
+        Ok(Pages { start, layout })
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { std::alloc::dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+struct LocalMapping {
+    pages: Arc<Pages>,
+    grants: Vec<u32>,
+    shared_in: Option<Arc<Mutex<Machine>>>,
+}
+
+// SAFETY: the pages live as long as the `Arc`.
+unsafe impl Mapping for LocalMapping {
+    fn base(&self) -> NonNull<u8> {
+        self.pages.start
+    }
+
+    fn pages(&self) -> usize {
+        self.pages.layout.size() / PAGE_SIZE
+    }
+
+    fn grants(&self) -> &[u32] {
+        &self.grants
+    }
+}
+
+impl Drop for LocalMapping {
+    fn drop(&mut self) {
+        if let Some(machine) = &self.shared_in {
+            lock(machine).pages.remove(&self.grants[0]);
+        }
+    }
+}
+
+impl Memory for LocalMemory {
+    fn share(&self, pages: usize, _crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
+        let block = Arc::new(Pages::new(pages)?);
+        let mut machine = lock(&self.machine);
+        let grants: Vec<u32> = (0..pages).map(|_| machine.number()).collect();
+        machine.pages.insert(grants[0], block.clone());
+        Ok(Box::new(LocalMapping { pages: block, grants, shared_in: Some(self.machine.clone()) }))
+    }
+
+    fn map(&self, grants: &[u32]) -> Result<Box<dyn Mapping>> {
+        let machine = lock(&self.machine);
+        let pages = grants
+            .first()
+            .and_then(|first| machine.pages.get(first))
+            .filter(|pages| pages.layout.size() == grants.len() * PAGE_SIZE)
+            .ok_or_else(|| Error::Invalid(format!("no such pages are shared: {grants:?}")))?;
+        Ok(Box::new(LocalMapping { pages: pages.clone(), grants: grants.to_vec(), shared_in: None }))
+    }
+}
+
+/// The two ends of an event channel, `[listener, connector]`.
+struct Line {
+    bells: [EventFd; 2],
+    /// Which ends have been let go of.
+    gone: Mutex<HashSet<usize>>,
+    taken: Mutex<bool>,
+}
+
+struct LocalEvents {
+    machine: Arc<Mutex<Machine>>,
+}
+
+struct LocalChannel {
+    machine: Arc<Mutex<Machine>>,
+    line: Arc<Line>,
+    port: u32,
+    end: usize,
+}
+
+impl Events for LocalEvents {
+    fn listen(&self) -> Result<Box<dyn EventChannel>> {
+        let bell = || {
+            EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+                .map_err(|errno| Error::os("make an eventfd", errno))
+        };
+        let line =
+            Arc::new(Line { bells: [bell()?, bell()?], gone: Mutex::default(), taken: Mutex::new(false) });
+        let mut machine = lock(&self.machine);
+        let port = machine.number();
+        machine.ports.insert(port, line.clone());
+        Ok(Box::new(LocalChannel { machine: self.machine.clone(), line, port, end: 0 }))
+    }
+
+    fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
+        let nobody = || Error::NoServer { path: format!("port {remote}"), why: "it isn't bound".into() };
+        let port: u32 = remote.parse().map_err(|_| nobody())?;
+        let line = lock(&self.machine).ports.get(&port).cloned().ok_or_else(nobody)?;
+        let mut taken = line.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::mem::replace(&mut *taken, true) {
+            return Err(Error::InUse {
+                path: format!("port {remote}"),
+                why: "it has a client already".into(),
+                serving: false,
+            });
+        }
+        drop(taken);
+        Ok(Box::new(LocalChannel { machine: self.machine.clone(), line, port, end: 1 }))
+    }
+}
+
+impl LocalChannel {
+    fn gone(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.line.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventChannel for LocalChannel {
+    fn name(&self) -> String {
+        self.port.to_string()
+    }
+
+    fn local_port(&self) -> u32 {
+        self.port
+    }
+
+    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+        epoll
+            .add(&self.line.bells[self.end], EpollEvent::new(EpollFlags::EPOLLIN, token))
+            .map_err(|errno| Error::os("watch an eventfd", errno))
+    }
+
+    fn notify(&self) -> Result<()> {
+        // A counter that is full is as good as one more event.
+        match self.line.bells[1 - self.end].write(1) {
+            Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
+            Err(errno) => Err(Error::os("send an event", errno)),
+        }
+    }
+
+    fn receive(&self) -> Result<Received> {
+        let event = match self.line.bells[self.end].read() {
+            Ok(_) => true,
+            Err(nix::errno::Errno::EAGAIN) => false,
+            Err(errno) => return Err(Error::os("receive an event", errno)),
+        };
+        Ok(Received { event, ended: self.ended() })
+    }
+
+    fn ended(&self) -> bool {
+        self.gone().contains(&(1 - self.end))
+    }
+
+    fn rearm(&self) -> Result<()> {
+        self.gone().remove(&(1 - self.end));
+        *self.line.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        lock(&self.machine).changed();
+        Ok(())
+    }
+}
+
+impl Drop for LocalChannel {
+    fn drop(&mut self) {
+        self.gone().insert(self.end);
+        if self.end == 0 {
+            lock(&self.machine).ports.remove(&self.port);
+        }
+        // Wakes the other end, which then finds this one gone; nobody is left to hear of a failure.
+        let _ = self.line.bells[1 - self.end].write(1);
+    }
+}
+
+struct LocalConfig {
+    machine: Arc<Mutex<Machine>>,
+    path: String,
+}
+
+struct Published {
+    machine: Arc<Mutex<Machine>>,
+    path: String,
+}
+
+impl Config for LocalConfig {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
+        let mut machine = lock(&self.machine);
+        if machine.names.contains_key(&self.path) {
+            let why = "another server is published there".into();
+            return Err(Error::InUse { path: self.path.clone(), why, serving: true });
+        }
+        machine.names.insert(self.path.clone(), meeting.clone());
+        machine.changed();
+        Ok(Box::new(Published { machine: self.machine.clone(), path: self.path.clone() }))
+    }
+
+    fn look_up(&self) -> Result<Meeting> {
+        let missing = || Error::NoServer { path: self.path.clone(), why: "nothing is published".into() };
+        lock(&self.machine).names.get(&self.path).cloned().ok_or_else(missing)
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|errno| Error::os("make an eventfd", errno))?;
+        let bell = Arc::new(bell);
+        lock(&self.machine).watchers.push(Arc::downgrade(&bell));
+        Ok(Box::new(LocalWatch { bell }))
+    }
+}
+
+impl Publication for Published {}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        let mut machine = lock(&self.machine);
+        machine.names.remove(&self.path);
+        machine.changed();
+    }
+}
+
+struct LocalWatch {
+    bell: Arc<EventFd>,
+}
+
+impl Watch for LocalWatch {
+    fn renew(&mut self) -> Result<()> {
+        match self.bell.read() {
+            Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
+            Err(errno) => Err(Error::os("read an eventfd", errno)),
+        }
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
