@@ -1,1 +1,3 @@
 //! Xen's vchan protocol in Rust.
+
+pub mod transport;

@@ -1,0 +1,3 @@
+//! What a channel runs on.
+
+pub mod xen;
