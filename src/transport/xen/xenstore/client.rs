@@ -110,8 +110,8 @@ impl XsClient {
 
     /// Watches a path and all below it. The first event comes at once, whether or not the node exists.
     ///
-    /// `@releaseDomain` and `@introduceDomain` may be watched too; unprivileged domains hear of them only if dom0
-    /// gave them the permission to read these special nodes.
+    /// `@releaseDomain` and `@introduceDomain` may be watched too. Unprivileged domains may set these watches, but beyond
+    /// the first event they hear nothing unless dom0 gave them the permission to read these special nodes.
     pub fn watch(&self, path: &str, token: &str) -> Result<(), XsError> {
         let state = &mut *self.state();
         state.events.add_watch(path, token);
@@ -167,7 +167,7 @@ impl XsClient {
         wire::single(&payload).map_err(|wrong| protocol(request, wrong))
     }
 
-    /// Whether xenstored serves this domain: false from its destruction on.
+    /// Whether xenstored serves this domain: false from its destruction on. Only dom0 may ask; others get EACCES.
     pub fn is_domain_introduced(&self, domid: u16) -> Result<bool, XsError> {
         let (request, payload) = self.about_domain(Operation::IsDomainIntroduced, domid)?;
         match payload.as_slice() {
@@ -208,6 +208,14 @@ impl sealed::Sealed for XsClient {}
 impl Ask for XsClient {
     fn ask(&self, request: &Request, parts: &[&[u8]]) -> Result<Vec<u8>, XsError> {
         self.call(request, 0, parts)
+    }
+}
+
+impl<T: Ask> sealed::Sealed for &T {}
+
+impl<T: Ask> Ask for &T {
+    fn ask(&self, request: &Request, parts: &[&[u8]]) -> Result<Vec<u8>, XsError> {
+        (**self).ask(request, parts)
     }
 }
 

@@ -71,7 +71,7 @@ macro_rules! xs_through_nodes {
     )*};
 }
 
-xs_through_nodes!(XsClient, Transaction<'_>);
+xs_through_nodes!(XsClient, &XsClient, Transaction<'_>, &Transaction<'_>);
 
 /// Reads, lists and removes through an implementation of [`Xs`], with full errors.
 pub struct Lookup<'a> {
