@@ -268,11 +268,11 @@ fn a_stopped_daemon_does_not_hang_us() {
 
 #[test]
 fn a_killed_daemon_is_noticed() {
-    let Some(daemon) = Xenstored::start() else { return };
+    let Some(mut daemon) = Xenstored::start() else { return };
     let xs = daemon.client();
     xs.watch("/a", "t").unwrap();
     assert!(xs.next_event(Some(LONG)).unwrap().is_some());
-    kill(Pid::from_raw(daemon.pid()), Signal::SIGKILL).unwrap();
+    daemon.kill();
     assert!(matches!(xs.next_event(Some(LONG)), Err(XsError::Connection { .. })));
     assert!(matches!(xs.read("/a"), Err(XsError::Closed { .. })));
 }

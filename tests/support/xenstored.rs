@@ -99,6 +99,13 @@ impl Xenstored {
         self.control(RELEASE, &format!("{domid}\0"));
     }
 
+    /// Kills the daemon and waits until nothing of it is left.
+    pub fn kill(&mut self) {
+        // It may be dead already, by a test's will.
+        let _dead_already = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
     /// The daemon's process, for signals.
     #[allow(dead_code, reason = "not every test program sends signals")]
     pub fn pid(&self) -> i32 {
@@ -120,9 +127,7 @@ impl Xenstored {
 
 impl Drop for Xenstored {
     fn drop(&mut self) {
-        // It may be dead already, by a test's will.
-        let _dead_already = self.child.kill();
-        self.child.wait().unwrap();
+        self.kill();
     }
 }
 
@@ -163,6 +168,7 @@ fn shim() -> Result<&'static Path, &'static str> {
 fn skip<T>(reason: &str) -> Option<T> {
     assert!(env::var_os(REQUIRED).is_none_or(|value| value != "1"), "{REQUIRED}=1, but {reason}");
     let test = thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stderr(), "SKIPPED {test}: {reason} ({REQUIRED}=1 makes this a failure)").unwrap();
+    let line = format!("SKIPPED {test}: {reason} ({REQUIRED}=1 makes this a failure)\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     None
 }
