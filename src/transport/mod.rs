@@ -14,6 +14,7 @@ pub use crate::ring::Role;
 use crate::{DomId, Result};
 
 pub mod in_process;
+pub mod xen;
 
 /// A way to carry channels.
 pub trait Transport: Send + Sync {

@@ -1,0 +1,3 @@
+//! The transport of real Xen.
+
+pub mod xenstore;
