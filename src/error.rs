@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use crate::ring::Corrupt;
+use crate::transport::xen::xenstore::XsError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -69,6 +70,9 @@ pub enum Error {
     /// Refused for safety's sake: a directory, file or process that is not what it must be (`EACCES`).
     #[error("refused: {0}")]
     Refused(String),
+    /// Xenstore refused something, or could not be asked.
+    #[error("xenstore: {0}")]
+    Xenstore(#[source] XsError),
     /// The operating system refused something.
     #[error("{doing}: {source}")]
     Os {
@@ -105,6 +109,7 @@ impl Error {
             Error::InUse { serving: true, .. } => libc::EADDRINUSE,
             Error::InUse { serving: false, .. } => libc::EBUSY,
             Error::Refused(_) => libc::EACCES,
+            Error::Xenstore(error) => error.errno() as i32,
             Error::Os { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         }
     }

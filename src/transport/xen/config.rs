@@ -1,0 +1,149 @@
+//! Meeting through xenstore: `<path>/ring-ref` and `<path>/event-channel`.
+//!
+//! Look-ups go through [`Lookup`], so through the crate xenstore-rs where it is built in. Publishing and withdrawing
+//! need transactions and permissions, which only our own client has.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use super::xenstore::{Access, Lookup, Nodes, Perm, XsClient, XsError};
+use crate::transport::{Config, Meeting, Publication, Watch};
+use crate::{DomId, Error, Result};
+
+/// One channel's nodes.
+#[derive(Debug)]
+pub(super) struct XenConfig {
+    own: DomId,
+    peer: DomId,
+    path: String,
+}
+
+impl XenConfig {
+    pub(super) fn new(own: DomId, peer: DomId, path: &str) -> XenConfig {
+        let path =
+            if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{own}/{path}") };
+        XenConfig { own, peer, path }
+    }
+}
+
+fn ring_ref(path: &str) -> String {
+    format!("{path}/ring-ref")
+}
+
+fn event_channel(path: &str) -> String {
+    format!("{path}/event-channel")
+}
+
+impl Config for XenConfig {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
+        let xs = XsClient::open().map_err(Error::Xenstore)?;
+        let nodes = [
+            (ring_ref(&self.path), meeting.ring_ref.to_string()),
+            (event_channel(&self.path), meeting.event_channel.clone()),
+        ];
+        // What a killed server left there is replaced in the same step.
+        xs.transaction(|transaction| {
+            for (node, value) in &nodes {
+                transaction.write(node, value)?;
+                let readers = [Perm::new(self.peer, Access::Read)];
+                transaction.set_perms(node, Perm::new(self.own, Access::None), &readers)?;
+            }
+            Ok(())
+        })
+        .map_err(Error::Xenstore)?;
+        Ok(Box::new(Published { path: self.path.clone(), meeting: meeting.clone() }))
+    }
+
+    fn look_up(&self) -> Result<Meeting> {
+        let no_server = |why: String| Error::NoServer { path: self.path.clone(), why };
+        let lookup = Lookup::open().map_err(Error::Xenstore)?;
+        let read = |node: String| match lookup.read(&node) {
+            Ok(text) => Ok(text),
+            // A guest isn't told whether a node that it can't see exists.
+            Err(error) if error.is_not_yet() => Err(no_server(error.to_string())),
+            Err(error) => Err(Error::Xenstore(error)),
+        };
+        let ring_ref = read(ring_ref(&self.path))?;
+        let event_channel = read(event_channel(&self.path))?;
+        let ring_ref =
+            ring_ref.parse().map_err(|_| no_server(format!("its ring-ref is {ring_ref:?}, not a number")))?;
+        Ok(Meeting { ring_ref, event_channel })
+    }
+
+    fn watch(&self) -> Result<Box<dyn Watch>> {
+        let xs = XsClient::open().map_err(Error::Xenstore)?;
+        xs.watch(&self.path, "meeting").map_err(Error::Xenstore)?;
+        Ok(Box::new(XenWatch { xs }))
+    }
+}
+
+struct Published {
+    path: String,
+    meeting: Meeting,
+}
+
+impl Publication for Published {}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // Without xenstored there is nothing to be removed, and a domain that is going loses its nodes anyway.
+        let _ = withdraw(&self.path, &self.meeting);
+    }
+}
+
+/// Removes what was published, if it is still there, and the client's directory where that became empty.
+fn withdraw(path: &str, meeting: &Meeting) -> std::result::Result<(), XsError> {
+    let xs = XsClient::open()?;
+    xs.transaction(|transaction| {
+        let ours = transaction.read_text(&ring_ref(path))? == meeting.ring_ref.to_string()
+            && transaction.read_text(&event_channel(path))? == meeting.event_channel;
+        if !ours {
+            return Ok(());
+        }
+        transaction.rm(path)
+    })?;
+    if let Some(directory) = client_directory(path) {
+        xs.remove_if_empty(directory)?;
+    }
+    Ok(())
+}
+
+/// The directory of the client in a path that follows the convention: `…/vchan/<client>/<port>`.
+fn client_directory(path: &str) -> Option<&str> {
+    let (directory, _port) = path.rsplit_once('/')?;
+    let (vchan, client) = directory.rsplit_once('/')?;
+    (vchan.ends_with("/vchan") && client.parse::<DomId>().is_ok()).then_some(directory)
+}
+
+struct XenWatch {
+    xs: XsClient,
+}
+
+impl Watch for XenWatch {
+    fn renew(&mut self) -> Result<()> {
+        while self.xs.next_event(Some(Duration::ZERO)).map_err(Error::Xenstore)?.is_some() {}
+        Ok(())
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.xs.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        assert_eq!(XenConfig::new(3, 0, "data/x").path(), "/local/domain/3/data/x");
+        assert_eq!(XenConfig::new(3, 0, "/data/x").path(), "/data/x");
+        assert_eq!(client_directory("/local/domain/0/data/vchan/3/p"), Some("/local/domain/0/data/vchan/3"));
+        assert_eq!(client_directory("/local/domain/0/data/vchan/p"), None);
+        assert_eq!(client_directory("/local/domain/0/data/qubes/3/p"), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! Event channels by `/dev/xen/evtchn`.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+
+use super::device::{request, EVTCHN};
+use super::domain_watch::DomainWatch;
+use crate::transport::{EventChannel, Events, Received};
+use crate::{DomId, Error, Result};
+
+/// Makes event channels to one peer domain.
+#[derive(Debug)]
+pub(super) struct XenEvents {
+    own: DomId,
+    peer: DomId,
+}
+
+impl XenEvents {
+    pub(super) fn new(own: DomId, peer: DomId) -> XenEvents {
+        XenEvents { own, peer }
+    }
+
+    fn channel(&self, device: File, port: u32) -> Result<Box<dyn EventChannel>> {
+        let channel = XenChannel { device, port, peer: DomainWatch::new(self.own, self.peer)? };
+        channel.unmask(port)?;
+        Ok(Box::new(channel))
+    }
+}
+
+impl Events for XenEvents {
+    fn listen(&self) -> Result<Box<dyn EventChannel>> {
+        let device = EVTCHN.open()?;
+        let mut bind = request::BindUnboundPort { remote_domain: self.peer.into() };
+        // SAFETY: the structure is the request's.
+        let port = unsafe { request::evtchn_bind_unbound_port(device.as_raw_fd(), &mut bind) }
+            .map_err(|errno| EVTCHN.explain("bind an event channel by", errno))?;
+        self.channel(device, port as u32)
+    }
+
+    fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
+        let no_server = |why: String| Error::NoServer { path: format!("event channel {remote}"), why };
+        let remote_port = remote
+            .parse()
+            .ok()
+            .filter(|&port: &u32| port > 0)
+            .ok_or_else(|| no_server("it is no port number".into()))?;
+        let device = EVTCHN.open()?;
+        let mut bind = request::BindInterdomain { remote_domain: self.peer.into(), remote_port };
+        // SAFETY: the structure is the request's.
+        let port = unsafe { request::evtchn_bind_interdomain(device.as_raw_fd(), &mut bind) };
+        match port {
+            Ok(port) => self.channel(device, port as u32),
+            // Bound to another client, or left over from a server that is gone: Xen doesn't say which.
+            Err(errno @ (nix::Error::EINVAL | nix::Error::ESRCH | nix::Error::ENOENT)) => Err(no_server(format!(
+                "domain {} doesn't offer that port to this domain: the server is gone, or has a client already \
+                 ({errno})",
+                self.peer
+            ))),
+            Err(errno) => Err(EVTCHN.explain("connect an event channel by", errno)),
+        }
+    }
+}
+
+/// One port on a descriptor of its own. Closing the descriptor unbinds the port.
+struct XenChannel {
+    device: File,
+    port: u32,
+    peer: DomainWatch,
+}
+
+impl XenChannel {
+    /// Lets the port fire again.
+    fn unmask(&self, port: u32) -> Result<()> {
+        (&self.device)
+            .write_all(&port.to_ne_bytes())
+            .map_err(|error| EVTCHN.explain("unmask an event channel by", error))
+    }
+}
+
+impl EventChannel for XenChannel {
+    fn name(&self) -> String {
+        self.port.to_string()
+    }
+
+    fn local_port(&self) -> u32 {
+        self.port
+    }
+
+    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+        for fd in std::iter::once(self.device.as_fd()).chain(self.peer.fds()) {
+            epoll
+                .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+                .map_err(|errno| Error::os("watch an event channel", errno))?;
+        }
+        Ok(())
+    }
+
+    fn notify(&self) -> Result<()> {
+        let mut port = request::Port { port: self.port };
+        // SAFETY: the structure is the request's.
+        unsafe { request::evtchn_notify(self.device.as_raw_fd(), &mut port) }
+            .map_err(|errno| EVTCHN.explain("send an event by", errno))?;
+        Ok(())
+    }
+
+    fn receive(&self) -> Result<Received> {
+        let mut fired = [0; 4];
+        let event = match (&self.device).read(&mut fired) {
+            Ok(4) => {
+                self.unmask(u32::from_ne_bytes(fired))?;
+                true
+            }
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            Err(error) => return Err(EVTCHN.explain("receive an event by", error)),
+        };
+        // Looking after the domain costs more system calls: only where the port wasn't what woke us.
+        let ended = if event { self.peer.is_gone() } else { self.peer.take()? };
+        Ok(Received { event, ended })
+    }
+
+    fn ended(&self) -> bool {
+        self.peer.is_gone()
+    }
+
+    fn rearm(&self) -> Result<()> {
+        // A port whose peer has gone waits for the same domain again by itself.
+        Ok(())
+    }
+}
