@@ -167,3 +167,22 @@ fn a_guest_hears_that_a_destroyed_servers_nodes_are_gone() {
     xs.rm("/local/domain/7").unwrap();
     watch_until(&guest, || guest.read(node).is_err_and(|error| error.is_not_yet()));
 }
+
+#[test]
+fn a_guest_hears_that_what_a_dead_guest_owned_is_gone() {
+    let Some(daemon) = Xenstored::start() else { return };
+    let (xs, server, client) = (daemon.client(), daemon.guest(7), daemon.guest(8));
+    xs.mkdir("/local/domain/7/data").unwrap();
+    xs.set_perms("/local/domain/7/data", Perm::new(7, Access::None), &[]).unwrap();
+    server.mkdir("data/room").unwrap();
+    server.set_perms("data/room", Perm::new(7, Access::None), &[Perm::new(8, Access::ReadWrite)]).unwrap();
+
+    let node = "/local/domain/7/data/room/alive";
+    client.write(node, "").unwrap();
+    client.set_perms(node, Perm::new(8, Access::None), &[Perm::new(7, Access::Read)]).unwrap();
+    server.watch(node, "alive").unwrap();
+    event(&server);
+    assert!(server.read(node).is_ok());
+    daemon.destroy(8);
+    watch_until(&server, || server.read(node).is_err_and(|error| error.is_not_yet()));
+}
