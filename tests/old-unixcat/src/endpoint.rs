@@ -248,7 +248,7 @@ impl Endpoint {
     /// The memory stays mapped, and `put` still works.
     pub fn close(&mut self) -> Result<(), String> {
         self.page().u8(self.own_live)?.store(EXITED, Ordering::SeqCst);
-        if let Some(mut channel) = self.channel.take() {
+        if let Some(channel) = &mut self.channel {
             channel.send()?;
         }
         if let Page::Shared(page) = &self.page {
@@ -260,6 +260,7 @@ impl Endpoint {
             }
             page.unshare()?;
         }
+        self.channel = None;
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! The event channel: a Unix stream socket on which one byte is one event.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+
+use nix::errno::Errno;
 
 /// Who an event wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,11 +149,12 @@ impl Channel {
     /// client SIGPIPE is fatal here.
     pub fn send_rest(&mut self) -> Result<(), String> {
         while self.unsent > 0 {
-            match self.stream.write(&[0]) {
+            // Not the standard library's write, which suppresses SIGPIPE.
+            match nix::unistd::write(&self.stream, &[0]) {
                 Ok(_) => self.unsent -= 1,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == ErrorKind::BrokenPipe => self.unsent = 0,
+                Err(Errno::EAGAIN) => break,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE) => self.unsent = 0,
                 Err(e) => return Err(format!("sending an event: {e}")),
             }
         }

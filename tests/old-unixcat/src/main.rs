@@ -1,5 +1,17 @@
 //! A test peer that behaves like the historical OCaml `unixcat`, defects included: an
 //! implementation of the wire protocol that shares no code with the library it tests.
+//!
+//! The defects that it has on purpose:
+//! - An event wakes only one of its reader and its writer, so that a full ring can stay full
+//!   (`--no-lost-wakeup`, `--always-lose-wakeup`).
+//! - It leaves first and sends what is left afterwards; it hangs when that needs space in the ring,
+//!   and loops when the peer has left too; it takes the peer for gone without a last look at the
+//!   ring (`--clean-exit`, `--always-lose-tail`).
+//! - That the peer was killed is not noticed; a client is killed by SIGPIPE when it tells it
+//!   something. SIGINT has no effect before the client has come, and none after the end has begun.
+//! - Memory files of a root in use are emptied and used; files stay behind after errors and signals.
+//! - The configuration is unusable from a root of 45 characters on.
+//! - Indices are believed: a count beyond the ring's size gives rubbish, or an error.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -104,7 +116,8 @@ fn buffer_size(text: &str) -> Result<usize, String> {
 }
 
 fn run(program: &std::path::Path, options: Options) -> Result<(), String> {
-    let interrupts = prepare_signals(options.listen).map_err(|e| format!("preparing signals: {e}"))?;
+    let interrupts = prepare_signals(options.listen || options.behaviour.clean_exit);
+    let interrupts = interrupts.map_err(|e| format!("preparing signals: {e}"))?;
     let mut root = Root::open(program)?;
     let result = converse(&mut root, options, interrupts);
     root.remove();
@@ -125,9 +138,10 @@ fn converse(root: &mut Root, options: Options, interrupts: SignalFd) -> Result<(
 }
 
 /// SIGINT is only looked at in the conversation: one that comes while the server waits for its
-/// client ends the conversation as soon as it begins. SIGPIPE kills a client, not a server.
-fn prepare_signals(listen: bool) -> nix::Result<SignalFd> {
-    let handler = if listen { SigHandler::SigIgn } else { SigHandler::SigDfl };
+/// client ends the conversation as soon as it begins. SIGPIPE kills a client, not a server; even a
+/// server's orderly leaving does that to a client that is late with its own last event.
+fn prepare_signals(outlive_pipe: bool) -> nix::Result<SignalFd> {
+    let handler = if outlive_pipe { SigHandler::SigIgn } else { SigHandler::SigDfl };
     // SAFETY: neither disposition runs any code of this program.
     unsafe { signal::signal(Signal::SIGPIPE, handler) }?;
     let mut interrupts = SigSet::empty();

@@ -146,7 +146,7 @@ fn pattern(len: usize, seed: usize) -> Vec<u8> {
 
 #[test]
 fn both_directions_at_once_with_rings_of_every_kind() {
-    for size in ["1000", "2000", "5000", "65536"] {
+    for (size, client_leaves) in [("1000", true), ("2000", false), ("5000", true), ("65536", false)] {
         let dir = tmpdir();
         let flags = ["--no-lost-wakeup", "--clean-exit", "--buffer-size", size];
         let (mut server, mut client) = pair(&flags, dir.path(), Stdio::piped());
@@ -155,10 +155,12 @@ fn both_directions_at_once_with_rings_of_every_kind() {
         assert!(server.take(up.len()) == up, "client to server, --buffer-size {size}");
         assert!(client.take(down.len()) == down, "server to client, --buffer-size {size}");
         let [client_input, server_input] = feeding.map(|thread| thread.join().unwrap());
-        drop(client_input);
+        let (leaver, stayer) =
+            if client_leaves { (client_input, server_input) } else { (server_input, client_input) };
+        drop(leaver);
         client.expect_success();
         server.expect_success();
-        drop(server_input);
+        drop(stayer);
         assert_eq!(dir.path().read_dir().unwrap().count(), 0, "the root is still there");
     }
 }
