@@ -136,10 +136,7 @@ mod tests {
         assert_eq!(io::Error::from(Error::WouldBlock).kind(), io::ErrorKind::WouldBlock);
         assert_eq!(io::Error::from(Error::Interrupted).kind(), io::ErrorKind::Interrupted);
         assert_eq!(io::Error::from(Error::PeerDied).kind(), io::ErrorKind::ConnectionReset);
-        assert_eq!(
-            io::Error::from(Error::TimedOut(Default::default())).kind(),
-            io::ErrorKind::TimedOut
-        );
+        assert_eq!(io::Error::from(Error::TimedOut(Default::default())).kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! nothing of each other's protocol fields: a transport never touches a ring index, and the ring never makes a
 //! system call. Everything here is on the slow path (set-up, sleeping, leaving), so it is `dyn` and may take locks.
 
+pub mod unix;
+
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
