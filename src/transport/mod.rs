@@ -4,6 +4,11 @@
 //! nothing of each other's protocol fields: a transport never touches a ring index, and the ring never makes a
 //! system call. Everything here is on the slow path (set-up, sleeping, leaving), so it is `dyn` and may take locks.
 
+pub mod in_process;
+mod select;
+pub mod unix;
+pub mod xen;
+
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -13,8 +18,7 @@ use nix::sys::epoll::Epoll;
 pub use crate::ring::Role;
 use crate::{DomId, Result};
 
-pub mod in_process;
-pub mod xen;
+pub use select::{by_name, from_env};
 
 /// A way to carry channels.
 pub trait Transport: Send + Sync {
@@ -29,11 +33,6 @@ pub trait Transport: Send + Sync {
     /// A path that does not begin with `/` is relative to `/local/domain/<own domid>/`. Nothing is created before
     /// the parts' own methods are called, except what they all need (a root directory).
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts>;
-}
-
-/// The transport that `VCHAN_TRANSPORT` names.
-pub fn from_env() -> Result<Box<dyn Transport>> {
-    Err(crate::Error::Invalid("no transport".into()))
 }
 
 /// The three parts of one channel's transport.

@@ -1,0 +1,277 @@
+//! A directory held open: everything below it is reached through its descriptor, never through a path that
+//! somebody could have changed in the meantime.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{open, openat, renameat, AtFlags, OFlag};
+use nix::sys::stat::{fstat, fstatat, mkdirat, FileStat, Mode, SFlag};
+use nix::unistd::{geteuid, unlinkat, UnlinkatFlags};
+
+use crate::{Error, Result};
+
+/// How a directory is opened: itself, not what a symbolic link of that name points at.
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Mode bits that nobody but the owner may have on a root directory.
+const ALL_BUT_OWNER: libc::mode_t = 0o077;
+
+/// Mode bits that nobody but the owner may have below a root. Others can't get there; the historical program makes
+/// its `memory` with whatever the umask leaves.
+const WRITE_BUT_OWNER: libc::mode_t = 0o022;
+
+/// An open directory that belongs to us alone.
+#[derive(Debug)]
+pub(super) struct Dir {
+    fd: OwnedFd,
+    path: String,
+}
+
+impl Dir {
+    /// Opens the root directory `path`, where it exists.
+    pub(super) fn open_root(path: &str) -> Result<Option<Dir>> {
+        let opened = open(path, DIRECTORY, Mode::empty());
+        Dir::checked(opened, path.to_owned(), ALL_BUT_OWNER)
+    }
+
+    /// Opens the directory `name`, where it exists.
+    pub(super) fn sub(&self, name: &str) -> Result<Option<Dir>> {
+        let opened = openat(&self.fd, name, DIRECTORY, Mode::empty());
+        Dir::checked(opened, self.path_of(name), WRITE_BUT_OWNER)
+    }
+
+    /// Opens the directory `name`, made first where it doesn't exist.
+    pub(super) fn make_sub(&self, name: &str) -> Result<Dir> {
+        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(self.failed("create the directory", name, errno)),
+        }
+        self.sub(name)?.ok_or_else(|| self.failed("open the directory", name, Errno::ENOENT))
+    }
+
+    /// The directory above. Only for directories that were reached from one of ours.
+    pub(super) fn parent(&self) -> Result<Dir> {
+        let path = self.path.rsplit_once('/').map_or(String::new(), |(above, _)| above.to_owned());
+        let opened = openat(&self.fd, "..", DIRECTORY, Mode::empty());
+        Dir::checked(opened, path, WRITE_BUT_OWNER)?.ok_or_else(|| self.failed("open", "..", Errno::ENOENT))
+    }
+
+    /// The same directory under a descriptor of its own, which can be locked against this one.
+    pub(super) fn reopen(&self) -> Result<Dir> {
+        let fd = openat(&self.fd, ".", DIRECTORY, Mode::empty())
+            .map_err(|errno| self.failed("open", ".", errno))?;
+        Ok(Dir { fd, path: self.path.clone() })
+    }
+
+    fn checked(opened: nix::Result<OwnedFd>, path: String, forbidden: libc::mode_t) -> Result<Option<Dir>> {
+        let fd = match opened {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                return Err(Error::Refused(format!(
+                    "{path} is not a directory itself (a file or a symbolic link?); remove it or choose another root"
+                )))
+            }
+            Err(errno) => return Err(Error::os(format!("open the directory {path}"), errno)),
+        };
+        let stat = fstat(&fd).map_err(|errno| Error::os(format!("look at {path}"), errno))?;
+        let (user, mode) = (geteuid().as_raw(), stat.st_mode & 0o7777);
+        if stat.st_uid != user {
+            return Err(Error::Refused(format!(
+                "the directory {path} belongs to user {}, not to {user}; choose a root of your own with XEN_ROOT",
+                stat.st_uid
+            )));
+        }
+        if mode & forbidden != 0 {
+            return Err(Error::Refused(format!(
+                "the directory {path} has mode {mode:o}, so others could get in; run chmod 700 on it"
+            )));
+        }
+        Ok(Some(Dir { fd, path }))
+    }
+
+    /// What the directory is called in messages.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What an entry is called in messages.
+    pub(super) fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    /// The error for a failed call on the entry `name`.
+    pub(super) fn failed(&self, doing: &str, name: &str, errno: Errno) -> Error {
+        Error::os(format!("{doing} {}", self.path_of(name)), errno)
+    }
+
+    /// The directory's own status.
+    pub(super) fn stat(&self) -> Result<FileStat> {
+        fstat(&self.fd).map_err(|errno| Error::os(format!("look at {}", self.path), errno))
+    }
+
+    /// What kind of file the entry `name` is, if there is one.
+    pub(super) fn kind(&self, name: &str) -> Result<Option<SFlag>> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.failed("look at", name, errno)),
+        }
+    }
+
+    /// Creates the file `name`, which must not exist, for reading and writing by its owner.
+    pub(super) fn create(&self, name: &str) -> Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(|errno| self.failed("create", name, errno))?;
+        Ok(File::from(fd))
+    }
+
+    /// Opens the regular file `name` of ours, where it exists, for reading and writing.
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>> {
+        // O_NONBLOCK: a FIFO of that name must not hold us up.
+        let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let fd = match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::ELOOP | Errno::EISDIR | Errno::ENXIO) => return Err(self.not_regular(name)),
+            Err(errno) => return Err(self.failed("open", name, errno)),
+        };
+        let stat = fstat(&fd).map_err(|errno| self.failed("look at", name, errno))?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(self.not_regular(name));
+        }
+        if stat.st_uid != geteuid().as_raw() {
+            return Err(Error::Refused(format!(
+                "{} belongs to user {}, not to {}; remove it",
+                self.path_of(name),
+                stat.st_uid,
+                geteuid()
+            )));
+        }
+        Ok(Some(File::from(fd)))
+    }
+
+    fn not_regular(&self, name: &str) -> Error {
+        Error::Refused(format!("{} is not a regular file; remove it", self.path_of(name)))
+    }
+
+    /// Renames the entry `from` to `to`, replacing that.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
+        renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.failed("rename to", to, errno))
+    }
+
+    /// Removes the entry `name`, which is no directory; whether it was there.
+    pub(super) fn remove(&self, name: &str) -> Result<bool> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(self.failed("remove", name, errno)),
+        }
+    }
+
+    /// Removes the directory `name` where it is empty; whether it is gone now.
+    pub(super) fn remove_empty(&self, name: &str) -> Result<bool> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY) => Ok(false),
+            Err(errno) => Err(self.failed("remove the directory", name, errno)),
+        }
+    }
+
+    /// The names in the directory. Names that are not UTF-8 are none of ours and left out.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let failed = |errno| Error::os(format!("list the directory {}", self.path), errno);
+        let listing = self.reopen()?;
+        let mut names = Vec::new();
+        for entry in nix::dir::Dir::from_fd(listing.fd).map_err(failed)?.iter() {
+            let entry = entry.map_err(failed)?;
+            let name: &CStr = entry.file_name();
+            if let Ok(name) = name.to_str() {
+                if name != "." && name != ".." {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        Ok(names)
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::unix::private_dir;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{symlink, PermissionsExt};
+
+    fn opened(path: &std::path::Path) -> Result<Option<Dir>> {
+        Dir::open_root(path.to_str().unwrap())
+    }
+
+    #[test]
+    fn a_root_that_others_could_enter_is_refused() {
+        let temp = private_dir();
+        for mode in [0o710, 0o701, 0o750, 0o777, 0o1777] {
+            fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
+            let text = opened(temp.path()).unwrap_err().to_string();
+            assert!(text.contains(temp.path().to_str().unwrap()), "{text}");
+            assert!(text.contains(&format!("mode {mode:o}")) && text.contains("chmod 700"), "{text}");
+        }
+        fs::set_permissions(temp.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(opened(temp.path()).unwrap().is_some());
+        assert!(opened(&temp.path().join("missing")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_link_or_a_file_is_no_root() {
+        let temp = private_dir();
+        fs::create_dir(temp.path().join("real")).unwrap();
+        symlink(temp.path().join("real"), temp.path().join("link")).unwrap();
+        fs::write(temp.path().join("file"), "").unwrap();
+        for name in ["link", "file"] {
+            let text = opened(&temp.path().join(name)).unwrap_err().to_string();
+            assert!(text.starts_with("refused: ") && text.contains("not a directory itself"), "{text}");
+        }
+    }
+
+    #[test]
+    fn below_a_root_only_writing_is_refused() {
+        let temp = private_dir();
+        let root = opened(temp.path()).unwrap().unwrap();
+        let memory = temp.path().join("memory");
+        fs::create_dir(&memory).unwrap();
+        fs::set_permissions(&memory, Permissions::from_mode(0o755)).unwrap();
+        assert!(root.sub("memory").unwrap().is_some());
+        fs::set_permissions(&memory, Permissions::from_mode(0o775)).unwrap();
+        assert!(matches!(root.sub("memory"), Err(Error::Refused(_))));
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let temp = private_dir();
+        let root = opened(temp.path()).unwrap().unwrap();
+        nix::unistd::mkfifo(&temp.path().join("fifo"), Mode::S_IRWXU).unwrap();
+        fs::create_dir(temp.path().join("dir")).unwrap();
+        symlink("/etc/passwd", temp.path().join("link")).unwrap();
+        for name in ["fifo", "dir", "link"] {
+            assert!(matches!(root.open_file(name), Err(Error::Refused(_))), "{name}");
+        }
+        assert!(root.open_file("missing").unwrap().is_none());
+        root.create("file").unwrap();
+        assert!(root.open_file("file").unwrap().is_some());
+        assert_eq!(root.create("file").unwrap_err().errno(), libc::EEXIST);
+        let mut names = root.names().unwrap();
+        names.sort();
+        assert_eq!(names, ["dir", "fifo", "file", "link"]);
+        assert_eq!(root.names().unwrap().len(), 4, "listing starts afresh each time");
+    }
+}

@@ -1,0 +1,230 @@
+//! Event channels over Unix stream sockets: one byte is one event.
+//!
+//! A channel keeps one descriptor *number* for its whole life. What stands behind it changes: the server's listener
+//! is replaced by the connection of the client that it accepted, and (for a server of many clients, one after the
+//! other) by a listener again. So sending an event is one system call, without a lock and without a look at what
+//! state the channel is in.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::socket::{recv, send, MsgFlags};
+
+use super::grants::number;
+use super::side::{ClientSide, ServerSide};
+use super::slot::Slot;
+use super::socket;
+use crate::transport::{EventChannel, Events, Received};
+use crate::{Error, Result};
+
+/// The server's events.
+pub(super) struct ServerEvents(pub(super) Arc<ServerSide>);
+
+impl Events for ServerEvents {
+    fn listen(&self) -> Result<Box<dyn EventChannel>> {
+        let slot = Arc::clone(self.0.slot()?);
+        let fd = socket::listen_in(&slot)?;
+        Ok(Box::new(Channel {
+            fd,
+            name: slot.socket_path(),
+            port: slot.number() + 1,
+            state: Mutex::new(State { listening: true, registered: None }),
+            slot: Some(slot),
+        }))
+    }
+
+    fn connect(&self, _remote: &str) -> Result<Box<dyn EventChannel>> {
+        Err(Error::Invalid("a server listens for its client, it does not connect to it".into()))
+    }
+}
+
+/// The client's events.
+pub(super) struct ClientEvents(pub(super) Arc<ClientSide>);
+
+impl Events for ClientEvents {
+    fn listen(&self) -> Result<Box<dyn EventChannel>> {
+        Err(Error::Invalid("a client connects to its server, it does not listen for it".into()))
+    }
+
+    fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
+        let side = &self.0;
+        let fd = socket::connect_to(remote, side)?;
+        // The name, the page and the socket were found one after the other. If the server went away in between and
+        // another one took its slot, they don't belong together; then one of them has changed by now.
+        let page = side.page();
+        if page.as_ref().is_some_and(|page| !page.is_current()) || side.look_up()?.event_channel != remote {
+            return Err(side.no_server("the server went away"));
+        }
+        if let Some(page) = page {
+            page.set_connected();
+        }
+        Ok(Box::new(Channel {
+            fd,
+            name: remote.to_owned(),
+            port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
+            state: Mutex::new(State { listening: false, registered: None }),
+            slot: None,
+        }))
+    }
+}
+
+/// One end of an event channel.
+struct Channel {
+    fd: OwnedFd,
+    name: String,
+    port: u32,
+    state: Mutex<State>,
+    /// The server's slot.
+    slot: Option<Arc<Slot>>,
+}
+
+/// What changes, and only with the lock held, together with what stands behind the descriptor.
+struct State {
+    listening: bool,
+    registered: Option<(Arc<Epoll>, u64)>,
+}
+
+impl Channel {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Accepts the client, if one waits. Whether the channel is connected then.
+    fn try_accept(&self, state: &mut State) -> Result<bool> {
+        if !state.listening {
+            return Ok(true);
+        }
+        let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
+        // First the name, then (with the exchange) the listener: nobody can get into its queue any more who would
+        // see a connection and never an answer.
+        self.remove_socket()?;
+        self.exchange(state, connection, false)?;
+        Ok(true)
+    }
+
+    fn remove_socket(&self) -> Result<()> {
+        match &self.slot {
+            Some(slot) => slot.dir().remove(&slot.socket_name()).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts `new`, which is a listener or is not, behind the channel's descriptor, in place of what was there.
+    fn exchange(&self, state: &mut State, new: OwnedFd, listening: bool) -> Result<()> {
+        let failed = |errno| Error::os("exchange the event channel's socket", errno);
+        // An epoll instance watches what stands behind the descriptor, not the number.
+        if let Some((epoll, _)) = &state.registered {
+            epoll.delete(&self.fd).map_err(failed)?;
+        }
+        // SAFETY: both descriptors are open and ours. The number of `self.fd` stays open and owned by it, whichever
+        // call of another thread is under way on what it stood for before.
+        let result = unsafe { libc::dup3(new.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
+        let exchanged = Errno::result(result).map(|_| state.listening = listening);
+        // In any case, or a waiting thread would wait for ever.
+        self.register(state).and(exchanged).map_err(failed)
+    }
+
+    fn register(&self, state: &State) -> nix::Result<()> {
+        match &state.registered {
+            Some((epoll, token)) => epoll.add(&self.fd, EpollEvent::new(EpollFlags::EPOLLIN, *token)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl EventChannel for Channel {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn local_port(&self) -> u32 {
+        self.port
+    }
+
+    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+        let mut state = self.state();
+        if state.registered.is_some() {
+            return Err(Error::Invalid("the event channel is attached already".into()));
+        }
+        state.registered = Some((epoll, token));
+        self.register(&state).map_err(|errno| {
+            state.registered = None;
+            Error::os("watch the event channel", errno)
+        })
+    }
+
+    fn notify(&self) -> Result<()> {
+        let mut accepted = false;
+        loop {
+            match send(self.fd.as_raw_fd(), b"\0", MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                // A full socket holds events enough; a closed one has nobody to tell.
+                Ok(_) | Err(Errno::EAGAIN | Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+                Err(Errno::ENOTCONN) => {
+                    if accepted || !self.try_accept(&mut self.state())? {
+                        return Ok(());
+                    }
+                    accepted = true;
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => return Err(Error::os("send an event", errno)),
+            }
+        }
+    }
+
+    fn receive(&self) -> Result<Received> {
+        let mut state = self.state();
+        if !self.try_accept(&mut state)? {
+            return Ok(Received::default());
+        }
+        // More than a socket's buffer holds of messages of one byte each.
+        let mut bytes = [0; 4096];
+        loop {
+            return match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) | Err(Errno::ECONNRESET) => Ok(Received { event: false, ended: true }),
+                Ok(_) => Ok(Received { event: true, ended: false }),
+                Err(Errno::EAGAIN) => Ok(Received::default()),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(Error::os("receive events", errno)),
+            };
+        }
+    }
+
+    fn ended(&self) -> bool {
+        if self.state().listening {
+            return false;
+        }
+        // Without asking for anything else, only the hang-up of the peer is told.
+        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLHUP)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+    }
+
+    fn rearm(&self) -> Result<()> {
+        let Some(slot) = &self.slot else {
+            return Err(Error::Invalid(
+                "a client's event channel can't be made ready for another peer".into(),
+            ));
+        };
+        let mut state = self.state();
+        if state.listening {
+            return Ok(());
+        }
+        let listener = socket::listen_in(slot)?;
+        self.exchange(&mut state, listener, true)
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        let state = self.state();
+        // Neither can fail in a way that could be mended here; the slot's own removal finds a socket, too.
+        if let Some((epoll, _)) = &state.registered {
+            let _ = epoll.delete(&self.fd);
+        }
+        if state.listening {
+            let _ = self.remove_socket();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The lines by which a server tells its client where it is, to be put into the client's shell.
+
+use super::sexp;
+use crate::transport::Meeting;
+use crate::{Error, Result};
+use std::path::Path;
+
+/// The two lines that a server prints for a Bourne shell, as the historical `unixcat` does: the first one sets
+/// `XEN_ROOT` (left out where `root` is `None`, as the user set it), the second one `XEN_CONFIGURATION`. They are
+/// quoted where the path needs it.
+///
+/// ```
+/// # use std::path::Path;
+/// # use vchan::transport::{unix, Meeting};
+/// let meeting = Meeting { ring_ref: 0, event_channel: "/tmp/u/0".into() };
+/// let (root, configuration) = unix::export_lines(Some(Path::new("/tmp/u")), &meeting)?;
+/// assert_eq!(root.as_deref(), Some("XEN_ROOT=/tmp/u; export XEN_ROOT;"));
+/// assert_eq!(
+///     configuration,
+///     r#"XEN_CONFIGURATION="((ring_ref 0) (event_channel /tmp/u/0))"; export XEN_CONFIGURATION"#
+/// );
+/// # Ok::<(), vchan::Error>(())
+/// ```
+pub fn export_lines(root: Option<&Path>, meeting: &Meeting) -> Result<(Option<String>, String)> {
+    let root = match root {
+        Some(path) => {
+            let path = path.to_str().ok_or_else(|| not_utf8(path))?;
+            let value = if is_word(path) { path.to_owned() } else { quote(path) };
+            Some(format!("XEN_ROOT={value}; export XEN_ROOT;"))
+        }
+        None => None,
+    };
+    let configuration = sexp::print(meeting);
+    let quoted = if configuration.split([' ', '(', ')']).all(|part| part.is_empty() || is_word(part)) {
+        format!("\"{configuration}\"")
+    } else {
+        quote(&configuration)
+    };
+    Ok((root, format!("XEN_CONFIGURATION={quoted}; export XEN_CONFIGURATION")))
+}
+
+pub(super) fn not_utf8(path: &Path) -> Error {
+    Error::Invalid(format!("the path {path:?} is not UTF-8; choose another root with XEN_ROOT"))
+}
+
+/// Whether a shell takes the text as it stands, also between double quotes.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(&b))
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::process::Command;
+
+    /// What a shell that was given the lines hands on to a program.
+    fn through_a_shell(lines: &str) -> (String, String) {
+        let script = r#"eval "$1"; sh -c 'printf "%s\0%s" "$XEN_ROOT" "$XEN_CONFIGURATION"'"#;
+        let output = Command::new("sh")
+            .args(["-c", script, "sh", lines])
+            .env_remove("XEN_ROOT")
+            .env_remove("XEN_CONFIGURATION")
+            .output()
+            .unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (root, configuration) = text.split_once('\0').unwrap();
+        (root.to_owned(), configuration.to_owned())
+    }
+
+    #[test]
+    fn the_lines_survive_a_shell_with_any_path() {
+        let all_ascii: String = (1..=127u8).map(char::from).collect();
+        let long = "x".repeat(1000);
+        for name in
+            ["plain", "a b", "$HOME", "`id`", "q'q\"q", "(a)", "new\nline", "é", "!", "~", &all_ascii, &long]
+        {
+            let root = format!("/tmp/{name}");
+            let meeting = Meeting { ring_ref: 3, event_channel: format!("{root}/0") };
+            let (first, second) = export_lines(Some(Path::new(&root)), &meeting).unwrap();
+            assert_eq!(second.lines().count(), 1);
+            let (root_after, configuration) = through_a_shell(&format!("{}\n{second}", first.unwrap()));
+            assert_eq!(root_after, root);
+            assert_eq!(sexp::parse(&configuration).unwrap(), meeting, "{configuration}");
+        }
+    }
+
+    #[test]
+    fn a_root_that_the_user_gave_is_not_exported() {
+        let meeting = Meeting { ring_ref: 0, event_channel: "/r/0".into() };
+        assert_eq!(export_lines(None, &meeting).unwrap().0, None);
+    }
+
+    #[test]
+    fn a_path_that_is_no_text_is_refused() {
+        let meeting = Meeting { ring_ref: 0, event_channel: "/r/0".into() };
+        let path = Path::new(OsStr::from_bytes(b"/\xff"));
+        assert!(matches!(export_lines(Some(path), &meeting), Err(Error::Invalid(_))));
+    }
+}

@@ -1,0 +1,357 @@
+//! Shared memory: one file for each block of pages, mapped by both sides.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{posix_fallocate, Flock, FlockArg};
+use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
+use nix::sys::stat::{fstat, futimens};
+use nix::sys::time::TimeSpec;
+
+use super::grants::file_name;
+use super::root::Missing;
+use super::side::{ClientSide, ServerSide};
+use super::slot::{Slot, MEMORY};
+use crate::transport::{CrashNotice, Mapping, Memory};
+use crate::{Error, Result};
+
+const PAGE: usize = 4096;
+
+/// How long a client tries to become the only one. A client that was killed may hold its lock for a moment after
+/// its socket has told the server, and the server has told us, that it is gone.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The server's memory.
+pub(super) struct ServerMemory(pub(super) Arc<ServerSide>);
+
+impl Memory for ServerMemory {
+    // A killed server is noticed by its socket, so the notice is not needed.
+    fn share(&self, pages: usize, _crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
+        let slot = Arc::clone(self.0.slot()?);
+        let grants = slot.allot(pages)?;
+        let name = file_name(&grants);
+        // With the root locked, so that no other server removes the directory while it is still empty.
+        let (file, shared) = {
+            let locked = slot.lock_root()?;
+            let file = locked.dir().make_sub(MEMORY)?.create(&name)?;
+            (file, Shared { slot: Arc::clone(&slot), name })
+        };
+        // All of it now: a file system that is full must say so here, not kill us at some later access.
+        allocate(&file, pages)
+            .map_err(|errno| Error::os(format!("allocate {pages} pages for {}", shared.path()), errno))?;
+        let mapped = Mapped::new(&file, pages, grants).map_err(|errno| map_failed(&shared.path(), errno))?;
+        Ok(Box::new(Block { mapped, _keeper: Keeper::Shared(shared) }))
+    }
+
+    fn map(&self, _grants: &[u32]) -> Result<Box<dyn Mapping>> {
+        Err(Error::Invalid("a server shares memory, it does not map its client's".into()))
+    }
+}
+
+/// The client's memory.
+pub(super) struct ClientMemory(pub(super) Arc<ClientSide>);
+
+impl ClientMemory {
+    fn open(&self, name: &str) -> Result<File> {
+        let missing = |what: &str| self.0.no_server(format!("there is no {what} in {}", self.0.root.path()));
+        let root = self.0.root.open(Missing::Leave)?.ok_or_else(|| missing("directory"))?;
+        let memory = root.sub(MEMORY)?.ok_or_else(|| missing("directory memory"))?;
+        memory.open_file(name)?.ok_or_else(|| missing(&format!("memory file {name}")))
+    }
+
+    fn check_size(&self, file: &File, name: &str, pages: usize) -> Result<()> {
+        let stat =
+            fstat(file).map_err(|errno| Error::os(format!("look at the memory file {name}"), errno))?;
+        if usize::try_from(stat.st_size).is_ok_and(|size| size >= pages * PAGE) {
+            return Ok(());
+        }
+        let root = self.0.root.path();
+        Err(Error::Refused(format!(
+            "the memory file {root}/{MEMORY}/{name} has {} bytes where {pages} pages are said to be; is its server \
+             one of this protocol?",
+            stat.st_size
+        )))
+    }
+
+    /// Makes sure that no other client of ours has the page.
+    fn lock_page(&self, mut file: File, name: &str) -> Result<PageFile> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(PageFile { file: Some(lock), connected: AtomicBool::new(false) }),
+                Err((again, Errno::EAGAIN)) if Instant::now() < deadline => {
+                    file = again;
+                    sleep(Duration::from_millis(5));
+                }
+                Err((_, Errno::EAGAIN)) => return Err(self.0.has_another_client()),
+                Err((_, errno)) => return Err(Error::os(format!("lock the memory file {name}"), errno)),
+            }
+        }
+    }
+}
+
+impl Memory for ClientMemory {
+    fn share(&self, _pages: usize, _crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
+        Err(Error::Invalid("a client maps its server's memory, it does not share its own".into()))
+    }
+
+    /// The first block that is mapped is the shared page. It is locked against other clients for as long as it
+    /// stays mapped.
+    fn map(&self, grants: &[u32]) -> Result<Box<dyn Mapping>> {
+        if grants.is_empty() {
+            return Err(Error::Invalid("no grants to map".into()));
+        }
+        let (name, pages) = (file_name(grants), grants.len());
+        let file = self.open(&name)?;
+        self.check_size(&file, &name, pages)?;
+        let failed = |errno| map_failed(&format!("{}/{MEMORY}/{name}", self.0.root.path()), errno);
+        if self.0.page().is_some() {
+            let mapped = Mapped::new(&file, pages, grants.to_vec()).map_err(failed)?;
+            return Ok(Box::new(Block { mapped, _keeper: Keeper::None }));
+        }
+        let page = Arc::new(self.lock_page(file, &name)?);
+        let mapped = Mapped::new(page.file()?, pages, grants.to_vec()).map_err(failed)?;
+        self.0.set_page(&page);
+        Ok(Box::new(Block { mapped, _keeper: Keeper::Page(page) }))
+    }
+}
+
+fn allocate(file: &File, pages: usize) -> nix::Result<()> {
+    loop {
+        match posix_fallocate(file, 0, (pages * PAGE) as libc::off_t) {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+fn map_failed(path: &str, errno: Errno) -> Error {
+    Error::os(format!("map the memory file {path}"), errno)
+}
+
+/// The open file of the shared page, locked by its only client.
+pub(super) struct PageFile {
+    file: Option<Flock<File>>,
+    connected: AtomicBool,
+}
+
+impl PageFile {
+    fn file(&self) -> Result<&File> {
+        self.file.as_deref().ok_or(Error::Closed)
+    }
+
+    /// Whether the server (or whoever swept up after it) has not removed the file.
+    pub(super) fn is_current(&self) -> bool {
+        self.file.as_deref().is_some_and(|file| fstat(file).is_ok_and(|stat| stat.st_nlink > 0))
+    }
+
+    /// Notes that its client got through to the server.
+    pub(super) fn set_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for PageFile {
+    fn drop(&mut self) {
+        let Some(Ok(file)) = self.file.take().map(Flock::unlock) else { return };
+        // A client that waits for us to go watches the file's times. One that did not get through must not touch
+        // them, or two waiting clients would wake each other for ever. A failure leaves that client to the events
+        // of the server's socket.
+        if *self.connected.get_mut() {
+            let _ = futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
+        }
+    }
+}
+
+/// A memory file that the server made, removed with the mapping.
+struct Shared {
+    slot: Arc<Slot>,
+    name: String,
+}
+
+impl Shared {
+    fn path(&self) -> String {
+        format!("{}/{MEMORY}/{}", self.slot.dir().path(), self.name)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // What can't be removed here is removed with the slot, at the latest by the next sweep.
+        if let Ok(Some(memory)) = self.slot.dir().sub(MEMORY) {
+            let _ = memory.remove(&self.name);
+        }
+    }
+}
+
+/// What lives as long as a mapping and is undone after it.
+enum Keeper {
+    Shared(#[allow(dead_code, reason = "held for its drop")] Shared),
+    Page(#[allow(dead_code, reason = "held for its drop")] Arc<PageFile>),
+    None,
+}
+
+/// A block of mapped pages. The fields are dropped in this order: unmapped, then let go of.
+struct Block {
+    mapped: Mapped,
+    _keeper: Keeper,
+}
+
+// SAFETY: `Mapped` maps `grants.len()` whole pages, checked to be within the file, for as long as it lives.
+unsafe impl Mapping for Block {
+    fn base(&self) -> NonNull<u8> {
+        self.mapped.base.cast()
+    }
+
+    fn pages(&self) -> usize {
+        self.mapped.grants.len()
+    }
+
+    fn grants(&self) -> &[u32] {
+        &self.mapped.grants
+    }
+}
+
+/// Pages mapped for reading and writing, shared.
+struct Mapped {
+    base: NonNull<libc::c_void>,
+    grants: Vec<u32>,
+}
+
+impl Mapped {
+    fn new(file: impl AsFd, pages: usize, grants: Vec<u32>) -> nix::Result<Mapped> {
+        let bytes = pages.checked_mul(PAGE).and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, at an address of the kernel's choice, touches no memory that is in use.
+        let base = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, file, 0) }?;
+        Ok(Mapped { base, grants })
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` mapped, and nobody can hold on to it beyond this value's life.
+        // It can't fail for a range that is mapped.
+        let _ = unsafe { munmap(self.base, self.grants.len() * PAGE) };
+    }
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread; the value only hands its address out.
+unsafe impl Send for Mapped {}
+// SAFETY: as above; nothing in it changes after it was made.
+unsafe impl Sync for Mapped {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::unix::private_dir;
+    use crate::transport::unix::root::Root;
+    use crate::transport::unix::side::Source;
+    use crate::transport::Meeting;
+    use std::fs;
+    use std::os::unix::fs::{symlink, PermissionsExt};
+    use std::path::Path;
+
+    fn server(root: &Path) -> ServerMemory {
+        ServerMemory(Arc::new(ServerSide::new(Root::new(root.to_str().unwrap(), false))))
+    }
+
+    fn client(root: &Path) -> ClientMemory {
+        let meeting = Meeting { ring_ref: 0, event_channel: "/nowhere".into() };
+        let root = Root::new(root.to_str().unwrap(), false);
+        ClientMemory(Arc::new(ClientSide::new(root, Source::Told { meeting, path: "the test".into() })))
+    }
+
+    fn refusal(result: Result<Box<dyn Mapping>>) -> String {
+        match result {
+            Err(error @ Error::Refused(_)) => error.to_string(),
+            Err(error) => panic!("not refused: {error}"),
+            Ok(_) => panic!("not refused"),
+        }
+    }
+
+    #[test]
+    fn both_sides_see_the_same_pages() {
+        let temp = private_dir();
+        let (server, client) = (server(temp.path()), client(temp.path()));
+        let shared = [1, 16, 256].map(|pages| server.share(pages, None).unwrap());
+        let mapped = shared.each_ref().map(|block| client.map(block.grants()).unwrap());
+        for (ours, theirs) in shared.iter().zip(&mapped) {
+            assert_eq!((ours.pages(), ours.grants()), (theirs.pages(), theirs.grants()));
+            assert_ne!(ours.base(), theirs.base());
+            let last = ours.pages() * PAGE - 1;
+            // SAFETY: `last` is the last byte of both mappings, which only this thread uses.
+            unsafe {
+                assert_eq!(ours.base().add(last).read_volatile(), 0);
+                ours.base().add(last).write_volatile(7);
+                assert_eq!(theirs.base().add(last).read_volatile(), 7);
+            }
+        }
+        for name in ["0", "16,15,14,13,12,11,10,9,8,7,6,5,4,3,2,1", "272-17"] {
+            let status = fs::metadata(temp.path().join("memory").join(name)).unwrap();
+            assert_eq!(status.permissions().mode() & 0o777, 0o600, "{name}");
+        }
+        drop((shared, server));
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_page_has_one_client_at_a_time() {
+        let temp = private_dir();
+        let server = server(temp.path());
+        let page = server.share(1, None).unwrap();
+        let first = client(temp.path()).map(page.grants()).unwrap();
+        let second = client(temp.path()).map(page.grants()).err().unwrap();
+        assert!(matches!(second, Error::InUse { serving: false, .. }), "{second}");
+        drop(first);
+        client(temp.path()).map(page.grants()).unwrap();
+    }
+
+    #[test]
+    fn only_a_file_of_the_right_size_and_kind_is_mapped() {
+        let temp = private_dir();
+        let memory = temp.path().join("memory");
+        let client = client(temp.path());
+        let missing = client.map(&[0]).err().unwrap();
+        assert!(matches!(missing, Error::NoServer { .. }), "{missing}");
+        fs::create_dir(&memory).unwrap();
+        fs::write(memory.join("0"), [0; PAGE - 1]).unwrap();
+        assert!(refusal(client.map(&[0])).contains("has 4095 bytes"));
+        fs::write(memory.join("page"), [0; PAGE]).unwrap();
+        symlink("page", memory.join("1")).unwrap();
+        assert!(refusal(client.map(&[1])).contains("not a regular file"));
+        assert!(matches!(client.map(&[]), Err(Error::Invalid(_))));
+        assert!(matches!(client.share(1, None), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn a_page_that_was_removed_is_known() {
+        let temp = private_dir();
+        let server = server(temp.path());
+        let page = server.share(1, None).unwrap();
+        let client = client(temp.path());
+        let _mapped = client.map(page.grants()).unwrap();
+        assert!(client.0.page().unwrap().is_current());
+        drop(page);
+        assert!(!client.0.page().unwrap().is_current());
+    }
+
+    #[test]
+    fn a_failed_share_leaves_no_file() {
+        let temp = private_dir();
+        let server = server(temp.path());
+        let page = server.share(1, None).unwrap();
+        assert!(matches!(server.share(1024, None), Err(Error::Invalid(_))));
+        fs::write(temp.path().join("memory/2,1"), "in the way").unwrap();
+        assert_eq!(server.share(2, None).err().unwrap().errno(), libc::EEXIST);
+        assert_eq!(fs::read(temp.path().join("memory/2,1")).unwrap(), b"in the way");
+        drop(page);
+    }
+}

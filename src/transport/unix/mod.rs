@@ -1,0 +1,219 @@
+//! Channels between processes of one user, on any Linux: memory is files, events are bytes on a Unix socket, and
+//! the configuration is a tree of files laid out like xenstore.
+//!
+//! Everything lives under one *root directory*, which belongs to the user and is closed to everybody else:
+//!
+//! | where | what |
+//! |---|---|
+//! | `memory/<grants>` | the shared pages, one file for each block, named by its grant numbers |
+//! | `<n>` | the socket at which the server with slot *n* waits for its client |
+//! | `locks/<n>` | locked by the server with slot *n* for as long as it lives |
+//! | `local/domain/…/ring-ref`, `…/event-channel` | what the servers published |
+//!
+//! The first server on a root uses the same names as the historical `unixcat` of ocaml-vchan, and both understand
+//! each other. (A block of so many pages that the list of its grants is too long for a file name is called
+//! `<first>-<last>`. That program can't share so many.) Whatever a killed server leaves is removed when the root is
+//! used next.
+
+mod config;
+mod dir;
+mod events;
+mod exported;
+mod grants;
+mod memory;
+mod nodes;
+mod root;
+mod sexp;
+mod side;
+mod slot;
+mod socket;
+mod sweep;
+mod watch;
+
+use std::ffi::OsString;
+use std::path::{absolute, Path, PathBuf};
+use std::sync::Arc;
+
+use nix::unistd::geteuid;
+
+use super::{Meeting, Parts, Role, Transport};
+use crate::{DomId, Error, Result};
+use config::{ClientConfig, ServerConfig};
+use events::{ClientEvents, ServerEvents};
+pub use exported::export_lines;
+use memory::{ClientMemory, ServerMemory};
+use nodes::NodePath;
+use root::{Missing, Root};
+use side::{ClientSide, ServerSide, Source};
+
+/// The transport between processes of one user. Cheap to clone.
+///
+/// ```
+/// use vchan::transport::unix::UnixTransport;
+/// use vchan::transport::{Meeting, Role, Transport};
+///
+/// # let temp = tempfile::tempdir().unwrap();
+/// let transport = UnixTransport::with_root(temp.path().join("root"))?.domid(1);
+/// let server = transport.open(Role::Server, 2, "data/greeting")?;
+/// let channel = server.events.listen()?;
+/// let page = server.memory.share(1, None)?;
+/// let meeting = Meeting { ring_ref: page.grants()[0], event_channel: channel.name() };
+/// let publication = server.config.publish(&meeting)?;
+///
+/// let client = transport.clone().domid(2).open(Role::Client, 1, "/local/domain/1/data/greeting")?;
+/// assert_eq!(client.config.look_up()?, meeting);
+/// # drop((publication, page, channel));
+/// # Ok::<(), vchan::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct UnixTransport {
+    root: Root,
+    domid: DomId,
+    told: Option<Meeting>,
+}
+
+impl UnixTransport {
+    /// The transport that the environment asks for.
+    ///
+    /// The root is `$XEN_ROOT` (made if it doesn't exist, and left when done), else `$XDG_RUNTIME_DIR/vchan`, else
+    /// `/tmp/vchan-<user id>` (both made when needed and removed when empty). This domain's number is
+    /// `$VCHAN_DOMID`, else 0.
+    pub fn from_env() -> Result<UnixTransport> {
+        UnixTransport::from_vars(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    fn from_vars(var: impl Fn(&str) -> Option<OsString>) -> Result<UnixTransport> {
+        let mut transport = match var("XEN_ROOT") {
+            Some(root) => UnixTransport::with_root(Path::new(&root))?,
+            None => UnixTransport::new(&default_root(var("XDG_RUNTIME_DIR")), true)?,
+        };
+        if let Some(domid) = var("VCHAN_DOMID") {
+            transport.domid =
+                domid.to_str().and_then(grants::number).and_then(|n| n.try_into().ok()).ok_or_else(|| {
+                    Error::Invalid(format!(
+                        "VCHAN_DOMID is {domid:?}; it must be a domain number from 0 to 65535"
+                    ))
+                })?;
+        }
+        Ok(transport)
+    }
+
+    /// The transport under the directory `root`, for domain 0. The directory is made if it doesn't exist, and never
+    /// removed.
+    pub fn with_root(root: impl AsRef<Path>) -> Result<UnixTransport> {
+        UnixTransport::new(root.as_ref(), false)
+    }
+
+    fn new(root: &Path, removable: bool) -> Result<UnixTransport> {
+        let root =
+            absolute(root).map_err(|error| Error::os(format!("find the root directory {root:?}"), error))?;
+        let path = root.to_str().ok_or_else(|| exported::not_utf8(&root))?;
+        if path.contains('\0') {
+            return Err(Error::Invalid(format!("the root directory {path:?} contains a NUL byte")));
+        }
+        Ok(UnixTransport { root: Root::new(path, removable), domid: 0, told: None })
+    }
+
+    /// Sets the number of the domain that this process claims to be.
+    pub fn domid(mut self, domid: DomId) -> UnixTransport {
+        self.domid = domid;
+        self
+    }
+
+    /// Lets clients meet the server that printed `configuration`, the value of `XEN_CONFIGURATION`, whatever path
+    /// they ask for. Servers are not concerned.
+    ///
+    /// ```
+    /// # use vchan::transport::unix::UnixTransport;
+    /// # use vchan::transport::{Role, Transport};
+    /// # let temp = tempfile::tempdir().unwrap();
+    /// let transport = UnixTransport::with_root(temp.path().join("root"))?
+    ///     .exported("((ring_ref 0) (event_channel /tmp/unixcat.9.0/0))")?;
+    /// assert_eq!(transport.open(Role::Client, 0, "any")?.config.look_up()?.ring_ref, 0);
+    /// assert!(transport.exported("nonsense").is_err());
+    /// # Ok::<(), vchan::Error>(())
+    /// ```
+    pub fn exported(mut self, configuration: &str) -> Result<UnixTransport> {
+        self.told = Some(sexp::parse(configuration)?);
+        Ok(self)
+    }
+
+    /// The root directory, which need not exist yet.
+    pub fn root_path(&self) -> &Path {
+        Path::new(self.root.path())
+    }
+
+    /// Whether the root is one of the default ones, rather than one that was asked for.
+    pub fn has_default_root(&self) -> bool {
+        self.root.is_removable()
+    }
+
+    /// Removes what killed servers left. Creates nothing.
+    fn sweep(&self) -> Result<()> {
+        if let Some(locked) = self.root.lock(Missing::Leave)? {
+            if sweep::sweep(&locked)? {
+                sweep::prune(&locked)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's).
+fn default_root(runtime_dir: Option<OsString>) -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let user = geteuid().as_raw();
+    runtime_dir
+        .map(PathBuf::from)
+        .filter(|dir| {
+            dir.is_absolute() && dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user)
+        })
+        .map_or_else(|| PathBuf::from(format!("/tmp/vchan-{user}")), |dir| dir.join("vchan"))
+}
+
+impl Transport for UnixTransport {
+    fn name(&self) -> &'static str {
+        "unix"
+    }
+
+    fn own_domid(&self) -> Result<DomId> {
+        Ok(self.domid)
+    }
+
+    /// The peer's number is not checked: who may connect is a question of the user.
+    fn open(&self, role: Role, _peer: DomId, path: &str) -> Result<Parts> {
+        let root = self.root.clone();
+        match role {
+            Role::Server => {
+                let path = NodePath::new(path, self.domid)?;
+                self.sweep()?;
+                let side = Arc::new(ServerSide::new(root));
+                Ok(Parts {
+                    memory: Box::new(ServerMemory(Arc::clone(&side))),
+                    events: Box::new(ServerEvents(Arc::clone(&side))),
+                    config: Box::new(ServerConfig { side, path }),
+                })
+            }
+            Role::Client => {
+                let source = match &self.told {
+                    Some(meeting) => Source::Told { meeting: meeting.clone(), path: path.to_owned() },
+                    None => Source::Name(NodePath::new(path, self.domid)?),
+                };
+                self.sweep()?;
+                let side = Arc::new(ClientSide::new(root, source));
+                Ok(Parts {
+                    memory: Box::new(ClientMemory(Arc::clone(&side))),
+                    events: Box::new(ClientEvents(Arc::clone(&side))),
+                    config: Box::new(ClientConfig(side)),
+                })
+            }
+        }
+    }
+}
+
+/// A new directory that only we can enter, as a root has to be.
+#[cfg(test)]
+fn private_dir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}

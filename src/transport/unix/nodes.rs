@@ -1,0 +1,274 @@
+//! The configuration tree: xenstore's layout as directories and files under the root.
+//!
+//! All of this is called with the root locked, so nobody sees half of a publication.
+
+use std::io::{Read, Write};
+
+use super::dir::Dir;
+use super::grants::{number, slot_of};
+use crate::transport::Meeting;
+use crate::{DomId, Error, Result};
+
+const RING_REF: &str = "ring-ref";
+const EVENT_CHANNEL: &str = "event-channel";
+
+/// What a node is called until it is complete. Only whoever holds the root's lock has such files, so any that is
+/// found was left by a killed process.
+const UNFINISHED: [&str; 2] = ["ring-ref.new", "event-channel.new"];
+
+/// The longest content that a node may have, as in xenstore.
+const LONGEST_NODE: usize = 4096;
+
+/// The longest path, well above xenstore's 3072.
+const LONGEST_PATH: usize = 65536;
+
+/// A configuration path, checked: absolute, and safe to walk.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct NodePath(String);
+
+impl NodePath {
+    /// Checks `path`; a relative one means `/local/domain/<own>/<path>`.
+    pub(super) fn new(path: &str, own: DomId) -> Result<NodePath> {
+        let whole =
+            if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{own}/{path}") };
+        let invalid = |why: &str| Err(Error::Invalid(format!("the configuration path {path:?} {why}")));
+        if whole.len() > LONGEST_PATH {
+            return Err(Error::Invalid(format!(
+                "the configuration path is longer than {LONGEST_PATH} bytes"
+            )));
+        }
+        for component in whole[1..].split('/') {
+            match component {
+                "" => return invalid("has an empty component; drop the extra slash"),
+                "." | ".." => return invalid("has a component `.` or `..`; write it without"),
+                _ if component.contains('\0') => return invalid("contains a NUL byte"),
+                _ if component.len() > 255 => return invalid("has a component of more than 255 bytes"),
+                _ => {}
+            }
+        }
+        // These names in the root are the transport's own.
+        let first = whole[1..].split('/').next().unwrap_or_default();
+        if first == "memory" || first == "locks" || first.starts_with(|c: char| c.is_ascii_digit()) {
+            return invalid("begins with a name that the transport needs itself; begin with /local");
+        }
+        Ok(NodePath(whole))
+    }
+
+    /// The path as text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names between the slashes.
+    pub(super) fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0[1..].split('/')
+    }
+}
+
+/// Opens the directories along the path, as far as they exist: the last one, and how many components lead to it.
+fn descend(root: &Dir, path: &NodePath) -> Result<(Dir, usize)> {
+    let (mut dir, mut depth) = (root.reopen()?, 0);
+    for component in path.components() {
+        match dir.sub(component)? {
+            Some(next) => (dir, depth) = (next, depth + 1),
+            None => break,
+        }
+    }
+    Ok((dir, depth))
+}
+
+/// The path's own directory, where it exists.
+fn leaf(root: &Dir, path: &NodePath) -> Result<Option<Dir>> {
+    let (dir, depth) = descend(root, path)?;
+    Ok((depth == path.components().count()).then_some(dir))
+}
+
+fn read_node(dir: &Dir, name: &str) -> Result<Option<String>> {
+    let Some(file) = dir.open_file(name)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(LONGEST_NODE as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::os(format!("read {}", dir.path_of(name)), error))?;
+    if bytes.len() > LONGEST_NODE {
+        return Err(Error::Refused(format!(
+            "{} holds more than {LONGEST_NODE} bytes; remove it",
+            dir.path_of(name)
+        )));
+    }
+    let Ok(text) = String::from_utf8(bytes) else {
+        return Err(Error::Refused(format!("{} is not text; remove it", dir.path_of(name))));
+    };
+    Ok(Some(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text)))
+}
+
+fn write_node(dir: &Dir, name: &str, unfinished: &str, text: &str) -> Result<()> {
+    dir.remove(unfinished)?;
+    dir.create(unfinished)?
+        .write_all(text.as_bytes())
+        .map_err(|error| Error::os(format!("write {}", dir.path_of(unfinished)), error))?;
+    dir.rename(unfinished, name)
+}
+
+/// Reads a publication. `Err` in the inner result says what is missing.
+pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Meeting, String>> {
+    let Some(dir) = leaf(root, path)? else { return Ok(Err("nothing is published there".into())) };
+    let Some(ring_ref) = read_node(&dir, RING_REF)? else {
+        return Ok(Err(format!("there is no {RING_REF}")));
+    };
+    let Some(event_channel) = read_node(&dir, EVENT_CHANNEL)? else {
+        return Ok(Err(format!("there is no {EVENT_CHANNEL}")));
+    };
+    let Some(ring_ref) = number(&ring_ref) else {
+        let path = dir.path_of(RING_REF);
+        return Err(Error::Refused(format!(
+            "{path} holds {ring_ref:?}, which is no grant number; remove it"
+        )));
+    };
+    if event_channel.is_empty() || event_channel.contains('\0') {
+        let path = dir.path_of(EVENT_CHANNEL);
+        return Err(Error::Refused(format!(
+            "{path} holds {event_channel:?}, which is no socket's path; remove it"
+        )));
+    }
+    Ok(Ok(Meeting { ring_ref, event_channel }))
+}
+
+/// The slot that published at the path.
+pub(super) fn publisher(root: &Dir, path: &NodePath) -> Result<Option<u32>> {
+    match leaf(root, path)? {
+        Some(dir) => slot_in_ring_ref(&dir),
+        None => Ok(None),
+    }
+}
+
+fn slot_in_ring_ref(dir: &Dir) -> Result<Option<u32>> {
+    Ok(read_own_node(dir, RING_REF)?.and_then(|text| number(&text)).map(slot_of))
+}
+
+fn slot_in_event_channel(dir: &Dir) -> Result<Option<u32>> {
+    Ok(read_own_node(dir, EVENT_CHANNEL)?.and_then(|socket| socket.rsplit('/').next().and_then(number)))
+}
+
+/// Reads a node to see whose it is: what none of ours can have written is nobody's.
+fn read_own_node(dir: &Dir, name: &str) -> Result<Option<String>> {
+    match read_node(dir, name) {
+        Err(Error::Refused(_)) => Ok(None),
+        other => other,
+    }
+}
+
+/// Publishes, in place of whatever stands there.
+pub(super) fn write(root: &Dir, path: &NodePath, meeting: &Meeting) -> Result<()> {
+    let mut dir = root.reopen()?;
+    for component in path.components() {
+        dir = dir.make_sub(component)?;
+    }
+    dir.remove(RING_REF)?;
+    write_node(&dir, EVENT_CHANNEL, UNFINISHED[1], &meeting.event_channel)?;
+    write_node(&dir, RING_REF, UNFINISHED[0], &meeting.ring_ref.to_string())
+}
+
+/// Removes what `slot` published at the path, and the directories that are empty then.
+pub(super) fn withdraw(root: &Dir, path: &NodePath, slot: u32) -> Result<()> {
+    let (mut dir, depth) = descend(root, path)?;
+    if depth == path.components().count() {
+        if slot_in_ring_ref(&dir)? == Some(slot) {
+            dir.remove(RING_REF)?;
+        }
+        if slot_in_event_channel(&dir)? == Some(slot) {
+            dir.remove(EVENT_CHANNEL)?;
+        }
+        for name in UNFINISHED {
+            dir.remove(name)?;
+        }
+    }
+    let components: Vec<&str> = path.components().take(depth).collect();
+    for component in components.into_iter().rev() {
+        let above = dir.parent()?;
+        if !above.remove_empty(component)? {
+            break;
+        }
+        dir = above;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::unix::private_dir;
+    use std::fs;
+
+    fn setting() -> (tempfile::TempDir, Dir) {
+        let temp = private_dir();
+        let root = Dir::open_root(temp.path().to_str().unwrap()).unwrap().unwrap();
+        (temp, root)
+    }
+
+    fn meeting(ring_ref: u32, event_channel: &str) -> Meeting {
+        Meeting { ring_ref, event_channel: event_channel.into() }
+    }
+
+    #[test]
+    fn paths_are_checked() {
+        assert_eq!(NodePath::new("data/foo", 7).unwrap().as_str(), "/local/domain/7/data/foo");
+        assert_eq!(NodePath::new("/x", 7).unwrap().as_str(), "/x");
+        let long = "y".repeat(256);
+        for bad in ["", "/", "a//b", "a/", "/..", "a/./b", "../b", "a\0b", "/memory/x", "/locks", "/0", &long]
+        {
+            assert!(matches!(NodePath::new(bad, 0), Err(Error::Invalid(_))), "{bad:?}");
+        }
+        assert!(NodePath::new(&"x/".repeat(40000), 0).is_err());
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_withdrawn() {
+        let (temp, root) = setting();
+        let path = NodePath::new("/local/domain/0/data/vchan/1/x", 0).unwrap();
+        assert!(read(&root, &path).unwrap().is_err());
+        write(&root, &path, &meeting(1024, "/r/1")).unwrap();
+        assert_eq!(read(&root, &path).unwrap(), Ok(meeting(1024, "/r/1")));
+        let dir = temp.path().join("local/domain/0/data/vchan/1/x");
+        assert_eq!(fs::read_to_string(dir.join("ring-ref")).unwrap(), "1024");
+        assert_eq!(publisher(&root, &path).unwrap(), Some(1));
+        withdraw(&root, &path, 0).unwrap();
+        assert!(dir.exists(), "another slot's publication stays");
+        withdraw(&root, &path, 1).unwrap();
+        assert_eq!(root.names().unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn directories_in_use_stay_and_empty_ones_go() {
+        let (temp, root) = setting();
+        let path = NodePath::new("/a/b/c", 0).unwrap();
+        fs::create_dir_all(temp.path().join("a/b")).unwrap();
+        withdraw(&root, &path, 0).unwrap();
+        assert!(!temp.path().join("a").exists(), "made, but never filled, by a killed server");
+        write(&root, &path, &meeting(0, "/r/0")).unwrap();
+        fs::write(temp.path().join("a/other"), "").unwrap();
+        withdraw(&root, &path, 0).unwrap();
+        assert!(temp.path().join("a/other").exists() && !temp.path().join("a/b").exists());
+    }
+
+    #[test]
+    fn bad_content_is_an_error_that_names_the_file() {
+        let (temp, root) = setting();
+        let path = NodePath::new("/p", 0).unwrap();
+        let long = "1".repeat(5000);
+        let cases: [(&str, &[u8]); 5] = [
+            (RING_REF, b"12x"),
+            (RING_REF, b"\xff"),
+            (RING_REF, long.as_bytes()),
+            (EVENT_CHANNEL, b""),
+            (EVENT_CHANNEL, b"a\0b"),
+        ];
+        for (name, content) in cases {
+            write(&root, &path, &meeting(0, "/r/0")).unwrap();
+            fs::write(temp.path().join("p").join(name), content).unwrap();
+            let text = read(&root, &path).unwrap_err().to_string();
+            assert!(text.contains(name) && text.contains("remove it"), "{text}");
+        }
+        fs::remove_file(temp.path().join("p/event-channel")).unwrap();
+        assert_eq!(read(&root, &path).unwrap(), Err("there is no event-channel".to_owned()));
+    }
+}

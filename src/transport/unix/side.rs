@@ -1,0 +1,106 @@
+//! What the parts of one channel share: the server's slot, or what the client has found out about its server.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use once_cell::sync::OnceCell;
+
+use super::memory::PageFile;
+use super::nodes::{self, NodePath};
+use super::root::{Missing, Root};
+use super::slot::Slot;
+use super::sweep;
+use crate::transport::Meeting;
+use crate::{Error, Result};
+
+/// The server's side. Its slot is claimed when something is first made in it.
+pub(super) struct ServerSide {
+    pub(super) root: Root,
+    slot: OnceCell<Arc<Slot>>,
+}
+
+impl ServerSide {
+    pub(super) fn new(root: Root) -> ServerSide {
+        ServerSide { root, slot: OnceCell::new() }
+    }
+
+    /// The channel's slot.
+    pub(super) fn slot(&self) -> Result<&Arc<Slot>> {
+        self.slot.get_or_try_init(|| Slot::claim(&self.root).map(Arc::new))
+    }
+}
+
+/// Where a client learns of its server.
+pub(super) enum Source {
+    /// From the tree under the root.
+    Name(NodePath),
+    /// It was told, by way of the environment, whatever path it asked for.
+    Told { meeting: Meeting, path: String },
+}
+
+/// The client's side.
+pub(super) struct ClientSide {
+    pub(super) root: Root,
+    source: Source,
+    page: Mutex<Weak<PageFile>>,
+}
+
+impl ClientSide {
+    pub(super) fn new(root: Root, source: Source) -> ClientSide {
+        ClientSide { root, source, page: Mutex::new(Weak::new()) }
+    }
+
+    /// Where the client looks its server up, if it does.
+    pub(super) fn node_path(&self) -> Option<&NodePath> {
+        match &self.source {
+            Source::Name(path) => Some(path),
+            Source::Told { .. } => None,
+        }
+    }
+
+    /// What to call the channel in messages.
+    pub(super) fn path(&self) -> &str {
+        match &self.source {
+            Source::Name(path) => path.as_str(),
+            Source::Told { path, .. } => path,
+        }
+    }
+
+    /// Finds what the server published. The leavings of dead servers are swept up first, so what is found has a
+    /// living owner, or one that locks nothing.
+    pub(super) fn look_up(&self) -> Result<Meeting> {
+        let path = match &self.source {
+            Source::Told { meeting, .. } => return Ok(meeting.clone()),
+            Source::Name(path) => path,
+        };
+        let Some(locked) = self.root.lock(Missing::Leave)? else {
+            return Err(self.no_server(format!("the directory {} does not exist", self.root.path())));
+        };
+        // Only what was swept may leave an empty root. Removing an empty one in any case would wake those who
+        // wait in it, who would make it again and look up again, and so on for ever.
+        if sweep::sweep(&locked)? {
+            sweep::prune(&locked)?;
+        }
+        nodes::read(locked.dir(), path)?
+            .map_err(|why| self.no_server(format!("{why}, in {}", self.root.path())))
+    }
+
+    /// Remembers the file of the shared page, by which [`ClientSide::page_is_current`] knows the server.
+    pub(super) fn set_page(&self, page: &Arc<PageFile>) {
+        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(page);
+    }
+
+    /// The file of the shared page, while it is mapped.
+    pub(super) fn page(&self) -> Option<Arc<PageFile>> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+
+    /// Nobody serves (yet, or any more).
+    pub(super) fn no_server(&self, why: impl Into<String>) -> Error {
+        Error::NoServer { path: self.path().into(), why: why.into() }
+    }
+
+    /// Another client was first.
+    pub(super) fn has_another_client(&self) -> Error {
+        Error::InUse { path: self.path().into(), why: "its server has another client".into(), serving: false }
+    }
+}

@@ -1,0 +1,123 @@
+//! The sockets behind event channels: made, found, and their owners checked. Paths may be of any length, though a
+//! socket's address holds only 107 bytes: what is bound or connected to is named through an open descriptor.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{open, OFlag};
+use nix::sys::socket::{
+    accept4, bind, connect, getsockopt, listen, socket, sockopt, AddressFamily, Backlog, SockFlag, SockType,
+    UnixAddr,
+};
+use nix::sys::stat::{fchmodat, fstat, FchmodatFlags, Mode};
+use nix::unistd::geteuid;
+
+use super::dir::Dir;
+use super::side::ClientSide;
+use super::slot::Slot;
+use super::sweep::unfinished_socket;
+use crate::{Error, Result};
+
+/// With this backlog one client can wait to be accepted, and a second one is told that it comes too late.
+const ONE_CLIENT: i32 = 0;
+
+fn new_socket() -> Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .map_err(|errno| Error::os("make a socket", errno))
+}
+
+/// The name of an open file that works in a socket's address.
+pub(super) fn by_descriptor(fd: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}
+
+/// A socket that listens under the slot's name. It gets that name when it does listen, so whoever sees it appear
+/// can connect.
+pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
+    let (dir, name) = (slot.dir(), slot.socket_name());
+    let unfinished = unfinished_socket(slot.number());
+    let socket = new_socket()?;
+    let listening = listen_as(dir, &unfinished, &socket)
+        .map_err(|errno| dir.failed("listen at", &name, errno))
+        .and_then(|()| match dir.kind(&name)? {
+            None => dir.rename(&unfinished, &name),
+            Some(_) => Err(dir.failed("listen at", &name, Errno::EADDRINUSE)),
+        });
+    match listening {
+        Ok(()) => Ok(socket),
+        Err(error) => {
+            // The sweep of the slot would find it, too.
+            let _ = dir.remove(&unfinished);
+            Err(error)
+        }
+    }
+}
+
+fn listen_as(dir: &Dir, name: &str, socket: &OwnedFd) -> nix::Result<()> {
+    let address = UnixAddr::new(format!("{}/{name}", by_descriptor(dir)).as_str())?;
+    bind(socket.as_raw_fd(), &address)?;
+    fchmodat(dir, name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::FollowSymlink)?;
+    listen(socket, Backlog::new(ONE_CLIENT)?)
+}
+
+/// Accepts the next client of our own user, if one waits. Others are sent away.
+pub(super) fn accept_own(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    loop {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let accepted = match accept4(listener.as_raw_fd(), flags) {
+            // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+            Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd) },
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
+            Err(errno) => return Err(Error::os("accept the client", errno)),
+        };
+        if user_behind(&accepted)? == geteuid().as_raw() {
+            return Ok(Some(accepted));
+        }
+    }
+}
+
+/// Connects to the socket at `path`, on behalf of a client.
+pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
+    let target = match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
+        Ok(target) => target,
+        // A server that has its client listens no more, but its page is still there.
+        Err(Errno::ENOENT | Errno::ENOTDIR) if side.page().is_some_and(|page| page.is_current()) => {
+            return Err(side.has_another_client())
+        }
+        Err(Errno::ENOENT | Errno::ENOTDIR) => {
+            return Err(side.no_server(format!("there is no socket {path}")))
+        }
+        Err(errno) => return Err(Error::os(format!("open the socket {path}"), errno)),
+    };
+    let stat = fstat(&target).map_err(|errno| Error::os(format!("look at the socket {path}"), errno))?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFSOCK {
+        return Err(Error::Refused(format!("the event channel {path} is not a socket; remove it")));
+    }
+    let socket = new_socket()?;
+    let failed = |errno| Error::os(format!("connect to the socket {path}"), errno);
+    let address = UnixAddr::new(by_descriptor(&target).as_str()).map_err(failed)?;
+    match connect(socket.as_raw_fd(), &address) {
+        Ok(()) => {}
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => {
+            return Err(side.no_server(format!("nobody listens at the socket {path}")))
+        }
+        Err(Errno::EAGAIN) => return Err(side.has_another_client()),
+        Err(errno) => return Err(failed(errno)),
+    }
+    let (theirs, ours) = (user_behind(&socket)?, geteuid().as_raw());
+    if theirs != ours {
+        return Err(Error::Refused(format!(
+            "the server at {path} runs as user {theirs}, not as user {ours}; run both as the same user"
+        )));
+    }
+    Ok(socket)
+}
+
+/// The user who connected to us, or who made the socket that we connected to listen.
+fn user_behind(socket: &OwnedFd) -> Result<libc::uid_t> {
+    let peer = getsockopt(socket, sockopt::PeerCredentials)
+        .map_err(|errno| Error::os("ask who the peer is", errno))?;
+    Ok(peer.uid())
+}
