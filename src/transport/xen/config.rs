@@ -6,6 +6,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use super::domain_watch::{marks_are_needed, MARKS};
 use super::xenstore::{Access, Lookup, Nodes, Perm, XsClient, XsError};
 use crate::transport::{Config, Meeting, Publication, Watch};
 use crate::{DomId, Error, Result};
@@ -13,17 +14,10 @@ use crate::{DomId, Error, Result};
 /// One channel's nodes.
 #[derive(Debug)]
 pub(super) struct XenConfig {
-    own: DomId,
-    peer: DomId,
-    path: String,
-}
-
-impl XenConfig {
-    pub(super) fn new(own: DomId, peer: DomId, path: &str) -> XenConfig {
-        let path =
-            if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{own}/{path}") };
-        XenConfig { own, peer, path }
-    }
+    pub own: DomId,
+    pub peer: DomId,
+    /// Absolute.
+    pub path: String,
 }
 
 fn ring_ref(path: &str) -> String {
@@ -51,6 +45,12 @@ impl Config for XenConfig {
                 transaction.write(node, value)?;
                 let readers = [Perm::new(self.peer, Access::Read)];
                 transaction.set_perms(node, Perm::new(self.own, Access::None), &readers)?;
+            }
+            if marks_are_needed(self.own, self.peer) {
+                let marks = format!("{}/{MARKS}", self.path);
+                transaction.mkdir(&marks)?;
+                let writers = [Perm::new(self.peer, Access::Write)];
+                transaction.set_perms(&marks, Perm::new(self.own, Access::None), &writers)?;
             }
             Ok(())
         })
@@ -140,8 +140,6 @@ mod tests {
 
     #[test]
     fn paths() {
-        assert_eq!(XenConfig::new(3, 0, "data/x").path(), "/local/domain/3/data/x");
-        assert_eq!(XenConfig::new(3, 0, "/data/x").path(), "/data/x");
         assert_eq!(client_directory("/local/domain/0/data/vchan/3/p"), Some("/local/domain/0/data/vchan/3"));
         assert_eq!(client_directory("/local/domain/0/data/vchan/p"), None);
         assert_eq!(client_directory("/local/domain/0/data/qubes/3/p"), None);

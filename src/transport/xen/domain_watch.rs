@@ -1,44 +1,68 @@
 //! Noticing that the peer's whole domain has gone: its kernel can't tell any more, so nobody would be woken.
 //!
-//! `@releaseDomain` fires whenever some domain ends. Only dom0 (and who was given the permission) hears it, so
-//! elsewhere a timer looks, too; that is one small request to xenstored each time.
+//! Dom0 hears of every domain's end by `@releaseDomain`. A guest doesn't, but it hears when a node vanishes that it
+//! may read, and xenstored removes a domain's nodes with it. So a guest's client watches its server's `ring-ref`, and
+//! a guest's server watches a *mark* which its client makes below the published path, in a directory that the server
+//! leaves open to it. Peers that know nothing of the mark make none, and a guest's server isn't told of their end.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::time::TimeSpec;
-use nix::sys::timer::TimerSetTimeFlags;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
-
-use super::xenstore::XsClient;
+use super::xenstore::{Access, Nodes, Perm, XsClient, XsError};
+use crate::transport::Role;
 use crate::{DomId, Error, Result};
 
-/// How often an unprivileged domain looks.
-const EVERY: Duration = Duration::from_millis(500);
+/// The directory, below the published path, in which the client may leave its mark.
+pub(super) const MARKS: &str = "client";
+const MARK: &str = "client/alive";
 
-/// Watches one domain's life.
+/// Whether a server in `server` hears of the end of `client` by a mark only.
+pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
+    server != 0 && client != 0 && server != client
+}
+
+/// Watches the peer's domain from one end of a channel.
 #[derive(Debug)]
 pub(super) struct DomainWatch {
     peer: DomId,
     xs: XsClient,
-    timer: Option<TimerFd>,
+    sign: Sign,
     gone: AtomicBool,
 }
 
+/// By what the peer's domain is seen to be alive.
+#[derive(Debug)]
+enum Sign {
+    /// Dom0 can ask.
+    Introduced,
+    /// A node, once it has been seen.
+    Node { path: String, seen: AtomicBool },
+}
+
 impl DomainWatch {
-    pub(super) fn new(own: DomId, peer: DomId) -> Result<DomainWatch> {
+    /// From `own`'s end of the channel at `path`, or `None` where the peer can't go without this domain going too.
+    pub(super) fn new(own: DomId, peer: DomId, role: Role, path: &str) -> Result<Option<DomainWatch>> {
+        if peer == 0 || peer == own {
+            return Ok(None);
+        }
         let xs = XsClient::open().map_err(Error::Xenstore)?;
-        xs.watch("@releaseDomain", "domain").map_err(Error::Xenstore)?;
-        let timer =
-            if own == 0 { None } else { Some(timer().map_err(|errno| Error::os("make a timer", errno))?) };
-        Ok(DomainWatch { peer, xs, timer, gone: AtomicBool::new(false) })
+        let sign = match role {
+            _ if own == 0 => Sign::Introduced,
+            Role::Client => Sign::node(format!("{path}/ring-ref")),
+            Role::Server => Sign::node(format!("{path}/{MARK}")),
+        };
+        let watched = match &sign {
+            Sign::Introduced => "@releaseDomain",
+            Sign::Node { path, .. } => path,
+        };
+        xs.watch(watched, "domain").map_err(Error::Xenstore)?;
+        Ok(Some(DomainWatch { peer, xs, sign, gone: AtomicBool::new(false) }))
     }
 
-    /// What becomes readable when there may be news.
-    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [Some(self.xs.as_fd()), self.timer.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+    /// Readable when there may be news.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.xs.as_fd()
     }
 
     /// Takes the news; says whether the domain has gone.
@@ -47,11 +71,7 @@ impl DomainWatch {
         while self.xs.next_event(Some(Duration::ZERO)).map_err(Error::Xenstore)?.is_some() {
             news = true;
         }
-        if let Some(timer) = &self.timer {
-            let mut count = [0; 8];
-            news |= nix::unistd::read(timer, &mut count).is_ok();
-        }
-        if news && !self.xs.is_domain_introduced(self.peer).map_err(Error::Xenstore)? {
+        if news && !self.sign.is_there(&self.xs, self.peer).map_err(Error::Xenstore)? {
             self.gone.store(true, Ordering::Release);
         }
         Ok(self.is_gone())
@@ -61,10 +81,67 @@ impl DomainWatch {
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
+
+    /// Begins anew with the next client.
+    pub(super) fn forget(&self) {
+        if let Sign::Node { seen, .. } = &self.sign {
+            seen.store(false, Ordering::Relaxed);
+        }
+        self.gone.store(false, Ordering::Release);
+    }
 }
 
-fn timer() -> std::result::Result<TimerFd, Errno> {
-    let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
-    timer.set(Expiration::Interval(TimeSpec::from_duration(EVERY)), TimerSetTimeFlags::empty())?;
-    Ok(timer)
+impl Sign {
+    fn node(path: String) -> Sign {
+        Sign::Node { path, seen: AtomicBool::new(false) }
+    }
+
+    fn is_there(&self, xs: &XsClient, peer: DomId) -> std::result::Result<bool, XsError> {
+        match self {
+            Sign::Introduced => xs.is_domain_introduced(peer),
+            Sign::Node { path, seen } => match xs.read(path) {
+                Ok(_) => {
+                    seen.store(true, Ordering::Relaxed);
+                    Ok(true)
+                }
+                Err(error) if error.is_not_yet() => Ok(!seen.load(Ordering::Relaxed)),
+                Err(error) => Err(error),
+            },
+        }
+    }
+}
+
+/// A client's mark at its server; removed when dropped, or with the client's domain.
+#[derive(Debug)]
+pub(super) struct Mark {
+    xs: XsClient,
+    path: String,
+}
+
+impl Mark {
+    /// Leaves a mark at the server in domain `peer`. `None` where that isn't wanted: the server is another
+    /// program's, or closes the channel just now.
+    pub(super) fn leave(own: DomId, peer: DomId, path: &str) -> Result<Option<Mark>> {
+        if !marks_are_needed(peer, own) {
+            return Ok(None);
+        }
+        let xs = XsClient::open().map_err(Error::Xenstore)?;
+        let path = format!("{path}/{MARK}");
+        let left = xs.transaction(|transaction| {
+            transaction.write(&path, "1")?;
+            transaction.set_perms(&path, Perm::new(own, Access::None), &[Perm::new(peer, Access::Read)])
+        });
+        match left {
+            Ok(()) => Ok(Some(Mark { xs, path })),
+            Err(XsError::Refused { .. }) => Ok(None),
+            Err(error) => Err(Error::Xenstore(error)),
+        }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // The server may have removed it together with the rest.
+        let _ = self.xs.rm(&self.path);
+    }
 }

@@ -8,26 +8,26 @@ use std::sync::Arc;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::device::{request, EVTCHN};
-use super::domain_watch::DomainWatch;
-use crate::transport::{EventChannel, Events, Received};
+use super::domain_watch::{DomainWatch, Mark};
+use crate::transport::{EventChannel, Events, Received, Role};
 use crate::{DomId, Error, Result};
 
-/// Makes event channels to one peer domain.
+/// Makes the event channel to one peer domain.
 #[derive(Debug)]
 pub(super) struct XenEvents {
-    own: DomId,
-    peer: DomId,
+    pub own: DomId,
+    pub peer: DomId,
+    pub role: Role,
+    /// Where the channel is published.
+    pub path: String,
 }
 
 impl XenEvents {
-    pub(super) fn new(own: DomId, peer: DomId) -> XenEvents {
-        XenEvents { own, peer }
-    }
-
-    fn channel(&self, device: File, port: u32) -> Result<Box<dyn EventChannel>> {
-        let channel = XenChannel { device, port, peer: DomainWatch::new(self.own, self.peer)? };
+    fn channel(&self, device: File, port: u32) -> Result<XenChannel> {
+        let peer = DomainWatch::new(self.own, self.peer, self.role, &self.path)?;
+        let channel = XenChannel { device, port, peer, _mark: None };
         channel.unmask(port)?;
-        Ok(Box::new(channel))
+        Ok(channel)
     }
 }
 
@@ -38,7 +38,7 @@ impl Events for XenEvents {
         // SAFETY: the structure is the request's.
         let port = unsafe { request::evtchn_bind_unbound_port(device.as_raw_fd(), &mut bind) }
             .map_err(|errno| EVTCHN.explain("bind an event channel by", errno))?;
-        self.channel(device, port as u32)
+        Ok(Box::new(self.channel(device, port as u32)?))
     }
 
     fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
@@ -53,7 +53,11 @@ impl Events for XenEvents {
         // SAFETY: the structure is the request's.
         let port = unsafe { request::evtchn_bind_interdomain(device.as_raw_fd(), &mut bind) };
         match port {
-            Ok(port) => self.channel(device, port as u32),
+            Ok(port) => {
+                let mut channel = self.channel(device, port as u32)?;
+                channel._mark = Mark::leave(self.own, self.peer, &self.path)?;
+                Ok(Box::new(channel))
+            }
             // Bound to another client, or left over from a server that is gone: Xen doesn't say which.
             Err(errno @ (nix::Error::EINVAL | nix::Error::ESRCH | nix::Error::ENOENT)) => Err(no_server(format!(
                 "domain {} doesn't offer that port to this domain: the server is gone, or has a client already \
@@ -69,7 +73,8 @@ impl Events for XenEvents {
 struct XenChannel {
     device: File,
     port: u32,
-    peer: DomainWatch,
+    peer: Option<DomainWatch>,
+    _mark: Option<Mark>,
 }
 
 impl XenChannel {
@@ -91,7 +96,8 @@ impl EventChannel for XenChannel {
     }
 
     fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
-        for fd in std::iter::once(self.device.as_fd()).chain(self.peer.fds()) {
+        let watched = [Some(self.device.as_fd()), self.peer.as_ref().map(DomainWatch::fd)];
+        for fd in watched.into_iter().flatten() {
             epoll
                 .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
                 .map_err(|errno| Error::os("watch an event channel", errno))?;
@@ -119,16 +125,20 @@ impl EventChannel for XenChannel {
             Err(error) => return Err(EVTCHN.explain("receive an event by", error)),
         };
         // Looking after the domain costs more system calls: only where the port wasn't what woke us.
-        let ended = if event { self.peer.is_gone() } else { self.peer.take()? };
+        let ended = match &self.peer {
+            Some(peer) if !event => peer.take()?,
+            _ => self.ended(),
+        };
         Ok(Received { event, ended })
     }
 
     fn ended(&self) -> bool {
-        self.peer.is_gone()
+        self.peer.as_ref().is_some_and(DomainWatch::is_gone)
     }
 
     fn rearm(&self) -> Result<()> {
         // A port whose peer has gone waits for the same domain again by itself.
+        self.peer.iter().for_each(DomainWatch::forget);
         Ok(())
     }
 }

@@ -15,13 +15,7 @@ use crate::{DomId, Error, Result};
 /// Memory shared with, or by, one peer domain.
 #[derive(Debug)]
 pub(super) struct XenMemory {
-    peer: DomId,
-}
-
-impl XenMemory {
-    pub(super) fn new(peer: DomId) -> XenMemory {
-        XenMemory { peer }
-    }
+    pub peer: DomId,
 }
 
 impl Memory for XenMemory {

@@ -49,15 +49,17 @@ impl Transport for XenTransport {
         self.own.get_or_try_init(ask).copied()
     }
 
-    fn open(&self, _role: Role, peer: DomId, path: &str) -> Result<Parts> {
+    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
         let own = self.own_domid()?;
         if peer == own {
             refuse_loop_back(uname().map_err(|errno| Error::os("uname", errno))?.release().to_str())?;
         }
+        let path =
+            if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{own}/{path}") };
         Ok(Parts {
-            memory: Box::new(memory::XenMemory::new(peer)),
-            events: Box::new(events::XenEvents::new(own, peer)),
-            config: Box::new(config::XenConfig::new(own, peer, path)),
+            memory: Box::new(memory::XenMemory { peer }),
+            events: Box::new(events::XenEvents { own, peer, role, path: path.clone() }),
+            config: Box::new(config::XenConfig { own, peer, path }),
         })
     }
 }
