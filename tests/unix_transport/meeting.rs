@@ -84,6 +84,28 @@ fn a_name_has_one_server_and_a_server_one_client() {
 }
 
 #[test]
+fn a_client_does_not_get_the_next_server_in_the_slot() {
+    let root = private_dir();
+    for next in ["data/x", "data/y"] {
+        let first = Server::start(root.path(), "data/x").unwrap();
+        let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
+        let meeting = parts.config.look_up().unwrap();
+        let page = parts.memory.map(&[meeting.ring_ref], None).unwrap();
+        drop(first);
+        let second = Server::start(root.path(), next).unwrap();
+        assert_eq!(second.meeting, meeting);
+        let error =
+            parts.events.connect(&meeting.event_channel).err().expect("the page is the first server's");
+        assert!(matches!(error, Error::NoServer { .. }), "{error}");
+        drop((page, second));
+    }
+    let server = Server::start(root.path(), "data/y").unwrap();
+    let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
+    let error = parts.events.connect(&server.meeting.event_channel).err().expect("another name");
+    assert!(matches!(error, Error::NoServer { .. }), "{error}");
+}
+
+#[test]
 fn names_of_any_length_work() {
     let temp = private_dir();
     let root = temp.path().join("r".repeat(200));
