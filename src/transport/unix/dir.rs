@@ -177,7 +177,7 @@ impl Dir {
     pub(super) fn remove_empty(&self, name: &str) -> Result<bool> {
         match unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(true),
-            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY) => Ok(false),
+            Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EBUSY | Errno::ENOTDIR) => Ok(false),
             Err(errno) => Err(self.failed("remove the directory", name, errno)),
         }
     }

@@ -217,3 +217,45 @@ fn private_dir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(vars: &[(&str, &str)]) -> Result<UnixTransport> {
+        UnixTransport::from_vars(|name| vars.iter().find(|var| var.0 == name).map(|var| var.1.into()))
+    }
+
+    #[test]
+    fn the_environment_chooses_the_root() {
+        let runtime = private_dir();
+        let runtime = runtime.path().to_str().unwrap();
+        let given = from(&[("XEN_ROOT", "/some/root/"), ("XDG_RUNTIME_DIR", runtime)]).unwrap();
+        assert_eq!((given.root_path(), given.has_default_root()), (Path::new("/some/root"), false));
+        let found = from(&[("XDG_RUNTIME_DIR", runtime)]).unwrap();
+        assert_eq!((found.root_path(), found.has_default_root()), (&*Path::new(runtime).join("vchan"), true));
+        let fallback = format!("/tmp/vchan-{}", geteuid());
+        for unusable in ["relative", "/no/such/directory", "/dev/null"] {
+            assert_eq!(from(&[("XDG_RUNTIME_DIR", unusable)]).unwrap().root_path(), Path::new(&fallback));
+        }
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(from(&[("XEN_ROOT", "there")]).unwrap().root_path(), here.join("there"));
+    }
+
+    #[test]
+    fn the_environment_chooses_the_domain() {
+        assert_eq!(from(&[]).unwrap().own_domid().unwrap(), 0);
+        assert_eq!(from(&[("VCHAN_DOMID", "65535")]).unwrap().own_domid().unwrap(), 65535);
+        for bad in ["65536", "-1", "x", " 1"] {
+            let text = from(&[("VCHAN_DOMID", bad)]).unwrap_err().to_string();
+            assert!(text.contains("VCHAN_DOMID") && text.contains(bad), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_root_that_is_no_text_is_refused() {
+        use std::os::unix::ffi::OsStringExt;
+        let root = OsString::from_vec(b"/\xff".to_vec());
+        assert!(matches!(UnixTransport::with_root(&root), Err(Error::Invalid(_))));
+    }
+}

@@ -121,3 +121,111 @@ fn user_behind(socket: &OwnedFd) -> Result<libc::uid_t> {
         .map_err(|errno| Error::os("ask who the peer is", errno))?;
     Ok(peer.uid())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::unix::private_dir;
+    use crate::transport::unix::root::Root;
+    use crate::transport::unix::side::Source;
+    use crate::transport::Meeting;
+    use std::fs::{set_permissions, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::Path;
+
+    const NOBODY: libc::uid_t = 65534;
+
+    /// Runs `act` in a thread that belongs to another user, while the process does not. Only root can do that.
+    fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
+        if !geteuid().is_root() {
+            println!("not root: not tested");
+            return None;
+        }
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // SAFETY: the bare system call changes this thread alone, which ends with `act`.
+                let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
+                assert_eq!(result, 0);
+                act()
+            });
+            Some(thread.join().unwrap())
+        })
+    }
+
+    fn client_side(root: &Path) -> ClientSide {
+        let meeting = Meeting { ring_ref: 0, event_channel: "/nowhere".into() };
+        let root = Root::new(root.to_str().unwrap(), false);
+        ClientSide::new(root, Source::Told { meeting, path: "the test".into() })
+    }
+
+    fn open_to_all(temp: &tempfile::TempDir, mode: u32) {
+        set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_client_of_another_user_is_sent_away() {
+        let temp = private_dir();
+        let path = temp.path().join("0");
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        open_to_all(&temp, 0o711);
+        set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let Some(theirs) = as_nobody(|| UnixStream::connect(&path).unwrap()) else { return };
+        let _own = UnixStream::connect(&path).unwrap();
+        let accepted = accept_own(listener.as_fd()).unwrap().expect("our own client, behind the other");
+        assert_eq!(user_behind(&accepted).unwrap(), geteuid().as_raw());
+        assert!(accept_own(listener.as_fd()).unwrap().is_none());
+        let mut byte = [0];
+        assert_eq!(
+            std::io::Read::read(&mut &theirs, &mut byte).unwrap(),
+            0,
+            "the other one is still connected"
+        );
+    }
+
+    #[test]
+    fn a_server_of_another_user_is_refused() {
+        let temp = private_dir();
+        let path = temp.path().join("0");
+        open_to_all(&temp, 0o777);
+        let Some(_listener) = as_nobody(|| UnixListener::bind(&path).unwrap()) else { return };
+        let error = connect_to(path.to_str().unwrap(), &client_side(temp.path())).unwrap_err();
+        assert!(matches!(error, Error::Refused(_)), "{error}");
+        assert!(error.to_string().contains("runs as user 65534"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused() {
+        let temp = private_dir();
+        let path = temp.path().join("root");
+        open_to_all(&temp, 0o777);
+        let made = as_nobody(|| nix::unistd::mkdir(&path, Mode::S_IRWXU).unwrap());
+        if made.is_none() {
+            return;
+        }
+        let error = Dir::open_root(path.to_str().unwrap()).unwrap_err().to_string();
+        assert!(error.contains("belongs to user 65534") && error.contains("XEN_ROOT"), "{error}");
+    }
+
+    #[test]
+    fn only_one_client_can_wait_to_be_accepted() {
+        let temp = private_dir();
+        let slot = Slot::claim(&Root::new(temp.path().to_str().unwrap(), false)).unwrap();
+        let _listener = listen_in(&slot).unwrap();
+        let side = client_side(temp.path());
+        let _first = connect_to(&slot.socket_path(), &side).unwrap();
+        let second = connect_to(&slot.socket_path(), &side).unwrap_err();
+        assert!(matches!(second, Error::InUse { serving: false, .. }), "{second}");
+    }
+
+    #[test]
+    fn a_second_listener_in_a_slot_fails_and_leaves_the_first() {
+        let temp = private_dir();
+        let slot = Slot::claim(&Root::new(temp.path().to_str().unwrap(), false)).unwrap();
+        let _listener = listen_in(&slot).unwrap();
+        assert_eq!(listen_in(&slot).unwrap_err().errno(), libc::EADDRINUSE);
+        connect_to(&slot.socket_path(), &client_side(temp.path())).unwrap();
+        assert_eq!(slot.dir().kind(&unfinished_socket(0)).unwrap(), None);
+    }
+}

@@ -1,0 +1,81 @@
+//! Other processes: this test program once more, told by its environment what to be.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use super::{leftovers, Client, Server};
+
+const PART: &str = "VCHAN_TEST_PART";
+const ROOT: &str = "VCHAN_TEST_ROOT";
+const NAME: &str = "VCHAN_TEST_NAME";
+
+/// What the other process says when it has done its part.
+const READY: &str = "the child is ready";
+
+/// What other processes run. In the test run itself there is nothing for it to do.
+#[test]
+fn part_of_another_process() {
+    let Ok(part) = std::env::var(PART) else { return };
+    let root = std::env::var(ROOT).unwrap();
+    let name = std::env::var(NAME).unwrap();
+    match part.as_str() {
+        "serve" => hold(Server::start(root.as_ref(), &name).unwrap()),
+        "connect" => hold(Client::start(root.as_ref(), &name).unwrap()),
+        "count" => leftovers::count_leftovers(root.as_ref()),
+        _ => panic!("no such part: {part}"),
+    }
+}
+
+/// Says that it is ready, and keeps what it has until it is killed or its input ends.
+fn hold<T>(held: T) {
+    println!("\n{READY}");
+    std::io::stdout().flush().unwrap();
+    let _ = std::io::stdin().read_line(&mut String::new());
+    drop(held);
+}
+
+/// Another process, killed when dropped.
+pub struct Other(Child);
+
+impl Other {
+    fn command(part: &str, root: &Path, name: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", "child::part_of_another_process", "--nocapture"])
+            .envs([(PART, part), (NAME, name)])
+            .env(ROOT, root);
+        command
+    }
+
+    /// Starts one that plays `part`, and waits until it has.
+    pub fn start(part: &str, root: &Path, name: &str) -> Other {
+        let mut command = Other::command(part, root, name);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let other = Other(child);
+        assert!(lines.any(|line| line.unwrap() == READY), "{part} did not get ready");
+        other
+    }
+
+    /// Runs one to its end.
+    pub fn run(part: &str, root: &Path) -> std::process::Output {
+        Other::command(part, root, "").output().unwrap()
+    }
+
+    /// Kills it without a warning.
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        let status: ExitStatus = self.0.wait().unwrap();
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        // It may have been killed and waited for already; both calls do nothing then.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,128 @@
+//! Event channels.
+
+use super::*;
+use std::thread;
+use vchan::Error;
+
+const EVENT: Received = Received { event: true, ended: false };
+const ENDED: Received = Received { event: false, ended: true };
+
+fn pair(root: &Path) -> (Server, Client) {
+    let server = Server::start(root, "data/x").unwrap();
+    let client = Client::start(root, "data/x").unwrap();
+    (server, client)
+}
+
+#[test]
+fn events_go_both_ways_and_the_end_is_seen() {
+    let root = private_dir();
+    let (server, client) = pair(root.path());
+    let (at_server, at_client) = (Waiter::on(&*server.events), Waiter::on(&*client.events));
+    assert!(root.path().join("0").exists());
+    for _ in 0..3 {
+        client.events.notify().unwrap();
+        assert_eq!(at_server.until(&*server.events, |r| r != Received::default()), EVENT);
+        assert!(!at_server.is_ready());
+        server.events.notify().unwrap();
+        assert_eq!(at_client.until(&*client.events, |r| r != Received::default()), EVENT);
+        assert!(!at_client.is_ready());
+    }
+    assert!(!root.path().join("0").exists(), "the socket's name outlives the connection");
+    drop(client);
+    assert_eq!(at_server.until(&*server.events, |r| r != Received::default()), ENDED);
+    server.events.notify().unwrap();
+    assert_eq!(server.events.receive().unwrap(), ENDED);
+}
+
+#[test]
+fn a_server_that_only_sends_gets_connected_too() {
+    let root = private_dir();
+    let (server, client) = pair(root.path());
+    let at_client = Waiter::on(&*client.events);
+    server.events.notify().unwrap();
+    assert_eq!(at_client.until(&*client.events, |r| r != Received::default()), EVENT);
+    drop(server);
+    assert_eq!(at_client.until(&*client.events, |r| r != Received::default()), ENDED);
+    client.events.notify().unwrap();
+}
+
+#[test]
+fn nobody_to_tell_is_no_error() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    server.events.notify().unwrap();
+    assert_eq!(server.events.receive().unwrap(), Received::default());
+    let again = server.events.attach(Arc::new(Epoll::new(EpollCreateFlags::empty()).unwrap()), 1);
+    again.unwrap();
+    let twice = server.events.attach(Arc::new(Epoll::new(EpollCreateFlags::empty()).unwrap()), 1);
+    assert!(matches!(twice, Err(Error::Invalid(_))));
+}
+
+#[test]
+fn unread_events_never_block_the_sender() {
+    let root = private_dir();
+    let (server, client) = pair(root.path());
+    let at_server = Waiter::on(&*server.events);
+    for _ in 0..100_000 {
+        client.events.notify().unwrap();
+    }
+    assert_eq!(at_server.until(&*server.events, |r| r.event), EVENT);
+    assert!(!at_server.is_ready(), "one call takes all that fits into a socket");
+    client.events.notify().unwrap();
+    assert_eq!(at_server.until(&*server.events, |r| r.event), EVENT);
+}
+
+#[test]
+fn one_client_comes_after_the_other() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    for round in 0..5 {
+        server.events.rearm().unwrap();
+        let client = Client::start(root.path(), "data/x").unwrap();
+        assert_eq!(client.events.local_port(), 1);
+        client.events.notify().unwrap();
+        assert_eq!(at_server.until(&*server.events, |r| r.event), EVENT, "round {round}");
+        let at_client = Waiter::on(&*client.events);
+        server.events.notify().unwrap();
+        assert_eq!(at_client.until(&*client.events, |r| r.event), EVENT);
+        assert!(matches!(client.events.rearm(), Err(Error::Invalid(_))));
+        drop(client);
+        at_server.until(&*server.events, |r| r.ended);
+        server.events.rearm().unwrap();
+        assert!(!at_server.is_ready() && root.path().join("0").exists());
+        assert_eq!(server.events.receive().unwrap(), Received::default());
+    }
+    drop(server);
+    assert_eq!(tree(root.path()), [""; 0]);
+}
+
+#[test]
+fn threads_may_send_and_receive_while_clients_change() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    thread::scope(|scope| {
+        // The threads go on for as long as this lives.
+        let going = Arc::new(());
+        let channel = &*server.events;
+        for _ in 0..2 {
+            let going = Arc::downgrade(&going);
+            scope.spawn(move || {
+                while going.strong_count() > 0 {
+                    channel.notify().unwrap();
+                }
+            });
+        }
+        for _ in 0..50 {
+            let client = Client::start(root.path(), "data/x").unwrap();
+            let at_client = Waiter::on(&*client.events);
+            at_client.until(&*client.events, |r| r.event);
+            client.events.notify().unwrap();
+            at_server.until(channel, |r| r.event);
+            drop(client);
+            at_server.until(channel, |r| r.ended);
+            channel.rearm().unwrap();
+        }
+    });
+}

@@ -1,0 +1,66 @@
+//! Nothing is left when all has been dropped: no file, no directory, no descriptor, no mapping.
+
+use super::child::Other;
+use super::*;
+use std::collections::BTreeMap;
+
+#[test]
+fn nothing_is_left() {
+    let temp = private_dir();
+    // In a process of its own, where no other test opens anything.
+    let output = Other::run("count", &temp.path().join("root"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!(tree(temp.path()), ["root"]);
+}
+
+/// The open descriptors and their flags, as the system shows them.
+fn open_descriptors() -> BTreeMap<String, u32> {
+    let mut open = BTreeMap::new();
+    for entry in fs::read_dir("/proc/self/fdinfo").unwrap() {
+        let entry = entry.unwrap();
+        // The one by which this directory is read is gone again when its turn comes.
+        let info = fs::read_to_string(entry.path()).unwrap_or_default();
+        if let Some(octal) = info.lines().find_map(|line| line.strip_prefix("flags:\t")) {
+            open.insert(entry.file_name().into_string().unwrap(), u32::from_str_radix(octal, 8).unwrap());
+        }
+    }
+    open
+}
+
+fn shared_mappings() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.lines()
+        .filter(|line| line.split_whitespace().nth(1).is_some_and(|access| access.ends_with('s')))
+        .count()
+}
+
+/// Uses everything a few times over, and counts.
+pub fn count_leftovers(root: &Path) {
+    let (descriptors, mappings) = (open_descriptors(), shared_mappings());
+    for round in 0..3 {
+        let server = Server::start(root, "data/x").unwrap();
+        let watching = transport(root).open(Role::Client, 0, "data/x").unwrap();
+        let mut watch = watching.config.watch().unwrap();
+        watch.renew().unwrap();
+        let client = Client::start(root, "data/x").unwrap();
+        let (_at_server, _at_client) = (Waiter::on(&*server.events), Waiter::on(&*client.events));
+        client.events.notify().unwrap();
+        server.events.receive().unwrap();
+        assert!(Client::start(root, "data/x").is_err());
+        assert!(Server::start(root, "data/x").is_err());
+        if round == 1 {
+            drop(client);
+            server.events.rearm().unwrap();
+            Client::start(root, "data/x").unwrap();
+        }
+        assert!(shared_mappings() > mappings);
+        let mut ours = open_descriptors();
+        ours.retain(|fd, _| !descriptors.contains_key(fd));
+        assert!(!ours.is_empty());
+        for (fd, flags) in ours {
+            assert_ne!(flags & libc::O_CLOEXEC as u32, 0, "descriptor {fd} would be inherited");
+        }
+    }
+    assert_eq!(tree(root), [""; 0]);
+    assert_eq!((open_descriptors(), shared_mappings()), (descriptors, mappings));
+}

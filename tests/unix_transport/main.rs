@@ -1,0 +1,144 @@
+//! The Unix transport from outside: several servers and clients, in this process and in others.
+
+mod child;
+mod events;
+mod killed;
+mod leftovers;
+mod meeting;
+mod waiting;
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+use tempfile::TempDir;
+use vchan::transport::unix::UnixTransport;
+use vchan::transport::{EventChannel, Mapping, Meeting, Parts, Publication, Received, Role, Transport};
+use vchan::Result;
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A directory that only we can enter.
+fn private_dir() -> TempDir {
+    tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
+fn transport(root: &Path) -> UnixTransport {
+    UnixTransport::with_root(root).unwrap()
+}
+
+/// A server that has done all that comes before its client. Undone in the order of the fields.
+struct Server {
+    _publication: Box<dyn Publication>,
+    _rings: Vec<Box<dyn Mapping>>,
+    page: Box<dyn Mapping>,
+    events: Box<dyn EventChannel>,
+    meeting: Meeting,
+}
+
+impl Server {
+    fn start(root: &Path, path: &str) -> Result<Server> {
+        Server::start_sized(root, path, 16)
+    }
+
+    fn start_sized(root: &Path, path: &str, ring_pages: usize) -> Result<Server> {
+        let parts = transport(root).open(Role::Server, 1, path)?;
+        let events = parts.events.listen()?;
+        let page = parts.memory.share(1, None)?;
+        let left = parts.memory.share(ring_pages, None)?;
+        let right = parts.memory.share(ring_pages, None)?;
+        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
+        let publication = parts.config.publish(&meeting)?;
+        Ok(Server { _publication: publication, _rings: vec![left, right], page, events, meeting })
+    }
+}
+
+/// A client that has met its server.
+struct Client {
+    page: Box<dyn Mapping>,
+    events: Box<dyn EventChannel>,
+}
+
+impl Client {
+    fn start(root: &Path, path: &str) -> Result<Client> {
+        Client::meet(&transport(root).open(Role::Client, 0, path)?)
+    }
+
+    fn meet(parts: &Parts) -> Result<Client> {
+        let meeting = parts.config.look_up()?;
+        let page = parts.memory.map(&[meeting.ring_ref], None)?;
+        let events = parts.events.connect(&meeting.event_channel)?;
+        Ok(Client { page, events })
+    }
+}
+
+/// An epoll instance on which a channel is registered.
+struct Waiter(Arc<Epoll>);
+
+impl Waiter {
+    fn on(channel: &dyn EventChannel) -> Waiter {
+        let epoll = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap());
+        channel.attach(Arc::clone(&epoll), 42).unwrap();
+        Waiter(epoll)
+    }
+
+    /// Waits until the channel is readable and takes what came; again until `enough`.
+    fn until(&self, channel: &dyn EventChannel, enough: impl Fn(Received) -> bool) -> Received {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let mut found = [EpollEvent::empty()];
+            let left = deadline.saturating_duration_since(Instant::now());
+            let count = self.0.wait(&mut found, EpollTimeout::try_from(left).unwrap()).unwrap();
+            assert_eq!((count, found[0].data()), (1, 42), "nothing came");
+            let received = channel.receive().unwrap();
+            if enough(received) {
+                return received;
+            }
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO).unwrap() > 0
+    }
+}
+
+/// Whether the descriptor becomes readable within `limit`.
+fn readable(fd: impl AsFd, limit: Duration) -> bool {
+    let mut polled = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::try_from(limit).unwrap()).unwrap() > 0
+}
+
+fn write_byte(mapping: &dyn Mapping, offset: usize, byte: u8) {
+    assert!(offset < mapping.pages() * 4096);
+    // SAFETY: within the mapping; the other process looks at it only when told.
+    unsafe { mapping.base().add(offset).write_volatile(byte) }
+}
+
+fn read_byte(mapping: &dyn Mapping, offset: usize) -> u8 {
+    assert!(offset < mapping.pages() * 4096);
+    // SAFETY: as above.
+    unsafe { mapping.base().add(offset).read_volatile() }
+}
+
+/// Every file and directory below `root`, sorted.
+fn tree(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Vec<PathBuf> = vec![root.to_owned()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            if path.is_dir() {
+                open.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -1,0 +1,191 @@
+//! Servers and clients on one root, by name and by what was exported.
+
+use super::*;
+use std::os::unix::fs::symlink;
+use vchan::Error;
+
+fn message(result: Result<impl Sized>) -> String {
+    result.err().expect("an error").to_string()
+}
+
+#[test]
+fn two_servers_on_one_root_do_not_meet() {
+    let root = private_dir();
+    let first = Server::start(root.path(), "data/first").unwrap();
+    let second = Server::start(root.path(), "data/second").unwrap();
+    assert_eq!((first.meeting.ring_ref, second.meeting.ring_ref), (0, 1024));
+    assert_ne!(first.meeting.event_channel, second.meeting.event_channel);
+    assert_eq!((first.events.local_port(), second.events.local_port()), (1, 2));
+    write_byte(&*first.page, 7, 1);
+    write_byte(&*second.page, 7, 2);
+    let client_of_second = Client::start(root.path(), "data/second").unwrap();
+    let client_of_first = Client::start(root.path(), "data/first").unwrap();
+    assert_eq!((read_byte(&*client_of_first.page, 7), read_byte(&*client_of_second.page, 7)), (1, 2));
+    drop((second, client_of_second));
+    assert_eq!(read_byte(&*client_of_first.page, 7), 1);
+    drop(first);
+    assert_eq!(tree(root.path()), [""; 0]);
+}
+
+#[test]
+fn the_first_server_uses_the_historical_names() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    assert_eq!(server.meeting.ring_ref, 0);
+    assert_eq!(Path::new(&server.meeting.event_channel), root.path().join("0"));
+    let right: Vec<String> = (17..=32).rev().map(|n: u32| n.to_string()).collect();
+    for name in ["0", "16,15,14,13,12,11,10,9,8,7,6,5,4,3,2,1", &right.join(",")] {
+        let file = fs::metadata(root.path().join("memory").join(name)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o7777, 0o600);
+        assert_eq!(file.len() % 4096, 0);
+    }
+    for entry in tree(root.path()) {
+        let mode = fs::metadata(root.path().join(&entry)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode & 0o077, 0, "{entry} has mode {mode:o}");
+    }
+}
+
+#[test]
+fn rings_of_the_largest_order_fit() {
+    let root = private_dir();
+    let _other = Server::start(root.path(), "data/other").unwrap();
+    let server = Server::start_sized(root.path(), "data/x", 256).unwrap();
+    let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
+    let client = Client::meet(&parts).unwrap();
+    for ring in &server._rings {
+        let mapped = parts.memory.map(ring.grants(), None).unwrap();
+        write_byte(&**ring, 256 * 4096 - 1, 9);
+        assert_eq!(read_byte(&*mapped, 256 * 4096 - 1), 9);
+    }
+    drop(client);
+    assert!(root.path().join("memory/1280-1025").exists());
+}
+
+#[test]
+fn a_name_has_one_server_and_a_server_one_client() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let before = tree(root.path());
+    let second = Server::start(root.path(), "data/x").err().unwrap();
+    assert!(matches!(second, Error::InUse { serving: true, .. }), "{second}");
+    assert_eq!(tree(root.path()), before, "the refused server left something or took something away");
+    let client = Client::start(root.path(), "data/x").unwrap();
+    let other = Client::start(root.path(), "data/x").err().unwrap();
+    assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
+    server.events.receive().unwrap();
+    let other = Client::start(root.path(), "data/x").err().unwrap();
+    assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
+    drop(client);
+    // The socket is gone and the page is free: the server has not got itself ready for another client.
+    let other = Client::start(root.path(), "data/x").err().unwrap();
+    assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
+    drop(server);
+    Server::start(root.path(), "data/x").unwrap();
+}
+
+#[test]
+fn a_client_does_not_get_the_next_server_in_the_slot() {
+    let root = private_dir();
+    for next in ["data/x", "data/y"] {
+        let first = Server::start(root.path(), "data/x").unwrap();
+        let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
+        let meeting = parts.config.look_up().unwrap();
+        let page = parts.memory.map(&[meeting.ring_ref], None).unwrap();
+        drop(first);
+        let second = Server::start(root.path(), next).unwrap();
+        assert_eq!(second.meeting, meeting);
+        let error =
+            parts.events.connect(&meeting.event_channel).err().expect("the page is the first server's");
+        assert!(matches!(error, Error::NoServer { .. }), "{error}");
+        drop((page, second));
+    }
+    let server = Server::start(root.path(), "data/y").unwrap();
+    let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
+    let error = parts.events.connect(&server.meeting.event_channel).err().expect("another name");
+    assert!(matches!(error, Error::NoServer { .. }), "{error}");
+}
+
+#[test]
+fn names_of_any_length_work() {
+    let temp = private_dir();
+    let root = temp.path().join("r".repeat(200));
+    let path = format!("/local/domain/0/{}/{}", "p".repeat(255), "q".repeat(255));
+    let server = Server::start(&root, &path).unwrap();
+    let client = Client::start(&root, &path).unwrap();
+    let waiter = Waiter::on(&*server.events);
+    client.events.notify().unwrap();
+    waiter.until(&*server.events, |received| received.event);
+    drop((server, client));
+    assert_eq!(tree(temp.path()), ["r".repeat(200)]);
+    let deep = format!("/{}", "d/".repeat(2000)) + "end";
+    let server = Server::start(&root, &deep).unwrap();
+    Client::start(&root, &deep).unwrap();
+    drop(server);
+    assert_eq!(tree(&root), [""; 0]);
+}
+
+#[test]
+fn a_told_client_needs_no_name() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let told = format!("((ring_ref 0) (event_channel {}))", server.meeting.event_channel);
+    let told = transport(root.path()).exported(&told).unwrap();
+    let parts = told.open(Role::Client, 9, "some port").unwrap();
+    assert_eq!(parts.config.path(), "some port");
+    let client = Client::meet(&parts).unwrap();
+    let waiter = Waiter::on(&*client.events);
+    server.events.notify().unwrap();
+    waiter.until(&*client.events, |received| received.event);
+}
+
+#[test]
+fn a_missing_server_is_named() {
+    let temp = private_dir();
+    let root = temp.path().join("root");
+    let missing = Client::start(&root, "data/x").err().unwrap();
+    assert!(matches!(missing, Error::NoServer { .. }), "{missing}");
+    assert!(missing.to_string().contains("/local/domain/0/data/x"), "{missing}");
+    assert!(!root.exists(), "a client that doesn't wait makes nothing");
+    let told = transport(temp.path()).exported("((ring_ref 0) (event_channel /nowhere/0))").unwrap();
+    let parts = told.open(Role::Client, 0, "x").unwrap();
+    assert!(matches!(Client::meet(&parts).err().unwrap(), Error::NoServer { .. }));
+    assert!(matches!(parts.events.connect("/nowhere/0").err().unwrap(), Error::NoServer { .. }));
+    fs::write(temp.path().join("file"), "").unwrap();
+    let file = temp.path().join("file");
+    assert!(message(parts.events.connect(file.to_str().unwrap())).contains("not a socket"));
+}
+
+#[test]
+fn each_role_has_its_own_calls() {
+    let root = private_dir();
+    let meeting = Meeting { ring_ref: 0, event_channel: "/x/0".into() };
+    let server = transport(root.path()).open(Role::Server, 1, "data/x").unwrap();
+    let client = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
+    for text in [
+        message(server.memory.map(&[0], None)),
+        message(server.events.connect("/x/0")),
+        message(server.config.look_up()),
+        message(server.config.watch()),
+        message(client.memory.share(1, None)),
+        message(client.events.listen()),
+        message(client.config.publish(&meeting)),
+    ] {
+        assert!(text.starts_with("a server ") || text.starts_with("a client "), "{text}");
+    }
+    assert!(transport(root.path()).open(Role::Server, 1, "../x").is_err());
+    assert_eq!(tree(root.path()), [""; 0]);
+}
+
+#[test]
+fn a_link_in_the_tree_is_not_followed() {
+    let root = private_dir();
+    let outside = private_dir();
+    for name in ["memory", "locks", "local"] {
+        symlink(outside.path(), root.path().join(name)).unwrap();
+        let text = message(Server::start(root.path(), "data/x"));
+        assert!(text.starts_with("refused: ") && text.contains(name), "{text}");
+        fs::remove_file(root.path().join(name)).unwrap();
+        assert_eq!(tree(root.path()), [""; 0]);
+    }
+    assert_eq!(tree(outside.path()), [""; 0]);
+}
