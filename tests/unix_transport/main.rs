@@ -72,7 +72,7 @@ impl Client {
 
     fn meet(parts: &Parts) -> Result<Client> {
         let meeting = parts.config.look_up()?;
-        let page = parts.memory.map(&[meeting.ring_ref], None)?;
+        let page = parts.memory.map(&[meeting.ring_ref])?;
         let events = parts.events.connect(&meeting.event_channel)?;
         Ok(Client { page, events })
     }

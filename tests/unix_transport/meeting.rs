@@ -53,7 +53,7 @@ fn rings_of_the_largest_order_fit() {
     let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
     let client = Client::meet(&parts).unwrap();
     for ring in &server._rings {
-        let mapped = parts.memory.map(ring.grants(), None).unwrap();
+        let mapped = parts.memory.map(ring.grants()).unwrap();
         write_byte(&**ring, 256 * 4096 - 1, 9);
         assert_eq!(read_byte(&*mapped, 256 * 4096 - 1), 9);
     }
@@ -90,7 +90,7 @@ fn a_client_does_not_get_the_next_server_in_the_slot() {
         let first = Server::start(root.path(), "data/x").unwrap();
         let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
         let meeting = parts.config.look_up().unwrap();
-        let page = parts.memory.map(&[meeting.ring_ref], None).unwrap();
+        let page = parts.memory.map(&[meeting.ring_ref]).unwrap();
         drop(first);
         let second = Server::start(root.path(), next).unwrap();
         assert_eq!(second.meeting, meeting);
@@ -162,7 +162,7 @@ fn each_role_has_its_own_calls() {
     let server = transport(root.path()).open(Role::Server, 1, "data/x").unwrap();
     let client = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
     for text in [
-        message(server.memory.map(&[0], None)),
+        message(server.memory.map(&[0])),
         message(server.events.connect("/x/0")),
         message(server.config.look_up()),
         message(server.config.watch()),

@@ -1,0 +1,57 @@
+# The front door: `make demo` shows the main job, `make check` tests everything that needs no Xen.
+# `make help` lists the rest.
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo check check-fmt check-clippy check-rust check-without-gpl check-doc check-readme check-files clean
+
+help:
+	@echo 'make demo          build, move a 256 MiB file through two unixcat processes, compare checksums'
+	@echo 'make check         all tests that need no Xen'
+	@echo 'make check-xen     the tests on real Xen, under QEMU'
+	@echo 'make headers       generate the C headers anew'
+	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'
+
+build:
+	$(CARGO) build --release --workspace
+
+demo:
+	$(CARGO) build --release -p vchan-cats
+	scripts/demo.sh
+
+check: check-fmt check-clippy check-files check-rust check-without-gpl check-doc check-readme
+	@echo 'make check: everything passed'
+
+check-fmt:
+	$(CARGO) fmt --all --check
+
+check-clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy -p vchan-rs --all-targets --no-default-features -- -D warnings
+
+check-rust:
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+
+# The same library without the GPL-3.0-only crate.
+check-without-gpl:
+	$(CARGO) test -p vchan-rs --no-default-features --lib --test xenstore --test xenstore_lookup --test xenstore_watch
+	scripts/check-no-gpl.sh
+
+check-doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+
+# Runs every command that the README shows.
+check-readme:
+	$(PYTHON) scripts/check-readme.py README.md
+
+# What a reviewer would say of files: length, leftovers.
+check-files:
+	scripts/check-files.sh
+
+clean:
+	$(CARGO) clean
+
+-include mk/*.mk
