@@ -39,3 +39,8 @@ pub use error::{Error, Result};
 
 /// A Xen domain's number. On transports without Xen it is only a name.
 pub type DomId = u16;
+
+/// The README's examples, tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
