@@ -44,9 +44,12 @@ impl Session<'_> {
             .closer(&closer);
         let client = match self.options.patience() {
             Patience::None => client,
-            Patience::AtMost(limit) => client.wait(Some(limit)),
+            Patience::AtMost(limit) => client.wait(limit),
             Patience::ForEver => client.wait_forever(),
         };
+        if self.options.wait.is_some() {
+            self.report.detail(format_args!("waiting for a server of {}", self.options.port));
+        }
         let met = client.connect();
         match self.unless_asked(met).map_err(|error| Failure::new("connect", &error))? {
             Some(vchan) => self.converse(vchan, &mut !self.options.recv_only),

@@ -243,7 +243,7 @@ impl End {
 impl Cat {
     /// Waits for a line on standard error that fulfils the condition.
     #[track_caller]
-    pub fn line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+    pub fn line(&mut self, what: &str, mut wanted: impl FnMut(&str) -> bool) -> String {
         let limit = Instant::now() + LIMIT;
         loop {
             match self.lines.recv_timeout(limit.saturating_duration_since(Instant::now())) {
@@ -309,6 +309,22 @@ impl Cat {
 
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Waits until its first thread sleeps in poll or epoll: it has nothing else to do then.
+    #[track_caller]
+    pub fn asleep(&self) {
+        let limit = Instant::now() + LIMIT;
+        let path = format!("/proc/{}/syscall", self.pid());
+        loop {
+            let text = fs::read_to_string(&path).unwrap();
+            let number = text.split(' ').next().unwrap().parse::<i64>().unwrap_or(-1);
+            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(&number) {
+                return;
+            }
+            assert!(Instant::now() < limit, "never sleeps: {text}");
+            std::thread::yield_now();
+        }
     }
 
     pub fn signal(&self, signal: Signal) {
