@@ -282,7 +282,7 @@ fn wait_and_attach(
     }
 }
 
-/// Waits for a change; says whether there was one before the deadline.
+/// Waits for a change; says whether there was one, or perhaps one, before the deadline.
 fn changed(watch: &dyn Watch, closer: &Closer, deadline: Option<Instant>) -> Result<bool> {
     let mut fds = [PollFd::new(watch.fd(), PollFlags::POLLIN), PollFd::new(closer.fd(), PollFlags::POLLIN)];
     let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
@@ -291,7 +291,8 @@ fn changed(watch: &dyn Watch, closer: &Closer, deadline: Option<Instant>) -> Res
     });
     match poll(&mut fds, timeout) {
         Ok(count) => Ok(count > 0),
-        Err(Errno::EINTR) => Err(Error::Interrupted),
+        // As good a reason to look again; a `Closer` ends the wait.
+        Err(Errno::EINTR) => Ok(true),
         Err(errno) => Err(Error::os("wait for the server", errno)),
     }
 }

@@ -309,8 +309,11 @@ impl Channel {
                 State::PeerDied => return Err(Error::PeerDied),
                 State::Connected | State::PeerClosed => return Ok(()),
             }
-            if self.sleepers.sleep(ticket, deadline, &|| self.drain())? == Woken::Late {
-                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            match self.sleepers.sleep(ticket, deadline, &|| self.drain()) {
+                Ok(Woken::Late) => return Err(Error::TimedOut(timeout.unwrap_or_default())),
+                // Who is interrupted here would lose the channel; a `Closer` ends the wait.
+                Ok(Woken::Event) | Err(Error::Interrupted) => {}
+                Err(error) => return Err(error),
             }
         }
     }

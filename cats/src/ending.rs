@@ -1,0 +1,268 @@
+//! One conversation, and above all its end: who ended it, what is still on its way, and what is made of it.
+//!
+//! The pumps move the data; the thread that calls [`converse`] sleeps until one of them ends, a signal comes or
+//! something is due: the end of lingering, a time-out.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vchan::{Closer, Error, Vchan, Writer};
+
+use crate::failure::Failure;
+use crate::meter::Meter;
+use crate::progress::Progress;
+use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop};
+use crate::signals::Signals;
+
+/// What a conversation depends on.
+pub struct Terms {
+    /// Whether the end of standard input ends it.
+    pub ends_with_input: bool,
+    /// Whether what is coming in at the end of standard input is worth staying for.
+    pub lingers: bool,
+    /// How long nothing may move.
+    pub timeout: Option<Duration>,
+}
+
+/// How a conversation went that ended well.
+pub struct Ended {
+    /// Whether standard input has ended.
+    pub input_over: bool,
+    /// The bytes sent and received.
+    pub counts: (u64, u64),
+    /// How long it lasted.
+    pub lasted: Duration,
+}
+
+/// At the end of input, data that came in this recently means that the peer is in the middle of something. So does a
+/// conversation that is younger: who receives with standard input from /dev/null must not leave at once.
+const RECENT: Duration = Duration::from_millis(100);
+/// For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
+/// shorter.
+const LINGER: Duration = Duration::from_secs(3);
+/// How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long everything may take after a signal.
+const ASKED: Duration = Duration::from_secs(1);
+/// How often the progress is shown.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a pump may need to end after it was told to.
+const STOPPING: Duration = Duration::from_secs(2);
+
+/// Talks over `vchan` until the end.
+pub fn converse(
+    vchan: Vchan,
+    terms: &Terms,
+    input: Option<OwnedFd>,
+    output: OwnedFd,
+    signals: &Signals,
+    progress: &Progress,
+) -> Result<Ended, Failure> {
+    let closer = vchan.closer();
+    let (reader, writer) = vchan.split();
+    let (sender, events) = mpsc::channel();
+    let to_self = sender.clone();
+    signals.direct_to(move || {
+        // The conversation may be over, then the signal came late.
+        let _ = to_self.send(Event::Asked);
+    });
+    let stop = Arc::new(Stop::new().map_err(|errno| system("make an eventfd", errno.into()))?);
+    let course = Course { events: sender, meter: Arc::new(Meter::start()), stop, look: terms.timeout.map(|timeout| timeout / 4) };
+    let receive = course.receive(reader, output).map_err(|error| system("start a thread", error))?;
+    let send = match course.send(writer, input) {
+        Ok(send) => send,
+        Err(error) => {
+            part(&course, &closer, &events, &[receive]);
+            return Err(system("start a thread", error));
+        }
+    };
+    let mut talk = Talk {
+        terms,
+        course: &course,
+        phase: Phase::Talking,
+        asked: None,
+        writer: None,
+        input_over: false,
+        failure: None,
+    };
+    let verdict = talk.run(&events, progress);
+    let (counts, lasted) = (course.meter.counts(), course.meter.elapsed());
+    let input_over = talk.input_over;
+    part(&course, &closer, &events, &[send, receive]);
+    verdict.map(|()| Ended { input_over, counts, lasted })
+}
+
+fn system(doing: &'static str, error: std::io::Error) -> Failure {
+    Failure::new("conversation", &Error::os(doing, error))
+}
+
+/// Tells the peer, if it doesn't know yet, and ends the pumps, whatever they wait for.
+fn part(course: &Course, closer: &Closer, events: &Receiver<Event>, pumps: &[Pump]) {
+    closer.close();
+    course.stop.stop();
+    let limit = Instant::now() + STOPPING;
+    while pumps.iter().any(|pump| !pump.is_finished()) && Instant::now() < limit {
+        // The halves of the channel come back in the events; they are dropped here.
+        match events.recv_timeout(Duration::from_millis(10)) {
+            Ok(event) => drop(event),
+            Err(_) => pumps.iter().filter(|pump| !pump.is_finished()).for_each(Pump::interrupt),
+        }
+    }
+}
+
+enum Phase {
+    Talking,
+    /// Our input is over and the peer has it; it is still sending.
+    Lingering {
+        until: Instant,
+    },
+    /// We have left; the peer hasn't.
+    Left {
+        until: Instant,
+    },
+}
+
+struct Talk<'a> {
+    terms: &'a Terms,
+    course: &'a Course,
+    phase: Phase,
+    /// When to go at the latest, once a signal has come.
+    asked: Option<Instant>,
+    /// From the sending pump, when it has ended.
+    writer: Option<Writer>,
+    input_over: bool,
+    /// What went wrong, while the rest is still being received.
+    failure: Option<Failure>,
+}
+
+/// The conversation is over.
+type Verdict = Result<(), Failure>;
+
+impl Talk<'_> {
+    fn run(&mut self, events: &Receiver<Event>, progress: &Progress) -> Verdict {
+        loop {
+            let now = Instant::now();
+            progress.show(&self.course.meter);
+            let wake = match self.due(now) {
+                Ok(wake) => wake,
+                Err(verdict) => return verdict,
+            };
+            let wake = if progress.shows() { earlier(wake, Some(now + TICK)) } else { wake };
+            let event = match wake {
+                None => events.recv().ok(),
+                Some(wake) => match events.recv_timeout(wake.saturating_duration_since(now)) {
+                    Ok(event) => Some(event),
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    Err(RecvTimeoutError::Disconnected) => None,
+                },
+            };
+            // `course` holds a sender, so there is always another event to hope for.
+            let Some(event) = event else { return Ok(()) };
+            if let Some(verdict) = self.on(event) {
+                return verdict;
+            }
+        }
+    }
+
+    /// Does what is due, and says when to come back; or that it is over.
+    fn due(&mut self, now: Instant) -> Result<Option<Instant>, Verdict> {
+        let meter = &self.course.meter;
+        if self.asked.is_some_and(|limit| limit <= now) {
+            return Err(self.verdict());
+        }
+        let end_of_phase = match self.phase {
+            Phase::Talking => None,
+            Phase::Lingering { until } => {
+Some(until.min(meter.last_received() + RECENT))            }
+            Phase::Left { until } => Some(until),
+        };
+        if end_of_phase.is_some_and(|end| end <= now) {
+            if matches!(self.phase, Phase::Left { .. }) {
+                return Err(self.verdict());
+            }
+            self.leave();
+            return self.due(now);
+        }
+        if matches!(self.phase, Phase::Left { .. }) {
+            return Ok(earlier(self.asked, end_of_phase));
+        }
+        let wake = earlier(self.asked, end_of_phase);
+        let out_of_time = self.terms.timeout.map(|timeout| (timeout, self.course.meter.last_moved() + timeout));
+        match out_of_time {
+            Some((timeout, end)) if end <= now => Err(Err(Failure::timed_out(format!(
+                "conversation: nothing has moved for {timeout:?}; check that the other side is alive, or allow \
+                 more time by --timeout"
+            )))),
+            _ => Ok(earlier(wake, out_of_time.map(|(_, end)| end))),
+        }
+    }
+
+    fn on(&mut self, event: Event) -> Option<Verdict> {
+        match event {
+            Event::Asked if self.asked.is_some() => Some(self.verdict()),
+            Event::Asked => {
+                self.asked = Some(Instant::now() + ASKED);
+                self.course.stop.stop();
+                if self.writer.is_some() {
+                    self.leave();
+                }
+                None
+            }
+            Event::Sent(writer, end) => {
+                self.writer = Some(writer);
+                self.on_sent(end);
+                None
+            }
+            Event::Received(_, ReceiveEnd::Failed(failure)) => Some(Err(self.failure.take().unwrap_or(failure))),
+            Event::Received(_, ReceiveEnd::PeerLeft | ReceiveEnd::Stopped) => Some(self.verdict()),
+        }
+    }
+
+    fn on_sent(&mut self, end: SendEnd) {
+        match end {
+            // The receiving pump will report the same, and whether it was in order.
+            SendEnd::PeerGone => (),
+            SendEnd::Stopped => self.leave(),
+            SendEnd::Failed(failure) => {
+                self.failure = Some(failure);
+                self.leave();
+            }
+            SendEnd::EndOfInput => {
+                self.input_over = true;
+                let recently = self.course.meter.last_received().elapsed() < RECENT;
+                if self.asked.is_some() {
+                    self.leave();
+                } else if self.terms.ends_with_input && self.terms.lingers && recently {
+                    let limit = LINGER.max(self.course.meter.elapsed());
+                    self.phase = Phase::Lingering { until: Instant::now() + limit };
+                } else if self.terms.ends_with_input {
+                    self.leave();
+                }
+            }
+        }
+    }
+
+    /// Tells the peer that we go. What it has put into the ring still arrives.
+    fn leave(&mut self) {
+        if matches!(self.phase, Phase::Left { .. }) {
+            return;
+        }
+        if let Some(writer) = &mut self.writer {
+            writer.leave();
+        }
+        self.phase = Phase::Left { until: Instant::now() + FAREWELL };
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

@@ -1,0 +1,42 @@
+//! What the tools are made of: a conversation between standard input and output here and those of a peer, over a
+//! vchan.
+//!
+//! The tools differ in their name and in how the two sides meet ([`meet`]); all else is shared:
+//! command line → meeting → two pumps ([`pump`]) → the end of the conversation ([`ending`]).
+
+pub mod cli;
+pub mod ending;
+pub mod failure;
+pub mod meet;
+pub mod meter;
+pub mod progress;
+pub mod pump;
+pub mod report;
+pub mod signals;
+pub mod size;
+mod talk;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use meet::{Tool, UNIXCAT};
+
+/// Runs a tool with the arguments of this process, and says what the process exits with.
+pub fn run(tool: &dyn Tool) -> ExitCode {
+    run_with(tool, std::env::args_os())
+}
+
+fn run_with(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> ExitCode {
+    let options = match cli::parse(tool, args) {
+        Ok(options) => options,
+        Err(exit) => return exit.into(),
+    };
+    let report = report::Report::new(tool.name(), options.quiet, options.verbose);
+    match talk::talk(tool, &options, &report) {
+        Ok(()) => failure::Exit::Done.into(),
+        Err(failure) => {
+            report.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}

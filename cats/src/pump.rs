@@ -1,0 +1,231 @@
+//! The two directions, one thread each. Data goes straight between the descriptor and the ring.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::thread::JoinHandleExt;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::Sender;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::pthread::pthread_kill;
+use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use vchan::{Error, Reader, Writer};
+
+use crate::failure::Failure;
+use crate::meter::Meter;
+
+/// What the pumps, and others, tell the thread that decides on the end.
+pub enum Event {
+    /// A signal asks for the end.
+    Asked,
+    /// The sending pump has ended.
+    Sent(Writer, SendEnd),
+    /// The receiving pump has ended.
+    Received(Reader, ReceiveEnd),
+}
+
+/// Why nothing more is sent.
+pub enum SendEnd {
+    /// Standard input has ended; unless the peer went away, it has got everything.
+    EndOfInput,
+    /// It was asked to stop, and the peer has got what had been read.
+    Stopped,
+    /// The peer closed or died: the receiving pump knows which.
+    PeerGone,
+    /// Standard input or the channel failed.
+    Failed(Failure),
+}
+
+/// Why nothing more is received.
+pub enum ReceiveEnd {
+    /// The peer left in order, and everything it wrote has been delivered.
+    PeerLeft,
+    /// It was asked to stop.
+    Stopped,
+    /// Standard output or the channel failed, or the peer died.
+    Failed(Failure),
+}
+
+/// Most bytes per system call: what goes to a pipe or a terminal is kept in portions that a slow reader takes in
+/// a moment, so that the peer sees it move.
+const AT_ONCE: usize = 64 << 10;
+
+/// Stops pumps.
+pub struct Stop {
+    wake: EventFd,
+    stopped: AtomicBool,
+}
+
+impl Stop {
+    /// One that has not been used yet.
+    pub fn new() -> nix::Result<Stop> {
+        let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Stop { wake, stopped: AtomicBool::new(false) })
+    }
+
+    /// Ends the wait for standard input or output. Who waits for the ring is stopped by a `Closer`.
+    pub fn stop(&self) {
+        self.stopped.store(true, SeqCst);
+        // The counter is far from its limit, the only reason to fail.
+        let _ = self.wake.write(1);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stopped.load(SeqCst)
+    }
+
+    /// Waits until `fd` is ready, and says false if it was stopped before.
+    fn wait(&self, fd: Option<(BorrowedFd, PollFlags)>) -> nix::Result<bool> {
+        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
+        fds.extend(fd.map(|(fd, flags)| PollFd::new(fd, flags)));
+        loop {
+            match poll(&mut fds, PollTimeout::NONE) {
+                Ok(_) => return Ok(fds[0].any() != Some(true)),
+                Err(Errno::EINTR) => (),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+/// A pump in its thread.
+pub struct Pump(JoinHandle<()>);
+
+impl Pump {
+    /// Whether its thread has ended, or is about to.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Interrupts the pump's read or write of a descriptor that is not ready after all.
+    pub fn interrupt(&self) {
+        // The only error is that the thread has ended, as is intended.
+        let _ = pthread_kill(self.0.as_pthread_t(), INTERRUPT);
+    }
+}
+
+/// A signal which does nothing if it comes from elsewhere.
+const INTERRUPT: Signal = Signal::SIGURG;
+
+/// Makes [`Pump::interrupt`] work, instead of being ignored.
+pub fn prepare_to_interrupt() -> nix::Result<()> {
+    extern "C" fn nothing(_: std::ffi::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing, so it can't do wrong.
+    unsafe { sigaction(INTERRUPT, &action) }.map(drop)
+}
+
+/// What both pumps of a conversation need.
+#[derive(Clone)]
+pub struct Course {
+    /// Where to report the end.
+    pub events: Sender<Event>,
+    /// Counts what they move.
+    pub meter: Arc<Meter>,
+    /// Stops them.
+    pub stop: Arc<Stop>,
+    /// How often to look whether the peer still consumes, after standard input has ended.
+    pub look: Option<Duration>,
+}
+
+impl Course {
+    /// Starts to send what `input` gives, or nothing.
+    pub fn send(&self, mut writer: Writer, input: Option<OwnedFd>) -> std::io::Result<Pump> {
+        let course = self.clone();
+        let body = move || {
+            let end = course.sending(&mut writer, input.as_ref().map(AsFd::as_fd));
+            // Nobody listens any more if the decision has been made; then it doesn't matter.
+            let _ = course.events.send(Event::Sent(writer, end));
+        };
+        Builder::new().name("send".into()).spawn(body).map(Pump)
+    }
+
+    /// Starts to receive into `output`.
+    pub fn receive(&self, mut reader: Reader, output: OwnedFd) -> std::io::Result<Pump> {
+        let course = self.clone();
+        let body = move || {
+            let end = course.receiving(&mut reader, output.as_fd());
+            // As above.
+            let _ = course.events.send(Event::Received(reader, end));
+        };
+        Builder::new().name("receive".into()).spawn(body).map(Pump)
+    }
+
+    fn sending(&self, writer: &mut Writer, input: Option<BorrowedFd>) -> SendEnd {
+        let end = loop {
+            // Without a look before, the read would block beyond the reach of `stop`.
+            match self.stop.wait(input.map(|fd| (fd, PollFlags::POLLIN))) {
+                Ok(true) => (),
+                Ok(false) => break SendEnd::Stopped,
+                Err(errno) => return SendEnd::Failed(Failure::stream("standard input", errno)),
+            }
+            let Some(input) = input else { continue };
+            match writer.copy_from_fd(input, AT_ONCE) {
+                Ok(0) => break SendEnd::EndOfInput,
+                Ok(count) => self.meter.add_sent(count),
+                Err(Error::PeerClosed | Error::PeerDied) => return SendEnd::PeerGone,
+                Err(Error::Closed) => return SendEnd::Stopped,
+                Err(error) if is_passing(&error) => (),
+                Err(error) => return SendEnd::Failed(failure("standard input", &error)),
+            }
+        };
+        self.drain(writer).unwrap_or(end)
+    }
+
+    /// Waits until the peer has got everything; `Some` if it never will.
+    fn drain(&self, writer: &mut Writer) -> Option<SendEnd> {
+        let mut before = None;
+        loop {
+            match writer.wait_drained(self.look) {
+                Ok(()) => return None,
+                Err(Error::TimedOut(_)) => {
+                    let pending = writer.pending().ok();
+                    if pending != before {
+                        before = pending;
+                        self.meter.moved();
+                    }
+                }
+                Err(Error::Interrupted) => (),
+                Err(Error::Closed) => return Some(SendEnd::Stopped),
+                Err(Error::PeerClosed | Error::PeerDied) => return Some(SendEnd::PeerGone),
+                Err(error) => return Some(SendEnd::Failed(Failure::new("conversation", &error))),
+            }
+        }
+    }
+
+    fn receiving(&self, reader: &mut Reader, output: BorrowedFd) -> ReceiveEnd {
+        loop {
+            match reader.copy_to_fd(output, AT_ONCE) {
+                Ok(0) | Err(Error::PeerClosed) => return ReceiveEnd::PeerLeft,
+                Ok(count) => self.meter.add_received(count),
+                Err(Error::Closed) => return ReceiveEnd::Stopped,
+                // A write that was interrupted, or one to a descriptor that doesn't block.
+                Err(error) if is_passing(&error) => {
+                    match self.stop.wait(Some((output, PollFlags::POLLOUT))) {
+                        Ok(_) if self.stop.stopped() => return ReceiveEnd::Stopped,
+                        Ok(_) => (),
+                        Err(errno) => return ReceiveEnd::Failed(Failure::stream("standard output", errno)),
+                    }
+                }
+                Err(error) => return ReceiveEnd::Failed(failure("standard output", &error)),
+            }
+        }
+    }
+}
+
+/// Whether to try again.
+fn is_passing(error: &Error) -> bool {
+    matches!(error, Error::Interrupted | Error::WouldBlock)
+}
+
+/// Of the channel's errors only the system's own are about `stream`.
+fn failure(stream: &str, error: &Error) -> Failure {
+    match error {
+        Error::Os { .. } => Failure::stream(stream, Errno::from_raw(error.errno())),
+        _ => Failure::new("conversation", error),
+    }
+}

@@ -1,0 +1,93 @@
+//! Numbers on the command line: bytes with a suffix, seconds.
+
+use std::time::Duration;
+
+/// The largest ring that the protocol knows. More is asked for in vain, so it is not an error to ask for more.
+pub const LARGEST_RING: usize = 1 << 20;
+
+/// Reads a number of bytes: `4096`, `64K`, `1M`.
+///
+/// What exceeds [`LARGEST_RING`] becomes that, as in the original tool.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err("give a number of bytes, such as 65536, 64K or 1M".into());
+    }
+    // Only digits are left, so the one thing that can be wrong is that there are too many of them.
+    let count = digits.parse::<usize>().unwrap_or(usize::MAX).saturating_mul(unit);
+    if count == 0 {
+        return Err("a ring needs at least 1 byte; give a number such as 65536, 64K or 1M".into());
+    }
+    Ok(count.min(LARGEST_RING))
+}
+
+/// Reads a positive number of seconds, with or without a fraction.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    const ADVICE: &str = "give a positive number of seconds, such as 10 or 0.5";
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let number: f64 = text.parse().ok().filter(|_| plain).ok_or(ADVICE)?;
+    // A century is for ever, and far from what the clock's arithmetic can't represent.
+    let time = Duration::from_secs_f64(number.min(100.0 * 365.0 * 86400.0));
+    if time.is_zero() {
+        return Err(ADVICE.into());
+    }
+    Ok(time)
+}
+
+/// Writes a number of bytes as people read it: `17 bytes`, `1.5 MiB`.
+pub fn human(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} bytes");
+    }
+    let mut number = count as f64 / 1024.0;
+    let mut unit = 0;
+    while number >= 1024.0 && unit + 1 < UNITS.len() {
+        number /= 1024.0;
+        unit += 1;
+    }
+    format!("{number:.1} {}", UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_suffixes_and_a_cap() {
+        for (text, count) in [("1", 1), ("4096", 4096), ("64K", 65536), ("64k", 65536), ("1M", 1 << 20)] {
+            assert_eq!(bytes(text), Ok(count), "{text}");
+        }
+        for text in ["1048577", "2M", "9999999999999999999999M", "18446744073709551615K"] {
+            assert_eq!(bytes(text), Ok(LARGEST_RING), "{text}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_size() {
+        for text in ["", "0", "0K", "K", "-1", "+1", "1.5K", "64KB", "1G", " 1", "0x10", "64 K", "6é"] {
+            assert!(bytes(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive() {
+        assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        assert!(seconds("99999999999999999999999").is_ok());
+        for text in ["", ".", "0", "0.0", "-1", "inf", "nan", "1e9", "1s", "0x1"] {
+            assert!(seconds(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn people_read_units() {
+        assert_eq!(human(17), "17 bytes");
+        assert_eq!(human(1536), "1.5 KiB");
+        assert_eq!(human(1 << 30), "1.0 GiB");
+    }
+}

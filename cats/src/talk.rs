@@ -1,0 +1,152 @@
+//! From the command line to the last word: meets the peer and talks to it; a server perhaps to one after the other.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use vchan::{Closer, Error, Vchan};
+
+use crate::cli::{Options, Patience};
+use crate::ending::{converse, Ended, Terms};
+use crate::failure::Failure;
+use crate::meet::{Place, Tool};
+use crate::progress::Progress;
+use crate::pump::prepare_to_interrupt;
+use crate::report::Report;
+use crate::signals::Signals;
+use crate::size::human;
+
+/// Does what the options ask for.
+pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), Failure> {
+    let start = |error| Failure::new("start", &Error::os("catch signals", error));
+    let signals = Signals::catch().map_err(start)?;
+    prepare_to_interrupt().map_err(|errno| start(errno.into()))?;
+    let place = tool.place(options.listen).map_err(|error| Failure::new("meeting place", &error))?;
+    let session = Session { options, report, place: place.as_ref(), signals: &signals };
+    if options.listen {
+        session.serve()
+    } else {
+        session.call()
+    }
+}
+
+struct Session<'a> {
+    options: &'a Options,
+    report: &'a Report,
+    place: &'a dyn Place,
+    signals: &'a Signals,
+}
+
+impl Session<'_> {
+    fn call(&self) -> Result<(), Failure> {
+        let closer = self.closer()?;
+        let client = Vchan::client(self.options.domid, &self.options.port)
+            .transport(self.place.transport())
+            .closer(&closer);
+        let client = match self.options.patience() {
+            Patience::None => client,
+            Patience::AtMost(limit) => client.wait(limit),
+            Patience::ForEver => client.wait_forever(),
+        };
+        if self.options.wait.is_some() {
+            self.report.detail(format_args!("waiting for a server of {}", self.options.port));
+        }
+        let met = client.connect();
+        match self.unless_asked(met).map_err(|error| Failure::new("connect", &error))? {
+            Some(vchan) => self.converse(vchan, &mut !self.options.recv_only),
+            None => Ok(()),
+        }
+    }
+
+    fn serve(&self) -> Result<(), Failure> {
+        let mut reads_input = !self.options.recv_only;
+        let mut announced = Vec::new();
+        loop {
+            let closer = self.closer()?;
+            let listening = Vchan::server(self.options.domid, &self.options.port)
+                .transport(self.place.transport())
+                .buffer_size(self.options.buffer_size)
+                .order_table(self.place.order_table())
+                .closer(&closer)
+                .listen()
+                .map_err(|error| Failure::new("listen", &error))?;
+            let announcement = self.place.announcement(listening.meeting());
+            let announcement = announcement.map_err(|error| Failure::new("listen", &error))?;
+            if announcement != announced {
+                announcement.iter().for_each(|line| self.report.line(line));
+                announced = announcement;
+            }
+            self.report.detail(format_args!("serving at {}", listening.path()));
+            // A server that keeps listening has nothing to be impatient about between two clients.
+            let limit = self.options.timeout.filter(|_| !self.options.keep_listening);
+            let met = listening.accept(limit);
+            let ended = match self.unless_asked(met).map_err(|error| Failure::new("wait for a client", &error)) {
+                Ok(Some(vchan)) => self.converse(vchan, &mut reads_input),
+                Ok(None) => return Ok(()),
+                Err(failure) => Err(failure),
+            };
+            if !self.options.keep_listening || self.signals.asked() {
+                return ended;
+            }
+            match ended {
+                // What one client did is no reason to refuse the next one.
+                Err(failure) if failure.is_the_peers() => self.report.failure(&failure),
+                ended => ended?,
+            }
+        }
+    }
+
+    /// Talks; `reads_input` says whether standard input is to be read, before and after.
+    fn converse(&self, vchan: Vchan, reads_input: &mut bool) -> Result<(), Failure> {
+        self.report.line("Connected.");
+        self.report.detail(format_args!("connected at {}", vchan.path()));
+        let input = if *reads_input { Some(own(&io::stdin(), "standard input")?) } else { None };
+        let output = if self.options.send_only { nowhere()? } else { own(&io::stdout(), "standard output")? };
+        let terms = Terms {
+            ends_with_input: !self.options.keep_listening,
+            lingers: !self.options.send_only,
+            timeout: self.options.timeout,
+        };
+        let progress = Progress::new(self.options.progress);
+        let ended = converse(vchan, &terms, input, output, self.signals, &progress);
+        progress.finish();
+        let Ended { input_over, counts: (sent, received), lasted } = ended?;
+        *reads_input &= !input_over;
+        self.report.line("Disconnected.");
+        self.report.detail(format_args!(
+            "sent {}, received {} in {:.3} s",
+            human(sent),
+            human(received),
+            lasted.as_secs_f64()
+        ));
+        Ok(())
+    }
+
+    /// A closer that signals use until the conversation begins.
+    fn closer(&self) -> Result<Closer, Failure> {
+        let closer = Closer::new().map_err(|error| Failure::new("start", &error))?;
+        let other = closer.clone();
+        self.signals.direct_to(move || other.close());
+        Ok(closer)
+    }
+
+    /// `None` if a signal ended the attempt to meet.
+    fn unless_asked(&self, met: vchan::Result<Vchan>) -> vchan::Result<Option<Vchan>> {
+        match met {
+            Err(Error::Closed) if self.signals.asked() => Ok(None),
+            met => met.map(Some),
+        }
+    }
+}
+
+fn own(stream: &impl AsFd, name: &str) -> Result<OwnedFd, Failure> {
+    stream.as_fd().try_clone_to_owned().map_err(|error| failed(name, &error))
+}
+
+fn nowhere() -> Result<OwnedFd, Failure> {
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    null.map(OwnedFd::from).map_err(|error| failed("/dev/null", &error))
+}
+
+fn failed(name: &str, error: &io::Error) -> Failure {
+    Failure::stream(name, nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+}

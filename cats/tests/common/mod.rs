@@ -1,0 +1,372 @@
+//! Running the tools: each in its own process, with output that is waited for and never slept for.
+//!
+//! `UNIXCAT_SERVER` and `UNIXCAT_CLIENT` name other builds to be tested in either role.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// Longer than anything takes that works.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A directory of the test's own, with a root for the tools in it.
+pub struct Place {
+    dir: TempDir,
+    root: PathBuf,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place::with_root("root")
+    }
+
+    /// The root's name may be as strange as the file system allows.
+    pub fn with_root(name: impl AsRef<OsStr>) -> Place {
+        let dir = TempDir::with_prefix("unixcat-test-").unwrap();
+        let root = dir.path().join(name.as_ref());
+        fs::create_dir_all(&root).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).unwrap();
+        Place { dir, root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A file of `len` bytes that look random, different for each `seed`.
+    pub fn file(&self, name: &str, len: usize, seed: u64) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, noise(len, seed)).unwrap();
+        path
+    }
+
+    pub fn server(&self, args: &[&str]) -> Setup {
+        self.setup("UNIXCAT_SERVER", &[&["-l"], args].concat())
+    }
+
+    pub fn client(&self, args: &[&str]) -> Setup {
+        self.setup("UNIXCAT_CLIENT", args)
+    }
+
+    fn setup(&self, choice: &str, args: &[&str]) -> Setup {
+        let mut command = Command::new(program(choice));
+        command.args(args).env("XEN_ROOT", &self.root).env_remove("XEN_CONFIGURATION").env_remove("VCHAN_DOMID");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Setup { command }
+    }
+
+    /// What is below the root. Nothing is to be, in the end.
+    pub fn leavings(&self) -> Vec<PathBuf> {
+        below(&self.root)
+    }
+
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        assert_eq!(self.leavings(), Vec::<PathBuf>::new(), "left behind");
+    }
+}
+
+/// The build to test.
+pub fn program(choice: &str) -> PathBuf {
+    std::env::var_os(choice).map_or_else(|| env!("CARGO_BIN_EXE_unixcat").into(), PathBuf::from)
+}
+
+pub fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(below(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+/// How many MiB the large transfers move.
+pub fn mebibytes() -> usize {
+    std::env::var("VCHAN_E2E_MIB").map_or(16, |text| text.parse().expect("VCHAN_E2E_MIB is a number"))
+}
+
+/// Bytes without a pattern that a mistake could hide in.
+pub fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+pub fn sha256(path: &Path) -> String {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut File::open(path).unwrap(), &mut hash).unwrap();
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A tool that is about to be started.
+pub struct Setup {
+    command: Command,
+}
+
+impl Setup {
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Setup {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn without_env(mut self, name: &str) -> Setup {
+        self.command.env_remove(name);
+        self
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Setup {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Standard input from a file.
+    pub fn from(mut self, path: &Path) -> Setup {
+        self.command.stdin(File::open(path).unwrap());
+        self
+    }
+
+    /// Standard input from the test.
+    pub fn piped(mut self) -> Setup {
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    pub fn stdin(mut self, stdin: impl Into<Stdio>) -> Setup {
+        self.command.stdin(stdin);
+        self
+    }
+
+    /// Standard output into a file.
+    pub fn to(mut self, path: &Path) -> Setup {
+        self.command.stdout(File::create(path).unwrap());
+        self
+    }
+
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Setup {
+        self.command.stdout(stdout);
+        self
+    }
+
+    /// Starts it.
+    #[track_caller]
+    pub fn start(mut self) -> Cat {
+        let mut child = self.command.spawn().unwrap();
+        // The command holds the test's ends of what was given to the child.
+        drop(self.command);
+        let stderr = child.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n') {
+                let Ok(line) = line else { break };
+                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                    break;
+                }
+            }
+        });
+        let output = child.stdout.take().map(|mut stdout| {
+            let (sender, pieces) = channel();
+            let thread = std::thread::spawn(move || {
+                let mut piece = vec![0; 65536];
+                while let Ok(count @ 1..) = stdout.read(&mut piece) {
+                    if sender.send(piece[..count].to_vec()).is_err() {
+                        break;
+                    }
+                }
+            });
+            Output { pieces, have: Vec::new(), _thread: thread }
+        });
+        let input = child.stdin.take();
+        Cat { child, input, output, lines, seen: Vec::new(), ended: None }
+    }
+}
+
+struct Output {
+    pieces: Receiver<Vec<u8>>,
+    have: Vec<u8>,
+    _thread: JoinHandle<()>,
+}
+
+/// A tool that runs. It is killed if the test ends before.
+pub struct Cat {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Option<Output>,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    ended: Option<i32>,
+}
+
+/// How a tool ended.
+#[derive(Debug)]
+pub struct End {
+    /// The exit code, or minus the signal.
+    pub code: i32,
+    pub stderr: Vec<String>,
+    pub stdout: Vec<u8>,
+}
+
+impl End {
+    /// The last line of standard error.
+    pub fn last(&self) -> &str {
+        self.stderr.last().map_or("", |line| line)
+    }
+}
+
+impl Cat {
+    /// Waits for a line on standard error that fulfils the condition.
+    #[track_caller]
+    pub fn line(&mut self, what: &str, mut wanted: impl FnMut(&str) -> bool) -> String {
+        let limit = Instant::now() + LIMIT;
+        loop {
+            match self.lines.recv_timeout(limit.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if wanted(&line) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no line {what:?} ({error}); there were {:?}", self.seen),
+            }
+        }
+    }
+
+    /// Waits until a client can come.
+    #[track_caller]
+    pub fn serving(&mut self) -> String {
+        self.line("XEN_CONFIGURATION=", |line| line.starts_with("XEN_CONFIGURATION="))
+    }
+
+    #[track_caller]
+    pub fn connected(&mut self) {
+        self.line("Connected.", |line| line == "Connected.");
+    }
+
+    #[track_caller]
+    pub fn disconnected(&mut self) {
+        self.line("Disconnected.", |line| line == "Disconnected.");
+    }
+
+    /// Gives it something to send.
+    #[track_caller]
+    pub fn say(&mut self, data: impl AsRef<[u8]>) {
+        self.input.as_mut().expect("stdin is piped").write_all(data.as_ref()).unwrap();
+    }
+
+    /// Ends its standard input.
+    pub fn close_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Takes the test's end of its standard input.
+    pub fn take_input(&mut self) -> ChildStdin {
+        self.input.take().expect("stdin is piped")
+    }
+
+    /// Waits until this has come out.
+    #[track_caller]
+    pub fn hear(&mut self, data: impl AsRef<[u8]>) {
+        let data = data.as_ref();
+        let output = self.output.as_mut().expect("stdout is piped");
+        let limit = Instant::now() + LIMIT;
+        while output.have.len() < data.len() {
+            match output.pieces.recv_timeout(limit.saturating_duration_since(Instant::now())) {
+                Ok(piece) => output.have.extend(piece),
+                Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&output.have)),
+            }
+        }
+        let rest = output.have.split_off(data.len());
+        assert_eq!(output.have, data);
+        output.have = rest;
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Waits until its first thread sleeps in poll or epoll: it has nothing else to do then.
+    #[track_caller]
+    pub fn asleep(&self) {
+        let limit = Instant::now() + LIMIT;
+        let path = format!("/proc/{}/syscall", self.pid());
+        loop {
+            let text = fs::read_to_string(&path).unwrap();
+            let number = text.split(' ').next().unwrap().parse::<i64>().unwrap_or(-1);
+            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(&number) {
+                return;
+            }
+            assert!(Instant::now() < limit, "never sleeps: {text}");
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended, within the usual limit.
+    #[track_caller]
+    pub fn end(self) -> End {
+        self.end_within(LIMIT)
+    }
+
+    /// Waits until it has ended.
+    #[track_caller]
+    pub fn end_within(mut self, limit: Duration) -> End {
+        let until = Instant::now() + limit;
+        loop {
+            // The end of its standard error is its own end.
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => self.seen.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("still runs after {limit:?}; said {:?}", self.seen),
+            }
+        }
+        let status = self.child.wait().unwrap();
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
+        self.ended = Some(code);
+        let mut stdout = Vec::new();
+        if let Some(output) = &mut self.output {
+            stdout.append(&mut output.have);
+            stdout.extend(output.pieces.iter().flatten());
+        }
+        End { code, stderr: std::mem::take(&mut self.seen), stdout }
+    }
+}
+
+impl Drop for Cat {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            // It may have ended by itself meanwhile.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

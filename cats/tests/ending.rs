@@ -1,0 +1,337 @@
+//! How conversations end in order: by the end of input, by the peer, by signals, by time; and one after the other.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::*;
+use nix::sys::signal::Signal;
+
+/// A connected pair, both with piped input.
+fn pair(place: &Place, server: &[&str], client: &[&str]) -> (Cat, Cat) {
+    let mut server = place.server(&[server, &["0", "port"]].concat()).piped().start();
+    server.serving();
+    let mut client = place.client(&[client, &["0", "port"]].concat()).piped().start();
+    client.connected();
+    server.connected();
+    (server, client)
+}
+
+#[test]
+fn the_end_of_either_input_ends_both() {
+    for server_ends in [true, false] {
+        let place = Place::new();
+        let (mut server, mut client) = pair(&place, &[], &[]);
+        client.say("question");
+        server.hear("question");
+        let ending = if server_ends { &mut server } else { &mut client };
+        ending.say("last words");
+        ending.close_input();
+        let (server, client) = (server.end(), client.end());
+        assert_eq!((server.code, client.code), (0, 0));
+        let heard = if server_ends { client.stdout } else { server.stdout };
+        assert_eq!(heard, b"last words");
+        place.assert_clean();
+    }
+}
+
+/// The one whose input is at its end stays while the other is in the middle of something.
+#[test]
+fn who_has_ended_still_listens_to_what_is_coming() {
+    let place = Place::new();
+    let file = place.file("file", mebibytes() << 20, 5);
+    for buffer in ["1K", "64K"] {
+        let mut server = place.server(&["--buffer-size", buffer, "0", "port"]).to(&place.path("out")).start();
+        server.serving();
+        let client = place.client(&["0", "port"]).from(&file).start();
+        assert_eq!((client.end().code, server.end().code), (0, 0));
+        assert_eq!(sha256(&place.path("out")), sha256(&file));
+    }
+    place.assert_clean();
+}
+
+#[test]
+fn a_peer_that_never_stops_is_left_in_the_end() {
+    let place = Place::new();
+    let mut server = place.server(&["--send-only", "0", "port"]).piped().start();
+    server.serving();
+    let zeros = std::fs::File::open("/dev/zero").unwrap();
+    let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let client = place.client(&["0", "port"]).stdin(zeros).start();
+    server.connected();
+    server.close_input();
+    assert_eq!((server.end().code, client.end().code), (0, 0));
+
+    let mut server = place.server(&["0", "port"]).stdout(null).start();
+    server.serving();
+    let zeros = std::fs::File::open("/dev/zero").unwrap();
+    let client = place.client(&["0", "port"]).stdin(zeros).start();
+    assert_eq!((server.end().code, client.end().code), (0, 0));
+    place.assert_clean();
+}
+
+#[test]
+fn keep_listening_serves_one_after_the_other() {
+    let place = Place::new();
+    let mut server = place.server(&["-k", "0", "port"]).piped().start();
+    for word in ["first", "second", "third"] {
+        let mut client = place.client(&["--wait", "0", "port"]).piped().start();
+        client.connected();
+        server.connected();
+        client.say(word);
+        server.hear(word);
+        server.say(word);
+        client.hear(word);
+        client.close_input();
+        assert_eq!(client.end().code, 0);
+        server.disconnected();
+    }
+    // The end of its input ends nothing.
+    server.close_input();
+    let mut client = place.client(&["--wait", "0", "port"]).piped().start();
+    server.connected();
+    client.say("fourth");
+    server.hear("fourth");
+    client.close_input();
+    assert_eq!(client.end().code, 0);
+    server.disconnected();
+    server.signal(Signal::SIGTERM);
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"".as_slice()), "{server:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn keep_listening_survives_a_killed_and_an_idle_client() {
+    let place = Place::new();
+    let mut server = place.server(&["-k", "--timeout", "1", "0", "port"]).piped().start();
+    server.serving();
+    let client = place.client(&["--wait", "0", "port"]).piped().start();
+    server.connected();
+    client.signal(Signal::SIGKILL);
+    assert_eq!(client.end().code, -9);
+    server.line("the peer died", |line| line.contains("the peer died"));
+    let client = place.client(&["--wait", "0", "port"]).piped().start();
+    server.line("nothing has moved", |line| line.contains("nothing has moved for 1s"));
+    assert_eq!(client.end().code, 0);
+    let mut client = place.client(&["--wait", "0", "port"]).piped().start();
+    client.say("well");
+    server.hear("well");
+    server.signal(Signal::SIGINT);
+    assert_eq!((server.end().code, client.end().code), (0, 0));
+    place.assert_clean();
+}
+
+#[test]
+fn nobody_comes_in_time() {
+    let place = Place::new();
+    let begun = Instant::now();
+    let server = place.server(&["--timeout", "0.3", "0", "port"]).start().end();
+    assert_eq!(server.code, 124, "{server:?}");
+    assert!(server.last().contains(": wait for a client: timed out after 300ms; "), "{server:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    place.assert_clean();
+}
+
+#[test]
+fn an_idle_conversation_times_out_and_a_busy_one_does_not() {
+    for server_counts in [true, false] {
+        let place = Place::new();
+        let limit = ["--timeout", "0.6"];
+        let (server, client) =
+            if server_counts { pair(&place, &limit, &[]) } else { pair(&place, &[], &limit) };
+        let (mut impatient, mut other) = if server_counts { (server, client) } else { (client, server) };
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(1500) {
+            other.say(".");
+            impatient.hear(".");
+        }
+        let busy = Instant::now();
+        let (end, other) = (impatient.end(), other.end());
+        assert_eq!((end.code, other.code), (124, 0), "{end:?} {other:?}");
+        assert!(end.last().contains("nothing has moved for 600ms"), "{end:?}");
+        assert!(busy.elapsed() >= Duration::from_millis(500));
+        place.assert_clean();
+    }
+}
+
+const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+#[test]
+fn signals_end_a_server_that_waits() {
+    for signal in SIGNALS {
+        let place = Place::new();
+        let mut server = place.server(&["0", "port"]).piped().start();
+        server.serving();
+        server.signal(signal);
+        let server = server.end();
+        assert_eq!(server.code, 0, "{signal}: {server:?}");
+        assert_eq!(server.stderr.len(), 1, "{signal}: {server:?}");
+        place.assert_clean();
+    }
+}
+
+#[test]
+fn signals_end_a_client_that_waits() {
+    for signal in SIGNALS {
+        let place = Place::new();
+        let mut client = place.client(&["-v", "--wait", "0", "port"]).piped().start();
+        client.line("waiting", |line| line.contains("waiting"));
+        client.signal(signal);
+        let client = client.end();
+        assert_eq!((client.code, client.stderr.len()), (0, 1), "{signal}: {client:?}");
+        place.assert_clean();
+    }
+}
+
+#[test]
+fn signals_end_an_idle_conversation() {
+    for signal in SIGNALS {
+        for to_server in [true, false] {
+            let place = Place::new();
+            let (mut server, mut client) = pair(&place, &[], &[]);
+            client.say("something");
+            server.hear("something");
+            if to_server { &server } else { &client }.signal(signal);
+            for end in [server.end(), client.end()] {
+                assert_eq!((end.code, end.last()), (0, "Disconnected."), "{signal}: {end:?}");
+            }
+            place.assert_clean();
+        }
+    }
+}
+
+/// In the middle of a transfer, what arrives is a prefix of what was sent.
+#[test]
+fn signals_end_a_busy_conversation() {
+    for signal in SIGNALS {
+        for to_server in [true, false] {
+            let place = Place::new();
+            let mut server = place.server(&["--recv-only", "0", "port"]).start();
+            server.serving();
+            let zeros = std::fs::File::open("/dev/zero").unwrap();
+            let client = place.client(&["0", "port"]).stdin(zeros).start();
+            server.connected();
+            server.hear(vec![0; 1 << 20]);
+            if to_server { &server } else { &client }.signal(signal);
+            for end in [server.end(), client.end()] {
+                assert_eq!((end.code, end.last()), (0, "Disconnected."), "{signal}: {:?}", end.stderr);
+            }
+            place.assert_clean();
+        }
+    }
+}
+
+/// A pipe whose other end is held, so that who reads from it or writes to it is stuck.
+struct Stuck {
+    reader: std::os::fd::OwnedFd,
+    writer: std::os::fd::OwnedFd,
+}
+
+fn stuck() -> Stuck {
+    let (reader, writer) = nix::unistd::pipe().unwrap();
+    Stuck { reader, writer }
+}
+
+/// Nobody reads the server's output, so everything is full and everybody waits.
+#[test]
+fn signals_end_a_conversation_that_is_stuck() {
+    for signal in SIGNALS {
+        for to_server in [true, false] {
+            let place = Place::new();
+            let Stuck { reader, writer } = stuck();
+            let mut server = place.server(&["--buffer-size", "4K", "--recv-only", "0", "port"]);
+            server = server.stdout(writer);
+            let mut server = server.start();
+            server.serving();
+            let mut client = place.client(&["0", "port"]).piped().start();
+            let mut input = client.take_input();
+            let feeder = std::thread::spawn(move || {
+                use std::io::Write;
+                // Ends with an error, when the client does.
+                while input.write_all(&[1; 4096]).is_ok() {}
+            });
+            client.connected();
+            server.connected();
+            full(&reader);
+            if to_server { &server } else { &client }.signal(signal);
+            if to_server {
+                assert_eq!(server.end_within(Duration::from_secs(10)).code, 0);
+                assert_eq!(client.end_within(Duration::from_secs(10)).code, 0);
+            } else {
+                assert_eq!(client.end_within(Duration::from_secs(10)).code, 0);
+                // What had arrived is still delivered.
+                std::thread::spawn(move || std::io::copy(&mut std::fs::File::from(reader), &mut std::io::sink()));
+                assert_eq!(server.end_within(Duration::from_secs(10)).code, 0);
+            }
+            feeder.join().unwrap();
+            place.assert_clean();
+        }
+    }
+}
+
+/// Waits until a pipe is full.
+fn full(reader: &std::os::fd::OwnedFd) {
+    use std::os::fd::AsRawFd;
+    let limit = Instant::now() + LIMIT;
+    let capacity = nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    let mut ready = 0;
+    while ready < capacity {
+        assert!(Instant::now() < limit, "{ready} bytes of {capacity}");
+        // SAFETY: FIONREAD writes one int.
+        assert_eq!(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &mut ready) }, 0);
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let place = Place::new();
+    let (server, client) = pair(&place, &[], &[]);
+    client.signal(Signal::SIGSTOP);
+    let begun = Instant::now();
+    server.signal(Signal::SIGINT);
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.end_within(Duration::from_secs(10)).code, 0);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    client.signal(Signal::SIGCONT);
+    assert_eq!(client.end().code, 0);
+    place.assert_clean();
+}
+
+/// Whoever is stopped and continued goes on, whatever they were waiting for.
+#[test]
+fn a_stop_in_between_changes_nothing() {
+    let place = Place::new();
+    let stop = |cat: &Cat| {
+        cat.signal(Signal::SIGSTOP);
+        let stopped = nix::sys::wait::WaitPidFlag::WUNTRACED | nix::sys::wait::WaitPidFlag::WNOWAIT;
+        let status = nix::sys::wait::waitid(
+            nix::sys::wait::Id::Pid(cat.pid()),
+            stopped | nix::sys::wait::WaitPidFlag::WEXITED,
+        );
+        assert!(matches!(status, Ok(nix::sys::wait::WaitStatus::Stopped(..))), "{status:?}");
+        cat.signal(Signal::SIGCONT);
+    };
+    let mut client = place.client(&["-v", "--wait", "0", "port"]).piped().start();
+    client.line("waiting", |line| line.contains("waiting"));
+    client.asleep();
+    stop(&client);
+    let mut server = place.server(&["0", "port"]).piped().start();
+    server.connected();
+    client.connected();
+    stop(&client);
+    stop(&server);
+    client.say("hello");
+    server.hear("hello");
+    client.close_input();
+    assert_eq!((client.end().code, server.end().code), (0, 0));
+
+    let mut server = place.server(&["--recv-only", "0", "port"]).start();
+    server.serving();
+    server.asleep();
+    stop(&server);
+    let client = place.client(&["--wait", "0", "port"]).start();
+    assert_eq!((client.end().code, server.end().code), (0, 0));
+    place.assert_clean();
+}

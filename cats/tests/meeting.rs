@@ -1,0 +1,170 @@
+//! How the sides find each other: by name, by exported lines, before each other, in strange places.
+
+mod common;
+
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::*;
+
+/// Sends a word from the client to the server and ends.
+#[track_caller]
+fn word(mut client: Cat, server: Cat) {
+    client.say("word");
+    client.close_input();
+    let client = client.end();
+    assert_eq!(client.code, 0, "{client:?}");
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+}
+
+#[test]
+fn a_server_says_how_to_reach_it() {
+    let place = Place::new();
+    let mut server = place.server(&["--recv-only", "5", "port"]).start();
+    let line = server.serving();
+    assert!(line.ends_with("; export XEN_CONFIGURATION"), "{line}");
+    assert!(line.contains("((ring_ref ") && line.contains("(event_channel "), "{line}");
+    // What is in the environment of the server isn't said again.
+    let client = place.client(&["0", "port"]).env("VCHAN_DOMID", "5").piped().start();
+    word(client, server);
+    place.assert_clean();
+}
+
+/// A shell evaluates the server's lines and starts the client; no matter which domid and port that one is given.
+#[track_caller]
+fn meet_by_exported_lines(place: &Place, root_is_given: bool) {
+    let setup = place.server(&["--recv-only", "0", "port"]);
+    let mut server = if root_is_given {
+        setup.start()
+    } else {
+        let home = place.root().parent().unwrap();
+        setup.without_env("XEN_ROOT").env("XDG_RUNTIME_DIR", home).env("TMPDIR", home).start()
+    };
+    let mut lines = String::new();
+    server.line("XEN_CONFIGURATION=", |line| {
+        lines = format!("{lines}{line}\n");
+        line.starts_with("XEN_CONFIGURATION=")
+    });
+    assert_eq!(lines.contains("XEN_ROOT="), !root_is_given, "{lines}");
+    let script = format!("{lines}printf word | exec \"$0\" 77 other");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(script).arg(program("UNIXCAT_CLIENT")).stderr(Stdio::piped()).env_remove("XEN_ROOT");
+    if root_is_given {
+        shell.env("XEN_ROOT", place.root());
+    }
+    let client = shell.output().unwrap();
+    assert!(client.status.success(), "{client:?}");
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+}
+
+#[test]
+fn the_exported_lines_work_in_a_shell() {
+    let place = Place::new();
+    meet_by_exported_lines(&place, true);
+    place.assert_clean();
+}
+
+#[test]
+fn the_exported_lines_work_where_no_root_was_given() {
+    let place = Place::new();
+    meet_by_exported_lines(&place, false);
+}
+
+#[test]
+fn a_root_may_have_any_name() {
+    for name in [
+        "with space",
+        "it's",
+        "\"quoted\"",
+        "$HOME `date` $(date)",
+        "back\\slash",
+        "(paren) ; semicolon",
+        "a-root-of-more-than-45-characters-which-made-the-original-wrap-its-line",
+    ] {
+        let place = Place::with_root(name);
+        meet_by_exported_lines(&place, true);
+        place.assert_clean();
+    }
+}
+
+#[test]
+fn a_root_that_is_not_text_is_refused_or_works() {
+    let place = Place::with_root(std::ffi::OsStr::from_bytes(b"latin-\xe9"));
+    let server = place.server(&["--timeout", "1", "0", "port"]).start().end();
+    assert!([1, 124].contains(&server.code), "{server:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn names_tell_channels_apart() {
+    let place = Place::new();
+    let start = |domid: &str, port: &str| {
+        let mut server = place.server(&["--recv-only", domid, port]).start();
+        server.serving();
+        server
+    };
+    let servers = [start("3", "a"), start("4", "a"), start("3", "b")];
+    for (server, (own, port)) in servers.into_iter().zip([("3", "a"), ("4", "a"), ("3", "b")]) {
+        word(place.client(&["0", port]).env("VCHAN_DOMID", own).piped().start(), server);
+    }
+    place.assert_clean();
+}
+
+#[test]
+fn no_server_is_told_at_once() {
+    let place = Place::new();
+    let client = place.client(&["0", "port"]).start().end();
+    assert_eq!(client.code, 1, "{client:?}");
+    assert_eq!(client.stderr.len(), 1, "{client:?}");
+    assert!(client.last().contains(": connect: no server at /local/domain/0/data/vchan/0/port"), "{client:?}");
+    assert!(client.last().ends_with("; start the server first, or give --wait"), "{client:?}");
+}
+
+#[test]
+fn a_client_may_wait_for_its_server() {
+    for wait in ["--wait", "--wait=50"] {
+        let place = Place::new();
+        let client = place.client(&[wait, "0", "port"]).piped().start();
+        // It sleeps, as one sees by the state which the kernel gives.
+        client.asleep();
+        let server = place.server(&["--recv-only", "0", "port"]).start();
+        word(client, server);
+        place.assert_clean();
+    }
+}
+
+#[test]
+fn waiting_in_vain_is_a_time_out() {
+    let place = Place::new();
+    let begun = Instant::now();
+    let client = place.client(&["--wait=0.3", "0", "port"]).start().end();
+    assert_eq!(client.code, 124, "{client:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+    place.assert_clean();
+}
+
+#[test]
+fn a_second_server_does_not_harm_the_first() {
+    let place = Place::new();
+    let mut first = place.server(&["--recv-only", "0", "port"]).start();
+    first.serving();
+    let second = place.server(&["0", "port"]).start().end();
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(second.last().contains("in use"), "{second:?}");
+    word(place.client(&["0", "port"]).piped().start(), first);
+    place.assert_clean();
+}
+
+#[test]
+fn nonsense_in_the_environment_is_an_error() {
+    let place = Place::new();
+    for configuration in ["nonsense", "((ring_ref x) (event_channel y))", "((ring_ref 0))", "((("] {
+        let client = place.client(&["0", "port"]).env("XEN_CONFIGURATION", configuration).start().end();
+        assert_eq!((client.code, client.stderr.len()), (1, 1), "{configuration}: {client:?}");
+    }
+    let client = place.client(&["0", "port"]).env("VCHAN_DOMID", "me").start().end();
+    assert_eq!((client.code, client.stderr.len()), (1, 1), "{client:?}");
+}

@@ -1,0 +1,166 @@
+//! Every byte arrives, in each direction, with each size of ring.
+
+mod common;
+
+use common::*;
+
+/// Moves a file from the client to the server, and another one back if `back` is not 0.
+#[track_caller]
+fn transfer(size: &str, forth: usize, back: usize) {
+    let place = Place::new();
+    let (there, here) = (place.file("there", forth, 1), place.file("here", back, 2));
+    let mut server =
+        place.server(&["--buffer-size", size, "0", "port"]).from(&here).to(&place.path("out")).start();
+    server.serving();
+    let client = place.client(&["0", "port"]).from(&there).to(&place.path("back")).start();
+    let (client, server) = (client.end(), server.end());
+    for end in [&client, &server] {
+        assert_eq!(end.code, 0, "{end:?}");
+        assert_eq!(end.last(), "Disconnected.");
+    }
+    assert_eq!(sha256(&place.path("out")), sha256(&there), "client to server, {size}");
+    assert_eq!(sha256(&place.path("back")), sha256(&here), "server to client, {size}");
+    place.assert_clean();
+}
+
+const MIB: usize = 1 << 20;
+
+macro_rules! sizes {
+    ($($name:ident: $size:literal,)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn client_to_server() {
+                transfer($size, mebibytes() * MIB, 0);
+            }
+
+            #[test]
+            fn server_to_client() {
+                transfer($size, 0, mebibytes() * MIB);
+            }
+
+            #[test]
+            fn both_at_once() {
+                transfer($size, mebibytes() * MIB, mebibytes() * MIB + 4321);
+            }
+        }
+    )*};
+}
+
+sizes! {
+    rings_of_1024: "1024",
+    rings_of_2048: "2K",
+    rings_of_4096: "4096",
+    rings_of_64k: "64K",
+    rings_of_1m: "1M",
+}
+
+#[test]
+fn nothing_at_all_is_a_conversation() {
+    transfer("64K", 0, 0);
+}
+
+#[test]
+fn a_single_byte_and_odd_sizes() {
+    for len in [1, 2, 1023, 1024, 1025, 65535, 65537] {
+        transfer("1K", len, len / 2);
+    }
+}
+
+#[test]
+fn more_than_the_largest_ring_is_the_largest_ring() {
+    transfer("9999999M", 3 * MIB, 0);
+}
+
+/// What was written just before the end gets through, again and again.
+#[test]
+fn the_last_bytes_are_never_lost() {
+    let place = Place::new();
+    let file = place.file("file", 70_001, 7);
+    for round in 0..30 {
+        let mut server = place.server(&["--recv-only", "0", "port"]).to(&place.path("out")).start();
+        server.serving();
+        let client = place.client(&["0", "port"]).from(&file).start();
+        assert_eq!((client.end().code, server.end().code), (0, 0), "round {round}");
+        assert_eq!(sha256(&place.path("out")), sha256(&file), "round {round}");
+    }
+    place.assert_clean();
+}
+
+/// Bytes that take a while: through a pipe, written in portions.
+#[test]
+fn a_pipe_is_followed_to_its_end() {
+    let place = Place::new();
+    let mut server = place.server(&["0", "port"]).piped().start();
+    server.serving();
+    let mut client = place.client(&["0", "port"]).piped().start();
+    for round in 0..50 {
+        let question = noise(1 + round * 37, round as u64);
+        client.say(&question);
+        server.hear(&question);
+        server.say(b"answer");
+        client.hear(b"answer");
+    }
+    client.close_input();
+    assert_eq!((client.end().code, server.end().code), (0, 0));
+    place.assert_clean();
+}
+
+#[test]
+fn recv_only_leaves_standard_input_alone() {
+    let place = Place::new();
+    let file = place.file("file", 100_000, 3);
+    // Its standard input is at the end already, and yet it stays to the end.
+    let mut server = place.server(&["--recv-only", "0", "port"]).start();
+    server.serving();
+    let mut client = place.client(&["0", "port"]).piped().start();
+    client.connected();
+    server.connected();
+    client.say(std::fs::read(&file).unwrap());
+    server.hear(std::fs::read(&file).unwrap());
+    client.close_input();
+    assert_eq!((client.end().code, server.end().code), (0, 0));
+    place.assert_clean();
+}
+
+#[test]
+fn send_only_throws_away_what_comes() {
+    let place = Place::new();
+    let file = place.file("file", 3 * MIB, 4);
+    let mut server = place.server(&["--send-only", "--buffer-size", "4K", "0", "port"]).piped().start();
+    server.serving();
+    let client = place.client(&["0", "port"]).from(&file).start();
+    // The client's file gets through although nobody wants it.
+    let client = client.end();
+    server.disconnected();
+    let server = server.end();
+    assert_eq!((client.code, server.code), (0, 0));
+    assert_eq!(server.stdout, b"");
+    place.assert_clean();
+}
+
+#[test]
+fn two_pairs_share_a_root() {
+    let place = Place::new();
+    let pairs: Vec<_> = ["one", "two"]
+        .iter()
+        .zip([11, 22])
+        .map(|(port, seed)| {
+            let file = place.file(&format!("{port}.in"), 5 * MIB, seed);
+            let mut server =
+                place.server(&["--recv-only", "0", port]).to(&place.path(&format!("{port}.out"))).start();
+            server.serving();
+            (port, file, server)
+        })
+        .collect();
+    let running: Vec<_> = pairs
+        .into_iter()
+        .map(|(port, file, server)| (port, place.client(&["0", port]).from(&file).start(), file, server))
+        .collect();
+    for (port, client, file, server) in running {
+        assert_eq!((client.end().code, server.end().code), (0, 0), "{port}");
+        assert_eq!(sha256(&place.path(&format!("{port}.out"))), sha256(&file), "{port}");
+    }
+    place.assert_clean();
+}
