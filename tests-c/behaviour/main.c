@@ -25,6 +25,7 @@ struct test {
     test_fn run;
     const void *arg;
     const char *not_run; /* why */
+    bool must_die;       /* this library is known to hang or crash in it */
     bool chosen, started, ended, timed_out;
     int status;
     pid_t pid;
@@ -43,8 +44,9 @@ static bool failed;
 
 static struct rule rules[MAX_RULES];
 static int rule_count;
+static const char *deaths[MAX_RULES];
+static int death_count;
 static int limit = 20, jobs = 4;
-static bool strict;
 
 void add_test(test_fn run, const void *arg, const char *name, ...)
 {
@@ -179,10 +181,13 @@ static bool show(struct test *t, int *timeouts)
     if (t->timed_out) {
         printf("%s: TIMEOUT\n", t->name);
         ++*timeouts;
-        ok = !strict;
+        ok = t->must_die;
     } else if (WIFSIGNALED(t->status)) {
         printf("%s: CRASH %s\n", t->name, WTERMSIG(t->status) == SIGSEGV ? "SIGSEGV" : strsignal(WTERMSIG(t->status)));
-        ok = !strict;
+        ok = t->must_die;
+    } else if (t->must_die) {
+        printf("%s: FAIL it was to hang or crash, by option -e\n", t->name);
+        ok = false;
     } else if (!ok) {
         printf("%s: FAILED\n", t->name);
     }
@@ -220,24 +225,22 @@ static int run_all(void)
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: behaviour [--list] [--strict] [-j JOBS] [-t SECONDS] [-x PATTERN=REASON]... [NAME-PATTERN]...\n"
+    fprintf(to, "usage: behaviour [--list] [-j JOBS] [-t SECONDS] [-x PATTERN=REASON]... [-e PATTERN]... [NAME-PATTERN]...\n"
                 "  -x  do not run these tests, print the reason as their result\n"
-                "  --strict  a time-out or a crash is a failure, not a result\n");
+                "  -e  these tests must hang or crash: that is a failure in all others\n");
 }
 
 static void read_options(int argc, char **argv, bool *list)
 {
     static const struct option options[] = { { "list", no_argument, NULL, 'l' },
-                                             { "strict", no_argument, NULL, 's' },
                                              { "help", no_argument, NULL, 'h' },
                                              { NULL, 0, NULL, 0 } };
     int option;
 
-    while ((option = getopt_long(argc, argv, "j:t:x:", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "j:t:x:e:", options, NULL)) != -1) {
         char *equals;
         switch (option) {
         case 'l': *list = true; break;
-        case 's': strict = true; break;
         case 'j': jobs = atoi(optarg); break;
         case 't': limit = atoi(optarg); break;
         case 'x':
@@ -245,6 +248,13 @@ static void read_options(int argc, char **argv, bool *list)
             if (equals && rule_count < MAX_RULES) {
                 *equals = '\0';
                 rules[rule_count++] = (struct rule){ optarg, equals + 1 };
+                break;
+            }
+            usage(stderr);
+            exit(2);
+        case 'e':
+            if (death_count < MAX_RULES) {
+                deaths[death_count++] = optarg;
                 break;
             }
             usage(stderr);
@@ -279,6 +289,8 @@ static void choose(int count, char **patterns)
             if (!fnmatch(rules[r].pattern, tests[n].name, 0))
                 tests[n].not_run = rules[r].reason;
         }
+        for (int d = 0; d < death_count; d++)
+            tests[n].must_die |= !fnmatch(deaths[d], tests[n].name, 0);
     }
 }
 

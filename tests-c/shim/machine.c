@@ -135,10 +135,10 @@ static void open_once(void)
 struct machine *shim_machine(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    int saved = errno; /* the caller's, when all is well */
 
     pthread_once(&once, open_once);
-    if (!the_machine)
-        errno = open_error;
+    errno = the_machine ? saved : open_error;
     return the_machine;
 }
 
