@@ -2,7 +2,7 @@
  * libxenshim: a machine with domains in one directory, for Xen's own libxenvchan on plain Linux.
  *
  * Preloaded, it answers the libxengnttab, libxenevtchn and libxenstore functions that
- * libxenvchan.so imports. The directory $XENSHIM_DIR is the machine; every process that names the
+ * libxenvchan.so imports, and those that vchan-socket-proxy needs besides. The directory $XENSHIM_DIR is the machine; every process that names the
  * same directory lives in it. $XENSHIM_DOMID is the domain that the process plays (default 0).
  *
  *   machine      the event channel ports and the allocators, shared memory, one robust lock
@@ -19,8 +19,10 @@
  *   process that calls exit() without closing is covered. What it shared stays allocated until
  *   the directory is removed; its event channel ports are reclaimed.
  * - isolated and conflicting transactions: the writes become visible one after another.
- * - xenstore permissions, watches and directories; a node without a value does not exist.
+ * - xenstore permissions and directories; a node without a value does not exist.
+ *   The special watches (@releaseDomain...) fire once, when they are set.
  * - masking: an event that comes between pending and unmask is delivered at once.
+ * - valgrind: it does not know pidfd_getfd.
  * - more than one port on one event channel handle.
  * - several threads that wait on one handle are served in the order in which they came; a real
  *   kernel may wake any of them.

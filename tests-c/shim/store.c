@@ -1,10 +1,9 @@
 /* Xenstore: one file per node, replaced atomically. '/' in a node's path is '%' in the file's name. */
-#include "shim.h"
+#include "store.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,22 +11,7 @@
 #include <unistd.h>
 #include <xenstore.h>
 
-#define MAX_PENDING 16
-
-struct pending {
-    char name[NAME_MAX + 1];
-    char *value;
-    unsigned int len;
-};
-
-struct xs_handle {
-    bool in_transaction;
-    unsigned int count;
-    struct pending writes[MAX_PENDING];
-};
-
-/* The file's name for a node; a relative path is below the domain's own. */
-static int node_name(const char *path, char name[NAME_MAX + 1])
+int node_name(const char *path, char name[NAME_MAX + 1])
 {
     int len = path[0] == '/' ? snprintf(name, NAME_MAX + 1, "%s", path)
                              : snprintf(name, NAME_MAX + 1, "/local/domain/%u/%s", shim_domid(), path);
@@ -68,8 +52,12 @@ static void drop_writes(struct xs_handle *xs)
 
 struct xs_handle *xs_open(unsigned long flags)
 {
+    struct xs_handle *xs = shim_machine() ? calloc(1, sizeof(*xs)) : NULL;
+
     (void)flags;
-    return shim_machine() ? calloc(1, sizeof(struct xs_handle)) : NULL;
+    if (xs)
+        xs->watch_fd = -1;
+    return xs;
 }
 
 void xs_close(struct xs_handle *xs)
@@ -77,6 +65,7 @@ void xs_close(struct xs_handle *xs)
     if (!xs)
         return;
     drop_writes(xs);
+    drop_watches(xs);
     free(xs);
 }
 
