@@ -61,7 +61,7 @@ static void no_server(const void *arg)
     try_client("empty-path", "");
 }
 
-/* Two channels at once from one process, and a path that is used again after close. */
+/* A path that is used again after close. */
 static void same_path(const void *arg)
 {
     struct end e = { .role = SERVER }, again;
@@ -173,16 +173,35 @@ static void close_null(const void *arg)
     result("close", "returned=yes");
 }
 
+enum null_call { N_READ, N_RECV, N_WRITE, N_SEND, N_WAIT, N_FD, N_SPACE, N_READY, N_OPEN, N_CALLS };
+static const char *const null_names[] = { "read", "recv", "write", "send", "wait", "fd_for_select", "buffer_space", "data_ready", "is_open" };
+
+static int call_with_null(enum null_call call)
+{
+    char byte = 0;
+
+    switch (call) {
+    case N_READ: return libxenvchan_read(NULL, &byte, 1);
+    case N_RECV: return libxenvchan_recv(NULL, &byte, 1);
+    case N_WRITE: return libxenvchan_write(NULL, &byte, 1);
+    case N_SEND: return libxenvchan_send(NULL, &byte, 1);
+    case N_WAIT: return libxenvchan_wait(NULL);
+    case N_FD: return libxenvchan_fd_for_select(NULL);
+    case N_SPACE: return libxenvchan_buffer_space(NULL);
+    case N_READY: return libxenvchan_data_ready(NULL);
+    default: return libxenvchan_is_open(NULL);
+    }
+}
+
 /* Each in a test of its own: the original dies of them. */
-static void null_read(const void *arg) { char b; (void)arg; errno = 0; int r = libxenvchan_read(NULL, &b, 1); result("call", "%s", outcome(r, errno)); }
-static void null_recv(const void *arg) { char b; (void)arg; errno = 0; int r = libxenvchan_recv(NULL, &b, 1); result("call", "%s", outcome(r, errno)); }
-static void null_write(const void *arg) { (void)arg; errno = 0; int r = libxenvchan_write(NULL, "x", 1); result("call", "%s", outcome(r, errno)); }
-static void null_send(const void *arg) { (void)arg; errno = 0; int r = libxenvchan_send(NULL, "x", 1); result("call", "%s", outcome(r, errno)); }
-static void null_wait(const void *arg) { (void)arg; errno = 0; int r = libxenvchan_wait(NULL); result("call", "%s", outcome(r, errno)); }
-static void null_fd(const void *arg) { (void)arg; errno = 0; int r = libxenvchan_fd_for_select(NULL); result("call", "%s", outcome(r, errno)); }
-static void null_space(const void *arg) { (void)arg; errno = 0; int r = libxenvchan_buffer_space(NULL); result("call", "%s", outcome(r, errno)); }
-static void null_ready(const void *arg) { (void)arg; errno = 0; int r = libxenvchan_data_ready(NULL); result("call", "%s", outcome(r, errno)); }
-static void null_open(const void *arg) { (void)arg; int r = libxenvchan_is_open(NULL); result("call", "open=%d", r); }
+static void null_channel(const void *arg)
+{
+    int ret;
+
+    errno = 0;
+    ret = call_with_null(*(const enum null_call *)arg);
+    result("call", "%s", outcome(ret, errno));
+}
 
 static void null_path_server(const void *arg)
 {
@@ -257,6 +276,7 @@ static void run_interrupted(const void *arg) { with_peer(CLIENT, interrupted, in
 void add_error_tests(void)
 {
     static const size_t long_length = 100, longer_length = 200, two_gib = (size_t)1 << 31, wrapping = ((size_t)1 << 32) + 1;
+    static enum null_call null_calls[N_CALLS];
     static const char *const calls[] = { "read", "recv", "write", "send", "wait" };
 
     add_test(init_sizes, NULL, "init.sizes");
@@ -268,15 +288,10 @@ void add_error_tests(void)
     add_test(run_huge, &two_gib, "sizes.2GiB");
     add_test(run_huge, &wrapping, "sizes.4GiB+1");
     add_test(close_null, NULL, "null.close");
-    add_test(null_read, NULL, "null.read");
-    add_test(null_recv, NULL, "null.recv");
-    add_test(null_write, NULL, "null.write");
-    add_test(null_send, NULL, "null.send");
-    add_test(null_wait, NULL, "null.wait");
-    add_test(null_fd, NULL, "null.fd_for_select");
-    add_test(null_space, NULL, "null.buffer_space");
-    add_test(null_ready, NULL, "null.data_ready");
-    add_test(null_open, NULL, "null.is_open");
+    for (size_t n = 0; n < N_CALLS; n++) {
+        null_calls[n] = n;
+        add_test(null_channel, &null_calls[n], "null.%s", null_names[n]);
+    }
     add_test(null_path_server, NULL, "null.server-path");
     add_test(null_path_client, NULL, "null.client-path");
     for (size_t n = 0; n < sizeof(calls) / sizeof(*calls); n++)

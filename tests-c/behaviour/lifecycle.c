@@ -59,6 +59,26 @@ static void no_client(const void *arg)
     close_end(&e);
 }
 
+/* One byte, without blocking. */
+static const char *try_read(struct end *e)
+{
+    char byte;
+    int ret;
+
+    errno = 0;
+    ret = libxenvchan_read(e->ctrl, &byte, 1);
+    return outcome(ret, errno);
+}
+
+static const char *try_write(struct end *e)
+{
+    int ret;
+
+    errno = 0;
+    ret = libxenvchan_write(e->ctrl, "x", 1);
+    return outcome(ret, errno);
+}
+
 /* is_open at each stage; the other side waits. */
 static void stages_server(struct end *e, const void *arg)
 {
@@ -73,7 +93,7 @@ static void stages_server(struct end *e, const void *arg)
     meet(e);
     meet(e); /* closed */
     result("client-closed", "open=%d", libxenvchan_is_open(e->ctrl));
-    result("client-closed-write", "%s", outcome(libxenvchan_write(e->ctrl, "x", 1), 0));
+    result("client-closed-write", "%s", try_write(e));
     close_end(e);
 }
 
@@ -111,11 +131,35 @@ static void stages_client_peer(struct end *e, const void *arg)
 static void run_stages(const void *arg) { with_peer(SERVER, stages_server, stages_server_peer, arg); }
 static void run_stages_client(const void *arg) { with_peer(CLIENT, stages_client, stages_client_peer, arg); }
 
+/* What an ordinary server writes before its client comes. */
+static void early_server(struct end *e, const void *arg)
+{
+    size_t first, second;
+
+    (void)arg;
+    open_server(e, 4096, 4096);
+    first = put_some(e, 3000);
+    second = put_some(e, 3000);
+    result("alone", "wrote=%zu then=%zu space=%d open=%d", first, second, libxenvchan_buffer_space(e->ctrl), libxenvchan_is_open(e->ctrl));
+    meet(e);
+    result("client", "got=%d", hear(e));
+    close_end(e);
+}
+
+static void late_client(struct end *e, const void *arg)
+{
+    (void)arg;
+    meet(e);
+    open_client(e);
+    tell(e, (int)take_some(e, RING_MAX));
+    close_end(e);
+}
+
+static void run_early(const void *arg) { with_peer(SERVER, early_server, late_client, arg); }
+
 /* A persistent server, three clients one after another, data before, between and after them. */
 static void persistent_server(struct end *e, const void *arg)
 {
-    char label[32];
-
     (void)arg;
     open_server(e, 4096, 4096);
     e->ctrl->server_persist = 1;
@@ -128,7 +172,7 @@ static void persistent_server(struct end *e, const void *arg)
         ready = libxenvchan_data_ready(e->ctrl);
         size_t took = take_some(e, RING_MAX);
         result(n == 1 ? "first" : n == 2 ? "second" : "third", "wrote=%zu ready=%d got=%zu empty-%s open=%d cli_live=%d", wrote, ready, took,
-               outcome(libxenvchan_read(e->ctrl, label, 1), 0), libxenvchan_is_open(e->ctrl), e->ctrl->ring->cli_live);
+               try_read(e), libxenvchan_is_open(e->ctrl), e->ctrl->ring->cli_live);
     }
     close_end(e);
 }
@@ -189,22 +233,13 @@ static void run_persist_blocking(const void *arg) { with_peer(SERVER, persistent
 /* The program itself writes srv_live = 0, as Qubes does: the client must see that. */
 static void srv_live_zero(struct end *e, const void *arg)
 {
-    char byte;
-    int ret;
-
     (void)arg;
     open_both(e, 4096, 4096);
     meet(e);
     result("client", "open=%d", libxenvchan_is_open(e->ctrl));
-    errno = 0;
-    ret = libxenvchan_read(e->ctrl, &byte, 1);
-    result("client-data", "%s", outcome(ret, errno));
-    errno = 0;
-    ret = libxenvchan_read(e->ctrl, &byte, 1);
-    result("client-empty", "%s", outcome(ret, errno));
-    errno = 0;
-    ret = libxenvchan_write(e->ctrl, "x", 1);
-    result("client-write", "%s", outcome(ret, errno));
+    result("client-data", "%s", try_read(e));
+    result("client-empty", "%s", try_read(e));
+    result("client-write", "%s", try_write(e));
     tell(e, 0);
     result("server", "open=%d", hear(e));
     close_end(e);
@@ -228,14 +263,13 @@ static void run_srv_live(const void *arg) { with_peer(CLIENT, srv_live_zero, srv
 static void leftovers(struct end *e, const void *arg)
 {
     size_t total = 0, piece;
-    char byte;
 
     (void)arg;
     open_both(e, 65536, 4096);
     meet(e);
     while ((piece = take_some(e, 777)))
         total += piece;
-    result("all", "bytes=%zu then-%s", total, outcome(libxenvchan_read(e->ctrl, &byte, 1), 0));
+    result("all", "bytes=%zu then-%s", total, try_read(e));
     close_end(e);
 }
 
@@ -270,6 +304,7 @@ void add_lifecycle_tests(void)
     add_test(run_stages, &no, "is-open.server");
     add_test(run_stages, &yes, "is-open.server-persist");
     add_test(run_stages_client, NULL, "is-open.client");
+    add_test(run_early, NULL, "early-write");
     add_test(run_persist, NULL, "persist.data");
     add_test(run_persist_blocking, NULL, "persist.blocking");
     add_test(run_srv_live, NULL, "srv-live-zero");
