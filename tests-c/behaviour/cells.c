@@ -127,8 +127,10 @@ static void tested_side(struct end *e, const void *arg)
         e->ctrl->blocking = -1;
     meet(e);
     errno = 0;
+    enter_call(e);
     ret = do_call(e, c, data, size_of(c));
     error = errno;
+    leave_call(e);
     tell(e, 0);
     account(e, c, data, ret);
     show(e, c, hear(e), ret, error);

@@ -63,8 +63,10 @@ static void tested_side(struct end *e, const void *arg)
     meet(e);
     e->ctrl->blocking = c->blocking;
     errno = 0;
+    enter_call(e);
     ret = do_call(e, c->call);
     error = errno;
+    leave_call(e);
     tell(e, 0);
     if (hear(e))
         result(call_names[c->call], "%s blocked=yes released-by=peer-closed", outcome(ret, error));

@@ -260,12 +260,14 @@ static void interrupted(struct end *e, const void *arg)
     meet(e);
     libxenvchan_data_ready(e->ctrl);
     errno = 0;
+    enter_call(e);
     ret = !strcmp(call, "read")    ? libxenvchan_read(e->ctrl, &byte, 1)
           : !strcmp(call, "recv")  ? libxenvchan_recv(e->ctrl, &byte, 1)
           : !strcmp(call, "write") ? libxenvchan_write(e->ctrl, "x", 1)
           : !strcmp(call, "send")  ? libxenvchan_send(e->ctrl, "x", 1)
                                    : libxenvchan_wait(e->ctrl);
     int error = errno;
+    leave_call(e);
     tell(e, 0);
     result("call", "%s ended-by=%s", outcome(ret, error), hear(e) ? "peer-closed" : "signal");
     close_end(e);

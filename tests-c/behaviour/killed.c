@@ -36,6 +36,7 @@ static void survivor(struct end *e, const void *arg)
     open_both(e, 4096, 4096);
     meet(e);
     e->ctrl->blocking = 1;
+    enter_call(e);
     errno = 0;
     switch (t->moment) {
     case IDLE:

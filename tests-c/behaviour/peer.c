@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,6 +46,12 @@ void with_peer(enum role tested, end_fn tested_side, end_fn peer_side, const voi
     struct end e = { .role = tested };
     int socks[2], status;
 
+    e.calling = mmap(NULL, sizeof(*e.calling), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (e.calling == MAP_FAILED) {
+        perror("behaviour: mmap");
+        exit(2);
+    }
+
     new_path(e.path, sizeof(e.path));
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, socks)) {
         perror("behaviour: socketpair");
@@ -66,6 +73,7 @@ void with_peer(enum role tested, end_fn tested_side, end_fn peer_side, const voi
     }
     tested_side(&e, arg);
     close(e.sock);
+    munmap(e.calling, sizeof(*e.calling));
     if (waitpid(e.other, &status, 0) == e.other && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
         check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the peer ended with status %#x", (unsigned int)status);
 }
@@ -228,6 +236,16 @@ bool thread_sleeps(pid_t process, pid_t thread)
     return at && at[1] == ' ' && at[2] == 'S';
 }
 
+void enter_call(struct end *e)
+{
+    atomic_store(e->calling, 1);
+}
+
+void leave_call(struct end *e)
+{
+    atomic_store(e->calling, 0);
+}
+
 enum watched watch(struct end *e, pid_t thread)
 {
     int looks = 0;
@@ -235,7 +253,7 @@ enum watched watch(struct end *e, pid_t thread)
     while (looks < LOOKS) {
         if (fd_readable(e->sock, 1))
             return SPOKE;
-        looks = thread_sleeps(e->other, thread) ? looks + 1 : 0;
+        looks = atomic_load(e->calling) && thread_sleeps(e->other, thread) ? looks + 1 : 0;
     }
     return ASLEEP;
 }

@@ -10,6 +10,7 @@
 
 #include <libxenvchan.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -48,6 +49,7 @@ struct end {
     bool is_peer;      /* the forked process, not the tested one */
     int sock;          /* to the other process: words in order */
     pid_t other;       /* the other process */
+    atomic_int *calling; /* shared: the tested side is in the call that may block */
     uint64_t sent, got; /* positions in the two streams of pattern bytes */
     char path[64];
 };
@@ -85,7 +87,10 @@ bool fd_readable(int fd, int milliseconds);
 
 /* --- watching a process or a thread --- */
 enum watched { SPOKE, ASLEEP };
-/* Until the other process has told something, or its thread sleeps in a system call. */
+/* Round the tested side's call that its peer watches. */
+void enter_call(struct end *e);
+void leave_call(struct end *e);
+/* Until the other process has told something, or its thread has entered the call and sleeps. */
 enum watched watch(struct end *e, pid_t thread);
 /* Does the thread sleep in a system call just now? */
 bool thread_sleeps(pid_t process, pid_t thread);

@@ -93,7 +93,9 @@ static void tested_side(struct end *e, const void *arg)
     first = ask(e, w->ask);
     drain_events(e->ctrl); /* an event that the asking itself brought */
     meet(e);
+    enter_call(e);
     woken = wait_readable(fd, w->how);
+    leave_call(e);
     waited = woken > 0 ? libxenvchan_wait(e->ctrl) : -2;
     result("event", "asked=%d woken=%s wait=%d then-ready=%d then-space=%d open=%d", first, woken > 0 ? "yes" : "no", waited,
            libxenvchan_data_ready(e->ctrl), libxenvchan_buffer_space(e->ctrl), libxenvchan_is_open(e->ctrl));
@@ -137,7 +139,9 @@ static void client_comes(struct end *e, const void *arg)
 
     open_server(e, 4096, 4096);
     meet(e);
+    enter_call(e);
     woken = wait_readable(libxenvchan_fd_for_select(e->ctrl), w->how);
+    leave_call(e);
     result("event", "woken=%s wait=%d open=%d", woken > 0 ? "yes" : "no", woken > 0 ? libxenvchan_wait(e->ctrl) : -2,
            libxenvchan_is_open(e->ctrl));
     tell(e, 0);
