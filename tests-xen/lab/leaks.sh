@@ -1,0 +1,2 @@
+leaks_before() { :; }
+leaks_none() { :; }
