@@ -7,7 +7,7 @@
 boot() {
   local fetched=$1 image=$2 initrd=$3 work=$4 limit=$5 smp=$6 qemu=$1/emulator
   local xen="console=com1 com1=115200,8n1 dom0_mem=${LAB_DOM0_MEM}M,max:${LAB_DOM0_MEM}M dom0_max_vcpus=2"
-  xen="$xen loglvl=warning guest_loglvl=warning sched=credit2 smt=0 spec-ctrl=no xpti=no watchdog=0"
+  xen="$xen loglvl=warning guest_loglvl=warning conring_size=512k sched=credit2 smt=0 spec-ctrl=no xpti=no watchdog=0"
   LD_LIBRARY_PATH=$(emulator_libraries "$fetched") timeout -k 5 "$limit" \
     "$qemu/usr/bin/qemu-system-x86_64" -L "$qemu/usr/share/seabios" -L "$qemu/usr/share/qemu" \
     -accel tcg,thread=multi -cpu max,-smap,-xsave -smp "$smp" -m 2048 \
