@@ -95,12 +95,14 @@ static void stream_init(struct stream *stream, bool from_server)
 
 static void stream_fill(struct stream *stream, uint8_t *buffer, size_t size)
 {
-	for (size_t i = 0; i < size; i++) {
+	for (; size; size--) {
 		if (!stream->left) {
 			stream->word = next_random(&stream->state);
 			stream->left = sizeof(stream->word);
 		}
-		buffer[i] = stream->word >> 8 * --stream->left;
+		*buffer++ = stream->word;
+		stream->word >>= 8;
+		stream->left--;
 	}
 }
 

@@ -26,7 +26,7 @@ until_true() {
   until "$@"; do
     now
     [ "$NOW" -lt "$end" ] || return 1
-    read -r -t 0.02 _ <&8
+    read -r -t 0.05 _ <&8
   done
   return 0
 }

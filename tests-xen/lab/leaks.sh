@@ -12,8 +12,9 @@ leaks_ports() { # DOM
   lsevtchn $1 | sed -n "s/.*Interdomain.*Remote Domain \([0-9]*\).*/ports:$1:\1/p"
 }
 
-leaks_nodes() { # DOM
-  xenstore-ls -f /local/domain/$1/data 2>/dev/null | sed -n "s/.*\/\(ring-ref\|event-channel\) = .*/nodes:$1/p"
+leaks_nodes() {
+  # Devices have such nodes too, but not below data.
+  xenstore-ls -f /local/domain | sed -n 's/^\/local\/domain\/\([0-9]*\)\/data\/.*\/\(ring-ref\|event-channel\) = .*/nodes:\1/p'
 }
 
 leaks_mapped() {
@@ -28,17 +29,16 @@ leaks_mapped() {
 
 # leaks_snapshot FILE
 leaks_snapshot() {
-  local place dom jobs=
+  local place jobs=
   for place in $(places); do
     spawn $place 'grants used' >/dev/null
     jobs="$jobs $JOB"
   done
   {
     for place in $(places); do
-      dom=$(place_id $place)
-      leaks_ports $dom
-      leaks_nodes $dom
+      leaks_ports $(place_id $place)
     done
+    leaks_nodes
     leaks_mapped
   } | sort | uniq -c | awk '{ print $2, $1 }' >$1
   for place in $jobs; do

@@ -36,7 +36,6 @@ server_start() {
   spawn $place "$(with_implementation $implementation \
     "peer server $(place_id $client) $(channel_path $place $client $name) $*")"
   S=$JOB
-  peer_uses $S $implementation
 }
 
 # client_start PLACE SERVER NAME IMPLEMENTATION [OPTION...]: leaves the job in C.
@@ -46,13 +45,11 @@ client_start() {
   spawn $place "$(with_implementation $implementation \
     "peer client $(place_id $server) $(channel_path $server $place $name) $*")"
   C=$JOB
-  peer_uses $C $implementation
 }
 
 # A library that was not preloaded must not pass for one that was.
 peer_uses() { # JOB IMPLEMENTATION
   local library
-  job_sees $1 '^library ' || fail "$1 did not start: $(job_out $1)"
   library=$(job_value $1 library)
   case $2:${library##*/} in
     original:libxenvchan.so.* | ours:libours.so) ;;
@@ -67,6 +64,8 @@ channel_open() {
   client_start $2 $1 $3 ${4#*/} $6
   job_sees $C '^connected' || fail "the client does not connect: $(job_out $C)"
   job_sees $S '^connected' || fail "the server sees no client: $(job_out $S)"
+  peer_uses $S ${4%/*}
+  peer_uses $C ${4#*/}
 }
 
 # job_must_end JOB STATUS WHO
