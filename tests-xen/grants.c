@@ -1,6 +1,7 @@
 /*
  * Looks at, and takes, what gntalloc has to give: the module counts the pages it shares, but shows only its limit.
- *   grants used        writes "used N": how many pages are taken, found by asking for more and more of the rest
+ *   grants used        writes "used N": how many pages are taken, found by lowering the limit until one more page
+ *                      is refused; nothing else may be using the module at that moment
  *   grants hold LEFT   takes pages until only LEFT can be had, writes "pid N" and "holding N", stays until killed
  */
 #include <errno.h>
@@ -34,6 +35,14 @@ static unsigned limit(void)
 	return value;
 }
 
+static void set_limit(unsigned value)
+{
+	FILE *file = fopen(LIMIT, "w");
+
+	if (!file || fprintf(file, "%u", value) < 0 || fclose(file))
+		die(LIMIT);
+}
+
 /* Takes count pages, shared with this domain itself; 0 if there are not so many. */
 static int take(int device, unsigned count, uint64_t *index)
 {
@@ -52,30 +61,39 @@ static int take(int device, unsigned count, uint64_t *index)
 	return !result;
 }
 
-static void give_back(int device, unsigned count, uint64_t index)
+/* Whether one page can be had under this limit, that is whether fewer are taken. */
+static int fewer(int device, unsigned than)
 {
-	struct ioctl_gntalloc_dealloc_gref request = { .index = index, .count = count };
-
-	if (ioctl(device, IOCTL_GNTALLOC_DEALLOC_GREF, &request))
-		die(DEVICE);
-}
-
-static unsigned available(int device)
-{
-	unsigned least = 0, most = limit();
+	struct ioctl_gntalloc_dealloc_gref request = { .count = 1 };
 	uint64_t index;
 
-	while (least < most) {
-		/* All of it is the usual answer: asked for first, it takes one call. */
-		unsigned count = most == limit() && !least ? most : (least + most + 1) / 2;
+	set_limit(than);
+	if (!take(device, 1, &index))
+		return 0;
+	request.index = index;
+	if (ioctl(device, IOCTL_GNTALLOC_DEALLOC_GREF, &request))
+		die(DEVICE);
+	return 1;
+}
 
-		if (take(device, count, &index)) {
-			give_back(device, count, index);
-			least = count;
-		} else {
-			most = count - 1;
-		}
+static unsigned used(int device)
+{
+	unsigned all = limit(), least = 0, most = all;
+
+	/* None taken is the usual answer and comes first. */
+	if (fewer(device, 1))
+		most = 0;
+	else
+		least = 1;
+	while (least < most) {
+		unsigned middle = (least + most) / 2;
+
+		if (fewer(device, middle + 1))
+			most = middle;
+		else
+			least = middle + 1;
 	}
+	set_limit(all);
 	return least;
 }
 
@@ -87,11 +105,11 @@ int main(int argc, char **argv)
 	if (device < 0)
 		die(DEVICE);
 	if (argc == 2 && !strcmp(argv[1], "used")) {
-		printf("used %u\n", limit() - available(device));
+		printf("used %u\n", used(device));
 		return 0;
 	}
 	if (argc == 3 && !strcmp(argv[1], "hold")) {
-		unsigned all = available(device), left = atoi(argv[2]);
+		unsigned all = limit() - used(device), left = atoi(argv[2]);
 
 		if (left < all && !take(device, all - left, &index))
 			die(DEVICE);

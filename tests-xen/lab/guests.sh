@@ -54,7 +54,8 @@ on_crash = "destroy"
 on_reboot = "destroy"
 on_poweroff = "destroy"
 END
-  xl -t create -q -e $GUESTS/$1.cfg >$GUESTS/$1.log 2>&1 || {
+  # No -e: xl stays behind to destroy a guest that crashes, and only so does its console tell us.
+  xl -t create -q $GUESTS/$1.cfg >$GUESTS/$1.log 2>&1 || {
     echo "xl create $1: $(cat $GUESTS/$1.log)"
     return 1
   }

@@ -47,7 +47,9 @@ spawn() {
   fi
 }
 
-job_ended() { [ -s $JOBS/$1.rc ] || [ -e $GUESTS/${1%%.*}.gone ]; }
+job_ended() {
+  [ -s $JOBS/$1.rc ] || { [ ${1%%.*} != dom0 ] && ! guest_alive ${1%%.*}; }
+}
 
 job_said_or_ended() { grep -q -- "$2" $JOBS/$1.out || job_ended $1; }
 

@@ -8,39 +8,16 @@
 LEAKS=/run/leaks
 mkdir -p $LEAKS
 
-leaks_ports() { # DOM
-  lsevtchn $1 | sed -n "s/.*Interdomain.*Remote Domain \([0-9]*\).*/ports:$1:\1/p"
-}
-
-leaks_nodes() {
-  # Devices have such nodes too, but not below data.
-  xenstore-ls -f /local/domain | sed -n 's/^\/local\/domain\/\([0-9]*\)\/data\/.*\/\(ring-ref\|event-channel\) = .*/nodes:\1/p'
-}
-
-leaks_mapped() {
-  xl debug-keys g
-  # The hypervisor's log keeps earlier answers: the last one counts.
-  xl dmesg | awk '
-    /gnttab_usage_print_all \[/ { delete line; n = 0 }
-    /grant-table for remote/ { match($0, /d[0-9]+ /); owner = substr($0, RSTART + 1, RLENGTH - 2) }
-    / \[0x[0-9a-f]+\] / { sub(/.*\] */, ""); line[n++] = "mapped:" owner ":" $1 }
-    END { for (i = 0; i < n; i++) print line[i] }'
-}
-
 # leaks_snapshot FILE
 leaks_snapshot() {
-  local place jobs=
+  local place ids= jobs=
   for place in $(places); do
+    ids="$ids $(place_id $place)"
     spawn $place 'grants used' >/dev/null
     jobs="$jobs $JOB"
   done
-  {
-    for place in $(places); do
-      leaks_ports $(place_id $place)
-    done
-    leaks_nodes
-    leaks_mapped
-  } | sort | uniq -c | awk '{ print $2, $1 }' >$1
+  census $ids >$LEAKS/census || echo census:failed >>$LEAKS/census
+  awk '{ count[$1]++ } END { for (what in count) print what, count[what] }' $LEAKS/census >$1
   for place in $jobs; do
     job_wait $place || echo "grants used ended with $?"
     echo "shared:${place%%.*} $(job_value $place used)" >>$1
@@ -61,8 +38,10 @@ leaks_before() {
 leaks_forget() { rm -f $LEAKS/before; }
 
 leaks_report() {
-  awk 'NR == FNR { before[$1] = $2; next }
-    $2 == "" { printf "%s unknown ", $1; next }
+  awk '
+    $1 == "census:failed" { printf "the census failed; "; next }
+    NR == FNR { before[$1] = $2; next }
+    $2 == "" { printf "%s unknown; ", $1; next }
     $2 > before[$1] + 0 { printf "%s %d, was %d; ", $1, $2, before[$1] }' $LEAKS/before $LEAKS/after
 }
 
