@@ -14,7 +14,7 @@ proxy_pipe() {
   local proxy
   proxy=$(with_implementation $2 "$PROXY --mode=$3 $4 $5 -")
   run_in $1 "rm -f /run/hold; mkfifo /run/hold; head -c $BYTES /dev/urandom >/run/proxy.in"
-  spawn $1 "exec 3<>/run/hold; { cat /run/proxy.in; cat /run/hold 3<&-; } 3<&- | { $proxy 3<&- >/run/proxy.out; echo proxy=\$?; echo >&3; }"
+  spawn $1 "exec 3<>/run/hold; { cat /run/proxy.in; read -r _ </run/hold; } 3<&- | { $proxy 3<&- >/run/proxy.out; echo proxy=\$?; echo >&3; }"
   X=$JOB
 }
 
