@@ -1,0 +1,352 @@
+/*
+ * One end of a channel, through libxenvchan's interface: linked against Xen's library, and by preloading against
+ * any replacement. It says what it does in lines that scripts wait for:
+ *   pid N · library FILE · listening · connected SPACE · sent N SHA256 · received N SHA256 · pings N MICROSECONDS
+ *   state STATE · ended RESULT ERRNO OPEN · closed · error WHAT ERRNO
+ * Its exit status is 0, 1 for a channel that broke off too early, 2 for one that did not open, 64 for usage.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <libxenvchan.h>
+
+#include "sha256.h"
+
+static const char usage[] =
+	"usage: peer server|client DOMID PATH [OPTION...]\n"
+	"  --read-min N, --write-min N  the server's ring sizes (65536)\n"
+	"  --retry SECONDS              the client tries again so long (0)\n"
+	"  --send N, --receive N        bytes to send and to expect, both at once\n"
+	"  --chunk N                    at most so many bytes a call (16384)\n"
+	"  --pings N                    one-byte round trips (0)\n"
+	"  --end STATE                  finish (default): close when all is done; read, write, stream: stay in that\n"
+	"                               until the other side is gone; idle: until SIGUSR1\n";
+
+enum end { END_FINISH, END_READ, END_WRITE, END_STREAM, END_IDLE };
+
+struct plan {
+	bool server;
+	int domain;
+	const char *path;
+	size_t read_min, write_min, chunk;
+	uint64_t send, receive;
+	double retry;
+	long pings;
+	enum end end;
+};
+
+/* The bytes of one direction: both sides know them, as they follow from the direction. */
+struct stream {
+	uint64_t state;
+	uint64_t word;
+	unsigned left;
+	uint64_t done;
+	struct sha256 hash;
+};
+
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static const char *errno_name(int error)
+{
+	const char *name = error ? strerrorname_np(error) : "0";
+
+	return name ? name : "unknown";
+}
+
+static void broken(struct libxenvchan *channel, const char *what, int result)
+{
+	int error = errno;
+
+	printf("error %s %s result %d open %d\n", what, errno_name(error), result, libxenvchan_is_open(channel));
+	libxenvchan_close(channel);
+	exit(1);
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static void stream_init(struct stream *stream, bool from_server)
+{
+	memset(stream, 0, sizeof(*stream));
+	stream->state = from_server ? 0x5e7fe7 : 0xc11e47;
+	sha256_init(&stream->hash);
+}
+
+static void stream_fill(struct stream *stream, uint8_t *buffer, size_t size)
+{
+	for (; size; size--) {
+		if (!stream->left) {
+			stream->word = next_random(&stream->state);
+			stream->left = sizeof(stream->word);
+		}
+		*buffer++ = stream->word;
+		stream->word >>= 8;
+		stream->left--;
+	}
+}
+
+static void stream_passed(struct stream *stream, const uint8_t *buffer, size_t size)
+{
+	sha256_update(&stream->hash, buffer, size);
+	stream->done += size;
+}
+
+static void stream_report(struct stream *stream, const char *what)
+{
+	char digest[65];
+
+	sha256_final(&stream->hash, digest);
+	printf("%s %llu %s\n", what, (unsigned long long)stream->done, digest);
+}
+
+static size_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Both directions at once, without blocking; calls of all sizes up to chunk, so that the rings wrap anywhere. */
+static int exchange(struct libxenvchan *channel, const struct plan *plan, uint64_t to_send, uint64_t to_receive)
+{
+	struct stream out, in;
+	uint8_t *filled = malloc(plan->chunk), *got = malloc(plan->chunk);
+	size_t at = 0, have = 0;
+	uint64_t sizes = 0x51235;
+	int result = 0;
+
+	if (!filled || !got)
+		abort();
+	stream_init(&out, plan->server);
+	stream_init(&in, !plan->server);
+	channel->blocking = 0;
+	while (out.done < to_send || in.done < to_receive) {
+		bool moved = false;
+
+		if (in.done < to_receive) {
+			size_t most = 1 + next_random(&sizes) % plan->chunk;
+
+			result = libxenvchan_read(channel, got, least(most, to_receive - in.done));
+			if (result < 0)
+				break;
+			stream_passed(&in, got, result);
+			moved = result > 0;
+		}
+		if (out.done < to_send) {
+			if (at == have) {
+				have = least(1 + next_random(&sizes) % plan->chunk, to_send - out.done);
+				stream_fill(&out, filled, have);
+				at = 0;
+			}
+			result = libxenvchan_write(channel, filled + at, have - at);
+			if (result < 0)
+				break;
+			stream_passed(&out, filled + at, result);
+			at += result;
+			moved = moved || result > 0;
+		}
+		if (!moved) {
+			result = libxenvchan_wait(channel);
+			if (result < 0)
+				break;
+		}
+	}
+	channel->blocking = 1;
+	free(filled);
+	free(got);
+	if (to_send != UINT64_MAX && result >= 0) {
+		stream_report(&out, "sent");
+		stream_report(&in, "received");
+	}
+	return result;
+}
+
+static void one_byte(struct libxenvchan *channel, bool write, const char *what)
+{
+	char byte = 'b';
+	int result = write ? libxenvchan_write(channel, &byte, 1) : libxenvchan_read(channel, &byte, 1);
+
+	if (result != 1)
+		broken(channel, what, result);
+}
+
+static void ping(struct libxenvchan *channel, const struct plan *plan)
+{
+	double start = seconds();
+
+	for (long i = 0; i < plan->pings; i++) {
+		one_byte(channel, !plan->server, "ping");
+		one_byte(channel, plan->server, "pong");
+	}
+	printf("pings %ld %.0f\n", plan->pings, (seconds() - start) * 1e6 / plan->pings);
+}
+
+/* The server's last byte says that it has all; then the client leaves first, and nothing is lost. */
+static void finish(struct libxenvchan *channel, const struct plan *plan)
+{
+	char byte;
+	int result;
+
+	one_byte(channel, plan->server, "last byte");
+	if (!plan->server)
+		return;
+	result = libxenvchan_read(channel, &byte, 1);
+	printf("ended %d %s %d\n", result, errno_name(result < 0 ? errno : 0), libxenvchan_is_open(channel));
+}
+
+static void stay(struct libxenvchan *channel, const struct plan *plan)
+{
+	static const char *const names[] = { "finish", "read", "write", "stream", "idle" };
+	static uint8_t buffer[65536];
+	int result;
+
+	printf("state %s\n", names[plan->end]);
+	errno = 0;
+	switch (plan->end) {
+	case END_READ:
+		do
+			result = libxenvchan_read(channel, buffer, sizeof(buffer));
+		while (result > 0);
+		break;
+	case END_WRITE:
+		do
+			result = libxenvchan_write(channel, buffer, sizeof(buffer));
+		while (result > 0);
+		break;
+	case END_STREAM:
+		result = exchange(channel, plan, UINT64_MAX, UINT64_MAX);
+		break;
+	default: {
+		sigset_t told;
+		int signal;
+
+		sigemptyset(&told);
+		sigaddset(&told, SIGUSR1);
+		result = -sigwait(&told, &signal);
+	}
+	}
+	printf("ended %d %s %d\n", result, errno_name(errno), libxenvchan_is_open(channel));
+}
+
+static struct libxenvchan *open_channel(const struct plan *plan)
+{
+	double until = seconds() + plan->retry;
+	struct libxenvchan *channel;
+
+	for (;;) {
+		errno = 0;
+		channel = plan->server ? libxenvchan_server_init(NULL, plan->domain, plan->path, plan->read_min,
+								 plan->write_min) :
+					 libxenvchan_client_init(NULL, plan->domain, plan->path);
+		if (channel || seconds() >= until)
+			return channel;
+		usleep(20000);
+	}
+}
+
+static bool parse(struct plan *plan, int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "read-min", 1, 0, 'r' }, { "write-min", 1, 0, 'w' }, { "retry", 1, 0, 'R' },
+		{ "send", 1, 0, 's' },	   { "receive", 1, 0, 'g' },   { "chunk", 1, 0, 'c' },
+		{ "pings", 1, 0, 'p' },	   { "end", 1, 0, 'e' },       { 0 },
+	};
+	static const char *const ends[] = { "finish", "read", "write", "stream", "idle" };
+	int option, i;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		unsigned long long number = option == '?' ? 0 : strtoull(optarg, NULL, 10);
+
+		switch (option) {
+		case 'r': plan->read_min = number; break;
+		case 'w': plan->write_min = number; break;
+		case 'R': plan->retry = atof(optarg); break;
+		case 's': plan->send = number; break;
+		case 'g': plan->receive = number; break;
+		case 'c': plan->chunk = number; break;
+		case 'p': plan->pings = number; break;
+		case 'e':
+			for (i = 0; i < 5 && strcmp(optarg, ends[i]); i++)
+				;
+			if (i == 5)
+				return false;
+			plan->end = i;
+			break;
+		default: return false;
+		}
+	}
+	if (argc - optind != 3 || !plan->chunk)
+		return false;
+	plan->server = !strcmp(argv[optind], "server");
+	plan->domain = atoi(argv[optind + 1]);
+	plan->path = argv[optind + 2];
+	return plan->server || !strcmp(argv[optind], "client");
+}
+
+int main(int argc, char **argv)
+{
+	struct plan plan = { .read_min = 65536, .write_min = 65536, .chunk = 16384 };
+	struct libxenvchan *channel;
+	sigset_t told;
+	Dl_info from;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (!parse(&plan, argc, argv)) {
+		fputs(usage, stderr);
+		return 64;
+	}
+	sigemptyset(&told);
+	sigaddset(&told, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &told, NULL);
+	printf("pid %d\n", (int)getpid());
+	printf("library %s\n", dladdr((void *)libxenvchan_read, &from) ? from.dli_fname : "unknown");
+
+	channel = open_channel(&plan);
+	if (!channel) {
+		printf("error %s %s\n", plan.server ? "server_init" : "client_init", errno_name(errno));
+		return 2;
+	}
+	channel->blocking = 1;
+	if (plan.server) {
+		puts("listening");
+		while (libxenvchan_is_open(channel) == 2)
+			if (libxenvchan_wait(channel) < 0)
+				broken(channel, "wait", -1);
+	}
+	printf("connected %d\n", libxenvchan_buffer_space(channel));
+
+	if (plan.send || plan.receive) {
+		int result = exchange(channel, &plan, plan.send, plan.receive);
+
+		if (result < 0)
+			broken(channel, "exchange", result);
+	}
+	if (plan.pings)
+		ping(channel, &plan);
+	if (plan.end == END_FINISH)
+		finish(channel, &plan);
+	else
+		stay(channel, &plan);
+	libxenvchan_close(channel);
+	puts("closed");
+	return 0;
+}
