@@ -116,8 +116,7 @@ pub unsafe extern "C" fn vchan_rs_server_init(
         let builder = Vchan::server_at(which.peer, which.path_text()?)
             .transport(&*which.transport)
             .read_size(read_min)
-            .write_size(write_min)
-            .persistent(options.flags & VCHAN_RS_PERSIST != 0);
+            .write_size(write_min);
         let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).listen()?;
         match timeout(options.timeout_ms) {
             Timeout::Not => Ok(server),

@@ -160,8 +160,7 @@ pub unsafe extern "C" fn vchan_rs_read_to_fd(
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
-        wanted(channel, Want::Data, timeout_ms)
-            .and_then(|limit| channel.copy_to_fd(fd, max.min(MOST), limit))
+        wanted(channel, Want::Data, timeout_ms).and_then(|limit| channel.copy_to_fd(fd, max.min(MOST), limit))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_read_to_fd", -1, |call| body(call.channel()).map(count)) }

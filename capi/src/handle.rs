@@ -57,7 +57,6 @@ struct Lane(AtomicUsize);
 
 /// What the body of an entry gets.
 pub(crate) struct Call<'a> {
-    ctrl: *mut libxenvchan,
     private: &'a Private,
     pub(crate) flags: Flags,
 }
@@ -65,11 +64,6 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     pub(crate) fn channel(&self) -> &Channel {
         &self.private.channel
-    }
-
-    /// The public structure.
-    pub(crate) fn ctrl(&self) -> *mut libxenvchan {
-        self.ctrl
     }
 }
 
@@ -152,7 +146,7 @@ pub(crate) unsafe fn call<T>(
         // SAFETY: `ctrl` is alive while this call is counted.
         let flags = unsafe { Flags::read(ctrl) };
         private.tell_persistence(flags);
-        body(&Call { ctrl, private, flags })
+        body(&Call { private, flags })
     });
     // Nothing of the channel may be touched after this.
     lane.leave();

@@ -108,7 +108,11 @@ pub unsafe extern "C" fn libxenvchan_recv(ctrl: *mut libxenvchan, data: *mut c_v
         channel.recv(into, wait(flags)).map(|()| count(size))
     };
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Reading, "libxenvchan_recv", -1, |call| none_is_zero(body(call.channel(), call.flags))) }
+    unsafe {
+        call(ctrl, Kind::Reading, "libxenvchan_recv", -1, |call| {
+            none_is_zero(body(call.channel(), call.flags))
+        })
+    }
 }
 
 /// Reads what there is.
@@ -136,7 +140,11 @@ pub unsafe extern "C" fn libxenvchan_read(ctrl: *mut libxenvchan, data: *mut c_v
         }
     };
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Reading, "libxenvchan_read", -1, |call| none_is_zero(body(call.channel(), call.flags))) }
+    unsafe {
+        call(ctrl, Kind::Reading, "libxenvchan_read", -1, |call| {
+            none_is_zero(body(call.channel(), call.flags))
+        })
+    }
 }
 
 /// Writes a packet: all of it or nothing.
@@ -163,7 +171,11 @@ pub unsafe extern "C" fn libxenvchan_send(ctrl: *mut libxenvchan, data: *const c
         channel.send(packet, wait(flags)).map(|()| count(size))
     };
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Writing, "libxenvchan_send", -1, |call| none_is_zero(body(call.channel(), call.flags))) }
+    unsafe {
+        call(ctrl, Kind::Writing, "libxenvchan_send", -1, |call| {
+            none_is_zero(body(call.channel(), call.flags))
+        })
+    }
 }
 
 /// Writes.
@@ -182,11 +194,17 @@ pub unsafe extern "C" fn libxenvchan_send(ctrl: *mut libxenvchan, data: *const c
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_write(ctrl: *mut libxenvchan, data: *const c_void, size: usize) -> c_int {
+pub unsafe extern "C" fn libxenvchan_write(
+    ctrl: *mut libxenvchan,
+    data: *const c_void,
+    size: usize,
+) -> c_int {
     let body = |channel: &Channel, flags: Flags| {
         if flags.blocking() {
             if c_int::try_from(size).is_err() {
-                return Err(Error::Invalid(format!("a blocking write of {size} bytes: an int can't tell so many")));
+                return Err(Error::Invalid(format!(
+                    "a blocking write of {size} bytes: an int can't tell so many"
+                )));
             }
             // SAFETY: the caller's.
             return all_or_why(channel.write(unsafe { input(data, size, size) }?, None));
@@ -199,7 +217,11 @@ pub unsafe extern "C" fn libxenvchan_write(ctrl: *mut libxenvchan, data: *const 
         }
     };
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Writing, "libxenvchan_write", -1, |call| none_is_zero(body(call.channel(), call.flags))) }
+    unsafe {
+        call(ctrl, Kind::Writing, "libxenvchan_write", -1, |call| {
+            none_is_zero(body(call.channel(), call.flags))
+        })
+    }
 }
 
 /// A blocking write ends with all, or an error; but what was written before a signal came is told.

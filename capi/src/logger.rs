@@ -23,8 +23,7 @@ pub(crate) enum Level {
     Error = 8,
 }
 
-type XtlLog =
-    unsafe extern "C" fn(*mut xentoollog_logger, c_int, c_int, *const c_char, *const c_char, ...);
+type XtlLog = unsafe extern "C" fn(*mut xentoollog_logger, c_int, c_int, *const c_char, *const c_char, ...);
 
 /// `xtl_log`, where libxentoollog is loaded or can be.
 fn xtl_log() -> Option<XtlLog> {
@@ -61,7 +60,9 @@ impl Logger {
         }
         if let Some(xtl_log) = xtl_log() {
             // SAFETY: a live logger by the contract of `new`, and one string for the one `%s`.
-            unsafe { xtl_log(self.0, level as c_int, errno, c"vchan".as_ptr(), c"%s".as_ptr(), text.as_ptr()) };
+            unsafe {
+                xtl_log(self.0, level as c_int, errno, c"vchan".as_ptr(), c"%s".as_ptr(), text.as_ptr())
+            };
         }
     }
 }

@@ -38,7 +38,9 @@ pub unsafe extern "C" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_int {
 #[no_mangle]
 pub unsafe extern "C" fn libxenvchan_fd_for_select(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Asking, "libxenvchan_fd_for_select", -1, |call| Ok(call.channel().fd().as_raw_fd())) }
+    unsafe {
+        call(ctrl, Kind::Asking, "libxenvchan_fd_for_select", -1, |call| Ok(call.channel().fd().as_raw_fd()))
+    }
 }
 
 /// Whether the peer is there.
