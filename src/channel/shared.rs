@@ -113,6 +113,11 @@ impl Channel {
         self.events.local_port()
     }
 
+    /// See [`EventChannel::evtchn_fd`].
+    pub fn evtchn_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.events.evtchn_fd()
+    }
+
     /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent).
     pub fn set_persistent(&self, persistent: bool) {
         self.persistent.store(persistent, Ordering::Relaxed);
@@ -154,9 +159,14 @@ impl Channel {
         }
     }
 
+    /// Fails where the peer has left. A persistent server waits for the next one instead.
+    pub fn check_peer(&self) -> Result<()> {
+        self.absent(self.state_now()?).map_or(Ok(()), Err)
+    }
+
     /// Fails where this side was closed.
     #[inline]
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub fn check_open(&self) -> Result<()> {
         self.closer.check()
     }
 
@@ -180,7 +190,7 @@ impl Channel {
     }
 
     /// Withdraws the publication, so that no client comes any more.
-    pub(super) fn withdraw(&self) {
+    pub fn withdraw(&self) {
         self.publication.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
@@ -198,7 +208,7 @@ impl Channel {
     }
 
     /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
-    pub(super) fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
+    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
         let spin = match want {
             Want::Data => &self.spin_for_data,
             Want::Space => &self.spin_for_space,
@@ -299,7 +309,7 @@ impl Channel {
     }
 
     /// Waits until a client has come (server).
-    pub(super) fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
+    pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             self.check_open()?;

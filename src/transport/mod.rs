@@ -107,6 +107,11 @@ pub trait EventChannel: Send + Sync {
     /// The local port number, never 0; for crash notices and for `struct libxenvchan`.
     fn local_port(&self) -> u32;
 
+    /// The descriptor of Xen's event channel device, where events come by that.
+    fn evtchn_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
     /// Registers with `epoll`, under the token `token`, whatever becomes readable when an event comes or the peer
     /// ends, and keeps it registered when the descriptor behind it changes. Called once.
     fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()>;

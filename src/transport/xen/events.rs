@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -93,6 +93,10 @@ impl EventChannel for XenChannel {
 
     fn local_port(&self) -> u32 {
         self.port
+    }
+
+    fn evtchn_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.device.as_fd())
     }
 
     fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {

@@ -1,0 +1,27 @@
+//! The end of a channel: `libxenvchan_close`.
+
+use crate::errors::answer;
+use crate::handle;
+use crate::layout::libxenvchan;
+use crate::logger::Logger;
+
+/// Closes a channel: tells the peer and frees everything. What was written before can still be read by the peer.
+///
+/// Another thread may be blocked in a call meanwhile: it gets -1 with ESHUTDOWN, and this waits until it has left.
+/// None may begin a call on the channel later. Leaves errno alone.
+///
+/// @param ctrl the channel; NULL does nothing
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel, and is gone after this.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_close(ctrl: *mut libxenvchan) {
+    if !ctrl.is_null() {
+        answer("libxenvchan_close", Logger::NONE, (), || {
+            // SAFETY: the caller's.
+            unsafe { handle::close(ctrl) };
+            Ok(())
+        });
+    }
+}

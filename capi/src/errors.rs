@@ -1,0 +1,107 @@
+//! Where a `Result` becomes a C return: errno, the text of the last error, the program's logger. And where a panic
+//! ends, if there should ever be one.
+
+use std::cell::RefCell;
+use std::ffi::{c_char, CString};
+use std::panic::{self, AssertUnwindSafe};
+
+use nix::errno::Errno;
+use vchan::{Error, Result};
+
+use crate::logger::{Level, Logger};
+
+thread_local! {
+    static LAST: RefCell<CString> = RefCell::new(CString::default());
+}
+
+/// The errno for C. Programs written for libxenvchan know one error for a peer that is not there any more, however
+/// it went; the text tells the difference.
+pub(crate) fn errno_of(error: &Error) -> i32 {
+    match error {
+        Error::PeerDied => libc::EPIPE,
+        other => other.errno(),
+    }
+}
+
+/// Runs the body of an entry called `what`, and turns what came of it into a C return: `failure` where it failed.
+pub(crate) fn answer<T>(what: &str, logger: Logger, failure: T, body: impl FnOnce() -> Result<T>) -> T {
+    let error = match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => return value,
+        Ok(Err(error)) => error,
+        Err(_) => Error::os("an error in vchan-rs itself, please report it", Errno::EIO),
+    };
+    report(what, logger, &error);
+    failure
+}
+
+#[cold]
+fn report(what: &str, logger: Logger, error: &Error) {
+    let mut text = format!("{what}: {error}").into_bytes();
+    text.retain(|&byte| byte != 0);
+    let text = CString::new(text).unwrap_or_default();
+    let errno = errno_of(error);
+    logger.log(level(error), errno, &text);
+    LAST.set(text);
+    Errno::set_raw(errno);
+}
+
+/// What an orderly life brings is not for the eyes of whoever reads a log.
+fn level(error: &Error) -> Level {
+    match error {
+        Error::PeerClosed | Error::Closed | Error::TimedOut(_) | Error::WouldBlock | Error::Interrupted => {
+            Level::Debug
+        }
+        _ => Level::Error,
+    }
+}
+
+/// The text of this thread's last error, empty before the first. Valid until the thread's next error.
+pub(crate) fn last_text() -> *const c_char {
+    LAST.with_borrow(|text| text.as_ptr())
+}
+
+/// The argument `name` was NULL and must not be.
+pub(crate) fn null(name: &str) -> Error {
+    Error::Invalid(format!("{name} is NULL"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    fn text() -> String {
+        // SAFETY: no error comes between here and the copy.
+        unsafe { CStr::from_ptr(last_text()) }.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_error_sets_errno_and_text() {
+        let ret = answer("libxenvchan_read", Logger::NONE, -1, || Err(Error::PeerClosed));
+        assert_eq!((ret, Errno::last()), (-1, Errno::EPIPE));
+        assert_eq!(text(), "libxenvchan_read: the peer closed the channel");
+        answer("x", Logger::NONE, (), || Err(Error::PeerDied));
+        assert_eq!(Errno::last(), Errno::EPIPE);
+        assert_eq!(text(), "x: the peer died without closing the channel");
+    }
+
+    #[test]
+    fn success_leaves_errno_alone() {
+        Errno::set_raw(libc::EDOM);
+        assert_eq!(answer("x", Logger::NONE, -1, || Ok(5)), 5);
+        assert_eq!(Errno::last_raw(), libc::EDOM);
+    }
+
+    #[test]
+    fn a_panic_ends_here() {
+        let ret = answer("x", Logger::NONE, -1, || panic!("meant"));
+        assert_eq!((ret, Errno::last()), (-1, Errno::EIO));
+        assert!(text().contains("please report"));
+    }
+
+    #[test]
+    fn zero_bytes_in_a_text_do_no_harm() {
+        answer("x", Logger::NONE, (), || Err(Error::Invalid("a\0b".into())));
+        assert_eq!(text(), "x: ab");
+    }
+}

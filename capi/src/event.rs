@@ -1,0 +1,111 @@
+//! The `event` field: a handle for programs that call libxenevtchn with it.
+//!
+//! Over Xen's event channel device it is a real handle, made by `xenevtchn_fdopen` on a duplicate of our descriptor,
+//! where libxenevtchn is loaded or can be. Everywhere else it is a structure of ours with the beginning that all
+//! versions of libxenevtchn since 2016 have, so that at least `xenevtchn_fd` gives the descriptor to poll.
+//! `xenevtchn_notify` works with a real handle only: there is no event channel device without Xen.
+
+use std::ffi::{c_int, c_uint, c_void, CStr};
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::ptr::{self, NonNull};
+
+use crate::logger::{xentoollog_logger, Logger};
+
+/// The beginning of libxenevtchn's `struct xenevtchn_handle`.
+#[repr(C)]
+pub struct EventHandle {
+    logger: *mut xentoollog_logger,
+    logger_tofree: *mut xentoollog_logger,
+    fd: c_int,
+    /// Room for what libxenevtchn itself keeps behind, so that nothing of it is read out of bounds.
+    _rest: [usize; 4],
+}
+
+const _: () = assert!(mem::offset_of!(EventHandle, fd) == 2 * size_of::<usize>());
+
+type Open = unsafe extern "C" fn(*mut xentoollog_logger, c_int, c_uint) -> *mut EventHandle;
+type Close = unsafe extern "C" fn(*mut EventHandle) -> c_int;
+
+/// What the `event` field points at.
+#[derive(Debug)]
+pub(crate) struct Event {
+    handle: NonNull<EventHandle>,
+    /// What closes it, for a handle of libxenevtchn's.
+    close: Option<Close>,
+}
+
+impl Event {
+    /// A handle over `evtchn`, a descriptor of the event channel device, or one that only carries `poll`, the
+    /// descriptor to poll.
+    pub(crate) fn new(evtchn: Option<BorrowedFd<'_>>, poll: RawFd, logger: Logger) -> Event {
+        evtchn.and_then(|fd| Event::real(fd, logger)).unwrap_or_else(|| Event::imitation(poll, logger))
+    }
+
+    fn real(evtchn: BorrowedFd<'_>, logger: Logger) -> Option<Event> {
+        let open = look_up(c"xenevtchn_fdopen", LIBXENEVTCHN)?;
+        let close = look_up(c"xenevtchn_close", LIBXENEVTCHN)?;
+        // SAFETY: these are the types of libxenevtchn's functions.
+        let (open, close) = unsafe {
+            (mem::transmute::<NonNull<c_void>, Open>(open), mem::transmute::<NonNull<c_void>, Close>(close))
+        };
+        // The handle closes its descriptor.
+        let own = evtchn.try_clone_to_owned().ok()?;
+        // SAFETY: a live logger or NULL, and an open descriptor.
+        let handle = NonNull::new(unsafe { open(logger.as_ptr(), own.as_raw_fd(), 0) })?;
+        let _ = own.into_raw_fd();
+        Some(Event { handle, close: Some(close) })
+    }
+
+    fn imitation(fd: RawFd, logger: Logger) -> Event {
+        let handle =
+            EventHandle { logger: logger.as_ptr(), logger_tofree: ptr::null_mut(), fd, _rest: [0; 4] };
+        Event { handle: NonNull::from(Box::leak(Box::new(handle))), close: None }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut EventHandle {
+        self.handle.as_ptr()
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        match self.close {
+            // SAFETY: a handle that `xenevtchn_fdopen` made, closed once. A failure leaves nothing to be done.
+            Some(close) => drop(unsafe { close(self.handle.as_ptr()) }),
+            // SAFETY: leaked from a box in `imitation`.
+            None => drop(unsafe { Box::from_raw(self.handle.as_ptr()) }),
+        }
+    }
+}
+
+const LIBXENEVTCHN: &CStr = c"libxenevtchn.so.1";
+
+/// A function of one of Xen's libraries: of one that is loaded, else of `library`, loaded for good.
+pub(crate) fn look_up(symbol: &CStr, library: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: both are plain look-ups by names that end in zero; Xen's libraries have no constructors to fear.
+    unsafe {
+        NonNull::new(libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr())).or_else(|| {
+            let library = NonNull::new(libc::dlopen(library.as_ptr(), libc::RTLD_NOW))?;
+            NonNull::new(libc::dlsym(library.as_ptr(), symbol.as_ptr()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_imitation_carries_the_descriptor() {
+        let event = Event::new(None, 17, Logger::NONE);
+        // SAFETY: alive, made in `new`.
+        assert_eq!(unsafe { (*event.as_ptr()).fd }, 17);
+    }
+
+    #[test]
+    fn unknown_functions_are_not_found() {
+        assert!(look_up(c"no_such_function_anywhere", c"no-such-library.so").is_none());
+        assert!(look_up(c"malloc", c"no-such-library.so").is_some());
+    }
+}

@@ -1,0 +1,211 @@
+//! `vchan-rs.h`: making channels with options.
+
+use std::ffi::{c_char, c_int, c_uint};
+use std::mem;
+use std::ptr;
+use std::time::Duration;
+
+use vchan::{Error, Result, Vchan};
+
+use crate::errors::answer;
+use crate::ext_io::{timeout, Timeout};
+use crate::handle;
+use crate::init::Which;
+use crate::layout::libxenvchan;
+use crate::logger::{xentoollog_logger, Logger};
+
+/// How a channel is to be made. Set all to zero, then size, then what should differ:
+///
+///     struct vchan_rs_options options = { .size = sizeof(options), .timeout_ms = 5000 };
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types)]
+pub struct vchan_rs_options {
+    /// sizeof(struct vchan_rs_options): later versions may add fields at the end, which count as zero for a program
+    /// that does not know them.
+    pub size: usize,
+    /// Where errors go besides errno, of Xen's libxentoollog; NULL for nowhere.
+    pub logger: *mut xentoollog_logger,
+    /// "unix", "xen" or "auto"; NULL for what VCHAN_TRANSPORT says.
+    pub transport: *const c_char,
+    /// How long to wait for the peer, in milliseconds: 0 not at all, negative for as long as it takes. A client waits
+    /// for its server to publish, a server for its client to come.
+    pub timeout_ms: c_int,
+    /// How long a blocking call looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
+    /// time, negative for not at all.
+    pub spin_us: c_int,
+    /// 0, or VCHAN_RS_BLOCKING and VCHAN_RS_PERSIST: what the flags of these names in struct libxenvchan are to be.
+    pub flags: c_uint,
+    /// Must be 0.
+    pub reserved: c_uint,
+}
+
+/// For vchan_rs_options.flags: sets blocking.
+pub const VCHAN_RS_BLOCKING: c_uint = 1;
+/// For vchan_rs_options.flags: sets server_persist.
+pub const VCHAN_RS_PERSIST: c_uint = 2;
+
+const DEFAULTS: vchan_rs_options = vchan_rs_options {
+    size: 0,
+    logger: ptr::null_mut(),
+    transport: ptr::null(),
+    timeout_ms: 0,
+    spin_us: 0,
+    flags: 0,
+    reserved: 0,
+};
+
+impl vchan_rs_options {
+    /// Copies a program's options, which may be of an older version and then lack the end.
+    ///
+    /// # Safety
+    ///
+    /// `options` must be NULL or point at as many bytes as its first field says.
+    unsafe fn read(options: *const vchan_rs_options) -> Result<vchan_rs_options> {
+        let mut copy = DEFAULTS;
+        if options.is_null() {
+            return Ok(copy);
+        }
+        // SAFETY: every version has this field.
+        let size = unsafe { (*options).size };
+        let known = mem::size_of::<vchan_rs_options>();
+        if size < mem::offset_of!(vchan_rs_options, timeout_ms) || size > known {
+            return Err(Error::Invalid(format!(
+                "the size in the options is {size}: set it to sizeof(struct vchan_rs_options), {known} in this version"
+            )));
+        }
+        // SAFETY: `size` bytes are there by the contract, and the copy has at least as many; all values of all
+        // fields are valid.
+        unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut copy).cast::<u8>(), size) };
+        if copy.flags & !(VCHAN_RS_BLOCKING | VCHAN_RS_PERSIST) != 0 || copy.reserved != 0 {
+            return Err(Error::Invalid("unknown flags in the options".into()));
+        }
+        Ok(copy)
+    }
+
+    fn spin(&self) -> Option<Duration> {
+        match self.spin_us {
+            0 => None,
+            micros => Some(Duration::from_micros(micros.max(0) as u64)),
+        }
+    }
+}
+
+/// Offers a channel, as libxenvchan_server_init() does, with options.
+///
+/// @param domain    the client's domain
+/// @param xs_path   the configuration path
+/// @param read_min  least size in bytes of the ring that the client writes
+/// @param write_min least size in bytes of the ring that the server writes
+/// @param options   NULL for the usual
+/// @return the channel, or NULL with errno as from libxenvchan_server_init(), also ETIMEDOUT, EPIPE (a client came and
+///         went at once)
+///
+/// # Safety
+///
+/// As for `libxenvchan_server_init`; `options` must be NULL or valid.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_server_init(
+    domain: c_int,
+    xs_path: *const c_char,
+    read_min: usize,
+    write_min: usize,
+    options: *const vchan_rs_options,
+) -> *mut libxenvchan {
+    let make = |which: &Which<'_>, options: &vchan_rs_options| {
+        let builder = Vchan::server_at(which.peer, which.path_text()?)
+            .transport(&*which.transport)
+            .read_size(read_min)
+            .write_size(write_min);
+        let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).listen()?;
+        match timeout(options.timeout_ms) {
+            Timeout::Not => Ok(server),
+            Timeout::Upto(limit) => server.accept(limit),
+        }
+    };
+    // SAFETY: the caller's.
+    unsafe { init("vchan_rs_server_init", domain, xs_path, options, make) }
+}
+
+/// Connects to a server, as libxenvchan_client_init() does, with options: above all, waiting for the server.
+///
+/// @param domain  the server's domain
+/// @param xs_path the configuration path
+/// @param options NULL for the usual
+/// @return the channel, or NULL with errno as from libxenvchan_client_init(), also ETIMEDOUT
+///
+/// # Safety
+///
+/// As for `libxenvchan_client_init`; `options` must be NULL or valid.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_client_init(
+    domain: c_int,
+    xs_path: *const c_char,
+    options: *const vchan_rs_options,
+) -> *mut libxenvchan {
+    let make = |which: &Which<'_>, options: &vchan_rs_options| {
+        let builder = Vchan::client_at(which.peer, which.path_text()?).transport(&*which.transport);
+        let builder = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin));
+        match timeout(options.timeout_ms) {
+            Timeout::Not => builder.connect(),
+            Timeout::Upto(None) => builder.wait_forever().connect(),
+            Timeout::Upto(Some(limit)) => builder.wait(limit).connect(),
+        }
+    };
+    // SAFETY: the caller's.
+    unsafe { init("vchan_rs_client_init", domain, xs_path, options, make) }
+}
+
+/// # Safety
+///
+/// As for the two above.
+unsafe fn init(
+    what: &str,
+    domain: c_int,
+    xs_path: *const c_char,
+    options: *const vchan_rs_options,
+    make: impl FnOnce(&Which<'_>, &vchan_rs_options) -> Result<Vchan>,
+) -> *mut libxenvchan {
+    // SAFETY: the caller's.
+    let options = unsafe { vchan_rs_options::read(options) };
+    let logger = match &options {
+        // SAFETY: the caller's.
+        Ok(options) => unsafe { Logger::new(options.logger) },
+        Err(_) => Logger::NONE,
+    };
+    answer(what, logger, ptr::null_mut(), || {
+        let options = options?;
+        // SAFETY: the caller's.
+        let which = unsafe { Which::new(domain, xs_path, options.transport) }?;
+        let vchan = make(&which, &options)?;
+        let ctrl = handle::new(vchan.channel().clone(), which.path, logger);
+        // SAFETY: just made, and nobody else has it.
+        unsafe {
+            (*ctrl).set_flags(options.flags & VCHAN_RS_BLOCKING != 0, options.flags & VCHAN_RS_PERSIST != 0)
+        };
+        Ok(ctrl)
+    })
+}
+
+/// Waits until the client has come, where libxenvchan_is_open() says 2 (server).
+///
+/// @param ctrl       the channel
+/// @param timeout_ms how long at most, in milliseconds; negative for as long as it takes
+/// @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client came and went at once), EINTR, EPROTO, ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_accept(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
+    let limit = match timeout(timeout_ms) {
+        Timeout::Not => Some(Duration::ZERO),
+        Timeout::Upto(limit) => limit,
+    };
+    // SAFETY: the caller's.
+    unsafe {
+        handle::call(ctrl, handle::Kind::Asking, "vchan_rs_accept", -1, |call| {
+            call.channel().wait_for_peer(limit).map(|()| 0)
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! A channel as C holds it: the public structure, and behind it what programs don't see.
+//!
+//! Another thread may close a channel while calls are under way: they end with an error, and closing waits until
+//! all have left before it frees anything. So every call is counted, in a lane of its kind: a thread that reads and
+//! one that writes never touch the same counter.
+
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use vchan::channel::Channel;
+use vchan::{Error, Result};
+
+use crate::errors::{answer, null};
+use crate::event::Event;
+use crate::layout::{libxenvchan, Flags};
+use crate::logger::Logger;
+
+/// The whole of a channel. C gets a pointer to its beginning.
+#[repr(C)]
+pub(crate) struct Handle {
+    public: UnsafeCell<libxenvchan>,
+    private: Private,
+}
+
+struct Private {
+    channel: Arc<Channel>,
+    logger: Logger,
+    /// What `public.event` points at.
+    _event: Event,
+    closing: AtomicBool,
+    /// The last `server_persist` that the channel was told.
+    persistent: AtomicBool,
+    lanes: [Lane; 3],
+}
+
+/// The kinds of calls that different threads make at the same time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// From the ring.
+    Reading,
+    /// Into the ring.
+    Writing,
+    /// Anything else.
+    Asking,
+}
+
+/// Counts the calls of one kind that are under way.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane(AtomicUsize);
+
+/// What the body of an entry gets.
+pub(crate) struct Call<'a> {
+    private: &'a Private,
+    pub(crate) flags: Flags,
+}
+
+impl Call<'_> {
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.private.channel
+    }
+}
+
+/// Makes the C side of a channel. `path` is what the program called it.
+pub(crate) fn new(channel: Arc<Channel>, path: &CStr, logger: Logger) -> *mut libxenvchan {
+    let event = Event::new(channel.evtchn_fd(), channel.fd().as_raw_fd(), logger);
+    let mut public = libxenvchan::describing(channel.ring(), channel.event_port());
+    public.event = event.as_ptr();
+    // SAFETY: a string that ends in zero.
+    public.xs_path = unsafe { libc::strdup(path.as_ptr()) };
+    let private = Private {
+        channel,
+        logger,
+        _event: event,
+        closing: AtomicBool::new(false),
+        persistent: AtomicBool::new(false),
+        lanes: Default::default(),
+    };
+    Box::into_raw(Box::new(Handle { public: UnsafeCell::new(public), private })).cast()
+}
+
+impl Private {
+    /// Passes the program's `server_persist` on to the channel, if it has changed.
+    #[inline]
+    fn tell_persistence(&self, flags: Flags) {
+        let persistent = flags.persistent();
+        if self.persistent.load(Ordering::Relaxed) != persistent {
+            self.persistent.store(persistent, Ordering::Relaxed);
+            self.channel.set_persistent(persistent);
+        }
+    }
+}
+
+impl Lane {
+    #[inline]
+    fn enter(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[inline]
+    fn leave(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Polls: a caller that has left must not touch the channel again, not even to wake this thread. Calls leave
+    /// within microseconds once the channel is closed.
+    fn wait_until_empty(&self) {
+        let mut pause = Duration::from_micros(1);
+        while self.0.load(Ordering::SeqCst) != 0 {
+            thread::sleep(pause);
+            pause = (2 * pause).min(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Runs the body of the entry `what` on a channel and answers as C wants it: `failure` where it failed.
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or a channel that [`new`] made and that nobody has finished closing.
+#[inline]
+pub(crate) unsafe fn call<T>(
+    ctrl: *mut libxenvchan,
+    kind: Kind,
+    what: &str,
+    failure: T,
+    body: impl FnOnce(&Call<'_>) -> Result<T>,
+) -> T {
+    if ctrl.is_null() {
+        return answer(what, Logger::NONE, failure, || Err(null("the channel")));
+    }
+    // SAFETY: by the contract `ctrl` begins a `Handle`. No reference is made to its public part.
+    let private = unsafe { &(*ctrl.cast::<Handle>()).private };
+    let lane = &private.lanes[kind as usize];
+    lane.enter();
+    let result = answer(what, private.logger, failure, || {
+        if private.closing.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        // SAFETY: `ctrl` is alive while this call is counted.
+        let flags = unsafe { Flags::read(ctrl) };
+        private.tell_persistence(flags);
+        body(&Call { private, flags })
+    });
+    // Nothing of the channel may be touched after this.
+    lane.leave();
+    result
+}
+
+/// Closes a channel and frees it. Leaves errno alone.
+///
+/// # Safety
+///
+/// As for [`call`], and no call may begin later.
+pub(crate) unsafe fn close(ctrl: *mut libxenvchan) {
+    let errno = Errno::last_raw();
+    let handle = ctrl.cast::<Handle>();
+    // SAFETY: by the contract.
+    let private = unsafe { &(*handle).private };
+    if private.closing.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    private.channel.closer().close();
+    private.lanes.iter().for_each(Lane::wait_until_empty);
+    // SAFETY: made by `new`, nobody is inside any more, and the program lets go of it; the path is from `strdup`.
+    unsafe {
+        libc::free((*ctrl).xs_path.cast());
+        drop(Box::from_raw(handle));
+    }
+    Errno::set_raw(errno);
+}

@@ -1,0 +1,128 @@
+//! Making channels: `libxenvchan_server_init` and `libxenvchan_client_init`.
+
+use std::ffi::{c_char, c_int, CStr};
+use std::ptr;
+
+use vchan::ring::OrderTable;
+use vchan::transport::{self, Transport};
+use vchan::{DomId, Error, Result, Vchan};
+
+use crate::errors::{answer, null};
+use crate::handle;
+use crate::layout::libxenvchan;
+use crate::logger::{xentoollog_logger, Logger};
+
+/// The first of the domain numbers that Xen keeps for itself.
+const FIRST_RESERVED: c_int = 0x7FF0;
+
+/// Which channel: what both sides of both interfaces are given.
+pub(crate) struct Which<'a> {
+    pub(crate) peer: DomId,
+    pub(crate) path: &'a CStr,
+    pub(crate) transport: Box<dyn Transport>,
+}
+
+impl<'a> Which<'a> {
+    /// # Safety
+    ///
+    /// `path` and `transport` must be NULL or strings that end in zero and live as long as `'a`.
+    pub(crate) unsafe fn new(
+        domain: c_int,
+        path: *const c_char,
+        transport: *const c_char,
+    ) -> Result<Which<'a>> {
+        let peer = DomId::try_from(domain).ok().filter(|_| domain < FIRST_RESERVED);
+        let peer = peer.ok_or_else(|| {
+            Error::Invalid(format!("{domain} is no domain's number: 0 to {} are", FIRST_RESERVED - 1))
+        })?;
+        if path.is_null() {
+            return Err(null("the path"));
+        }
+        // SAFETY: the caller's.
+        let (path, transport) =
+            unsafe { (CStr::from_ptr(path), (!transport.is_null()).then(|| CStr::from_ptr(transport))) };
+        let transport = match transport {
+            None => transport::from_env()?,
+            Some(name) => transport::by_name(text("the transport's name", name)?)?,
+        };
+        Ok(Which { peer, path, transport })
+    }
+
+    pub(crate) fn path_text(&self) -> Result<&'a str> {
+        text("the path", self.path)
+    }
+}
+
+fn text<'a>(what: &str, from: &'a CStr) -> Result<&'a str> {
+    from.to_str().map_err(|_| Error::Invalid(format!("{what} is not valid UTF-8")))
+}
+
+/// Offers a channel: makes the rings and publishes them under a path.
+///
+/// Does not wait for the client. Until it comes the channel can be written to, and libxenvchan_is_open() says 2.
+///
+/// @param logger    where errors go besides errno, of Xen's libxentoollog; NULL for nowhere. Must outlive the channel
+/// @param domain    the client's domain, 0 to 32751
+/// @param xs_path   the configuration path, of any length; one that does not begin with / is relative to
+///                  /local/domain/<own id>/
+/// @param read_min  least size in bytes of the ring that the client writes, at most 1048576
+/// @param write_min least size in bytes of the ring that the server writes, at most 1048576
+/// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: EINVAL (an argument), EADDRINUSE
+///         (somebody serves under this path), EACCES, ENOSPC (no more grants), EMFILE and others from the system.
+///         Nothing is left behind then.
+///
+/// # Safety
+///
+/// `logger` must be NULL or valid until the channel is closed, `xs_path` NULL or a string that ends in zero.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_server_init(
+    logger: *mut xentoollog_logger,
+    domain: c_int,
+    xs_path: *const c_char,
+    read_min: usize,
+    write_min: usize,
+) -> *mut libxenvchan {
+    // SAFETY: the caller's.
+    let logger = unsafe { Logger::new(logger) };
+    answer("libxenvchan_server_init", logger, ptr::null_mut(), || {
+        // SAFETY: the caller's.
+        let which = unsafe { Which::new(domain, xs_path, ptr::null()) }?;
+        let server = Vchan::server_at(which.peer, which.path_text()?)
+            .transport(&*which.transport)
+            .read_size(read_min)
+            .write_size(write_min)
+            .order_table(OrderTable::Xen)
+            .listen()?;
+        Ok(handle::new(server.channel().clone(), which.path, logger))
+    })
+}
+
+/// Connects to the channel that a server offers under a path.
+///
+/// Fails at once where no server has published yet; vchan_rs_client_init() can wait for it.
+///
+/// @param logger  as for libxenvchan_server_init()
+/// @param domain  the server's domain, 0 to 32751
+/// @param xs_path the configuration path, of any length
+/// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: ENOENT (no server), EBUSY (it has a
+///         client already), EPROTO (its shared page makes no sense), EINVAL, EACCES and others from the system.
+///
+/// # Safety
+///
+/// As for `libxenvchan_server_init`.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_client_init(
+    logger: *mut xentoollog_logger,
+    domain: c_int,
+    xs_path: *const c_char,
+) -> *mut libxenvchan {
+    // SAFETY: the caller's.
+    let logger = unsafe { Logger::new(logger) };
+    answer("libxenvchan_client_init", logger, ptr::null_mut(), || {
+        // SAFETY: the caller's.
+        let which = unsafe { Which::new(domain, xs_path, ptr::null()) }?;
+        let client =
+            Vchan::client_at(which.peer, which.path_text()?).transport(&*which.transport).connect()?;
+        Ok(handle::new(client.channel().clone(), which.path, logger))
+    })
+}

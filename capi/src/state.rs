@@ -1,0 +1,106 @@
+//! Asking and waiting: `libxenvchan_wait`, `_fd_for_select`, `_is_open`, `_data_ready`, `_buffer_space`.
+
+use std::ffi::c_int;
+use std::os::fd::AsRawFd;
+
+use vchan::ring::{Role, Want};
+use vchan::State;
+
+use crate::handle::{call, Call, Kind};
+use crate::layout::libxenvchan;
+
+/// Waits for an event from the peer. It may mean anything: that there is data, space, or that the peer has gone.
+///
+/// @param ctrl the channel
+/// @return 0, or -1 with errno: EINTR (a signal came), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Asking, "libxenvchan_wait", -1, |call| call.channel().wait(None).map(|()| 0)) }
+}
+
+/// The descriptor for select(), poll() and epoll: readable when an event has come.
+///
+/// Sleep on it only after a call that asked the peer for an event: a read, recv, write or send which moved less than
+/// it was asked for, libxenvchan_data_ready() or libxenvchan_buffer_space(). When it is readable, libxenvchan_wait()
+/// returns at once and takes the event. It belongs to the channel: do not read from it, do not close it.
+///
+/// @param ctrl the channel
+/// @return the descriptor, or -1 with errno EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_fd_for_select(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        call(ctrl, Kind::Asking, "libxenvchan_fd_for_select", -1, |call| Ok(call.channel().fd().as_raw_fd()))
+    }
+}
+
+/// Whether the peer is there.
+///
+/// @param ctrl the channel
+/// @return 1 if it is, also for a server with server_persist set in any case; 2 if no client has come yet (server
+///         only); 0 if it has gone, or wrote rubbish into the shared page (errno EPROTO), or ctrl is NULL (errno
+///         EINVAL). What it wrote before it went can still be read
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c_int {
+    let body = |call: &Call<'_>| {
+        let channel = call.channel();
+        channel.ring().check()?;
+        if channel.ring().role() == Role::Server && call.flags.persistent() {
+            return Ok(1);
+        }
+        Ok(match channel.state_now()? {
+            State::Connected => 1,
+            State::Waiting => 2,
+            State::PeerClosed | State::PeerDied => 0,
+        })
+    };
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Asking, "libxenvchan_is_open", 0, body) }
+}
+
+/// How many bytes can be read now. Also asks the peer for an event when it writes.
+///
+/// @param ctrl the channel
+/// @return how many, or -1 with errno: EPROTO (the peer wrote rubbish into the shared page), ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Reading, "libxenvchan_data_ready", -1, |call| available(call, Want::Data)) }
+}
+
+/// How many bytes can be written now. Also asks the peer for an event when it reads.
+///
+/// @param ctrl the channel
+/// @return how many, or -1 with errno: EPROTO (the peer wrote rubbish into the shared page), ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn libxenvchan_buffer_space(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Writing, "libxenvchan_buffer_space", -1, |call| available(call, Want::Space)) }
+}
+
+fn available(call: &Call<'_>, want: Want) -> vchan::Result<c_int> {
+    call.channel().expect(want);
+    // A ring holds 1 MiB at most.
+    Ok(call.channel().ring().available(want)? as c_int)
+}

@@ -1,0 +1,70 @@
+# make install, uninstall: the library, its headers, the tools, the manual pages.
+# make install-compat, uninstall-compat XEN=4.17: the library under the name of that version of Xen's own.
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+INSTALL ?= install
+CC ?= cc
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+OUT := $(or $(CARGO_TARGET_DIR),target)/release
+
+TOOLS := $(addprefix $(OUT)/,$(if $(wildcard cats/Cargo.toml),unixcat xencat)) cats/vchan-run
+MANUALS := $(wildcard man/*.1)
+HEADERS := include/libxenvchan.h include/vchan-rs.h
+# What a program that links the static library needs besides, with any C compiler as linker.
+LIBS_PRIVATE := -lpthread -ldl -lm
+
+TO_PREFIX = $(shell realpath -m --relative-to='$(LIBDIR)/pkgconfig' '$(PREFIX)')
+IN_PREFIX = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LIBDIR))|' \
+	-e 's|@INCLUDEDIR@|$(call IN_PREFIX,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' -e 's|@XEN@|$(XEN)|' \
+	-e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|'
+
+.PHONY: install uninstall install-compat uninstall-compat check-install
+
+install:
+	$(CARGO) build --release --workspace
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
+	$(INSTALL) -m 755 $(OUT)/libvchan_rs.so '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)'
+	ln -sf libvchan-rs.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(MAJOR)'
+	ln -sf libvchan-rs.so.$(MAJOR) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so'
+	$(INSTALL) -m 644 $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libvchan-rs.a'
+	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'
+	$(FILL) pkgconfig/vchan-rs.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc'
+	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)/'
+	$(if $(MANUALS),$(INSTALL) -m 644 $(MANUALS) '$(DESTDIR)$(MANDIR)/man1/')
+
+uninstall:
+	rm -f '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(MAJOR)' \
+		'$(DESTDIR)$(LIBDIR)/libvchan-rs.so' '$(DESTDIR)$(LIBDIR)/libvchan-rs.a' \
+		'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc' \
+		$(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/vchan-rs/%',$(notdir $(HEADERS))) \
+		$(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS))) \
+		$(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
+	test ! -d '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' || rmdir '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
+
+NEED_XEN = $(if $(XEN),,$(error say which version of Xen: make $@ XEN=4.17))
+
+install-compat:
+	$(NEED_XEN)$(CARGO) build --release -p vchan-rs-capi
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
+	CC='$(CC)' scripts/link-compat.sh '$(XEN)' $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0'
+	ln -sf libxenvchan.so.$(XEN).0 '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)'
+	ln -sf libxenvchan.so.$(XEN) '$(DESTDIR)$(LIBDIR)/libxenvchan.so'
+	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'
+	$(FILL) pkgconfig/xenvchan.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/xenvchan.pc'
+
+# The headers stay: they are also those of `make install`.
+uninstall-compat:
+	$(NEED_XEN)rm -f '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0' '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)' \
+		'$(DESTDIR)$(LIBDIR)/libxenvchan.so' '$(DESTDIR)$(LIBDIR)/pkgconfig/xenvchan.pc'
+
+# All of the above, in a temporary directory.
+check-install:
+	MAKE='$(MAKE)' scripts/check-install.sh

@@ -1,0 +1,49 @@
+#!/bin/sh
+# check-capi.sh LIBRARY: programs in C over the shared library, on the Unix transport.
+set -eu
+here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+library=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+CC=${CC:-cc}
+
+cp "$library" "$work/libvchan-rs.so.0"
+mkdir -m 700 "$work/root"
+export VCHAN_TRANSPORT=unix XEN_ROOT="$work/root" LD_LIBRARY_PATH="$work"
+build() {
+    name=$1
+    shift
+    $CC -std=gnu11 -g -Wall -Wextra -Werror -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
+        "$work/libvchan-rs.so.0" -lpthread "$@"
+}
+
+build smoke
+build extensions
+"$work/smoke"
+"$work/extensions"
+if [ "$(find "$work/root" -mindepth 1)" ]; then
+    echo 'check-capi: the programs left files behind:' >&2
+    find "$work/root" >&2
+    exit 1
+fi
+
+if [ -e /usr/include/xentoollog.h ]; then
+    build logger -lxentoollog
+    said=$("$work/logger")
+    case $said in
+        *silent*) problem='what no logger was passed for' ;;
+        *vchan:*/vchan/told*) problem= ;;
+        *) problem='something else' ;;
+    esac
+    if [ -n "$problem" ]; then
+        echo "check-capi: the logger got $problem: $said" >&2
+        exit 1
+    fi
+fi
+
+if command -v valgrind >/dev/null; then
+    for program in smoke extensions; do
+        valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
+            --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/$program"
+    done
+fi
