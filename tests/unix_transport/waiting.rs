@@ -58,6 +58,23 @@ fn a_client_may_come_first() {
 }
 
 #[test]
+fn a_client_sees_the_publication_itself() {
+    let root = private_dir();
+    // The directories that lead there exist already, so only the last one tells.
+    let _other = Server::start(root.path(), "data/other").unwrap();
+    with_waiting_client(transport(root.path()).open(Role::Client, 0, "data/x").unwrap(), |looked| {
+        let server = transport(root.path()).open(Role::Server, 0, "data/x").unwrap();
+        let events = server.events.listen().unwrap();
+        let page = server.memory.share(1, None).unwrap();
+        looked.recv_timeout(LONG).unwrap();
+        until_quiet(&looked);
+        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
+        let _publication = server.config.publish(&meeting).unwrap();
+        Waiter::on(&*events).until(&*events, |r| r.event);
+    });
+}
+
+#[test]
 fn a_told_client_waits_too() {
     let root = private_dir();
     let told = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
