@@ -15,13 +15,14 @@ fn nothing_is_left() {
 
 /// The open descriptors and their flags, as the system shows them.
 fn open_descriptors() -> BTreeMap<String, u32> {
+    // All names first: the descriptor by which they are read is among them, and closed when its turn comes.
+    let names: Vec<_> =
+        fs::read_dir("/proc/self/fdinfo").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let mut open = BTreeMap::new();
-    for entry in fs::read_dir("/proc/self/fdinfo").unwrap() {
-        let entry = entry.unwrap();
-        // The one by which this directory is read is gone again when its turn comes.
-        let info = fs::read_to_string(entry.path()).unwrap_or_default();
+    for name in names {
+        let info = fs::read_to_string(Path::new("/proc/self/fdinfo").join(&name)).unwrap_or_default();
         if let Some(octal) = info.lines().find_map(|line| line.strip_prefix("flags:\t")) {
-            open.insert(entry.file_name().into_string().unwrap(), u32::from_str_radix(octal, 8).unwrap());
+            open.insert(name.into_string().unwrap(), u32::from_str_radix(octal, 8).unwrap());
         }
     }
     open
