@@ -254,8 +254,14 @@ static void find_peer(xenevtchn_handle *xce)
 {
     struct machine *m = shim_machine();
     struct port *p = &m->ports[xce->port];
+    uint32_t generation = atomic_load(&p->generation);
     int fd = -1;
 
+    /* Nobody there: no need for the lock. Who comes later changes the generation after the state. */
+    if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) != PORT_BOUND) {
+        xce->known_generation = generation;
+        return;
+    }
     shim_lock(m);
     if (p->state == PORT_BOUND)
         fd = fetch_eventfd(&m->ports[p->peer]);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,8 +145,16 @@ struct machine *shim_machine(void)
 
 void shim_lock(struct machine *m)
 {
+    int rc, tries = 0;
+
+    /* Yields rather than sleeps, at first: a call that must not block should not look as if it did
+     * when the holder has lost its processor. */
+    while ((rc = pthread_mutex_trylock(&m->lock)) == EBUSY && tries++ < 10000)
+        sched_yield();
+    if (rc == EBUSY)
+        rc = pthread_mutex_lock(&m->lock);
     /* A holder that was killed leaves each record either old or new: going on is right. */
-    if (pthread_mutex_lock(&m->lock) == EOWNERDEAD)
+    if (rc == EOWNERDEAD)
         pthread_mutex_consistent(&m->lock);
 }
 
