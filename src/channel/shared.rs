@@ -24,6 +24,13 @@ pub(super) struct Parts {
     pub path: String,
 }
 
+/// How a channel behaves; see [`ServerBuilder`](super::ServerBuilder).
+pub(super) struct Habits {
+    pub spin: Option<Duration>,
+    pub nudges: bool,
+    pub persistent: bool,
+}
+
 /// One end of a channel, to be shared between threads.
 ///
 /// One thread may read while another writes and a third closes. Two that read at once (or write at once) get each
@@ -57,24 +64,19 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
-    pub(super) fn new(
-        parts: Parts,
-        closer: &Closer,
-        spin: Option<Duration>,
-        persistent: bool,
-    ) -> Result<Arc<Channel>> {
+    pub(super) fn new(parts: Parts, closer: &Closer, habits: Habits) -> Result<Arc<Channel>> {
         let channel = Arc::new(Channel {
             sleepers: Sleepers::new(&*parts.events, closer)?,
             publication: Mutex::new(parts.publication),
             ring: parts.ring,
             events: parts.events,
             closer: closer.clone(),
-            spin_for_data: Spin::new(spin),
-            spin_for_space: Spin::new(spin),
-            forgetful: Forgetful::default(),
+            spin_for_data: Spin::new(habits.spin),
+            spin_for_space: Spin::new(habits.spin),
+            forgetful: Forgetful::new(habits.nudges),
             ended: AtomicBool::new(false),
             left: AtomicBool::new(false),
-            persistent: AtomicBool::new(persistent),
+            persistent: AtomicBool::new(habits.persistent),
             meeting: parts.meeting,
             path: parts.path,
             _mappings: parts.mappings,
@@ -206,10 +208,9 @@ impl Channel {
         if spin.until(|| !matches!(self.look(want, need), Ok(false))) {
             return self.look(want, need).map(drop);
         }
-        let begun = Instant::now();
-        let deadline = timeout.map(|timeout| begun + timeout);
+        let deadline = super::deadline(timeout);
         let mut nudges = self.forgetful.nudges();
-        let mut due = nudges.due(begun);
+        let mut due = nudges.due(Instant::now());
         if nudges.at_once() {
             self.notify()?;
         }
@@ -221,18 +222,20 @@ impl Channel {
                 return Ok(());
             }
             let until = [deadline, due].into_iter().flatten().min();
-            if self.sleepers.sleep(ticket, until, &|| self.drain())? == Woken::Late {
-                let now = Instant::now();
-                if deadline.is_some_and(|deadline| now >= deadline) {
-                    return Err(Error::TimedOut(timeout.unwrap_or_default()));
-                }
-                self.notify()?;
-                nudges.sent();
-                due = nudges.due(now);
-            } else if self.look(want, need)? {
+            let woken = self.sleepers.sleep(ticket, until, &|| self.drain())?;
+            if woken == Woken::Event && self.look(want, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
                 return Ok(());
+            }
+            // After an event, too: events that bring nothing must not stop the clock.
+            if super::is_over(deadline) {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+            if woken == Woken::Late {
+                self.notify()?;
+                nudges.sent();
+                due = nudges.due(Instant::now());
             }
         }
     }
@@ -291,7 +294,7 @@ impl Channel {
                 return Err(error);
             }
         }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = super::deadline(timeout);
         match self.sleepers.sleep(ticket, deadline, &|| self.drain())? {
             Woken::Event => Ok(()),
             Woken::Late => Err(Error::TimedOut(timeout.unwrap_or_default())),
@@ -300,7 +303,7 @@ impl Channel {
 
     /// Waits until a client has come (server).
     pub(super) fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let deadline = super::deadline(timeout);
         loop {
             self.check_open()?;
             let ticket = self.sleepers.ticket();
@@ -309,7 +312,8 @@ impl Channel {
                 State::PeerDied => return Err(Error::PeerDied),
                 State::Connected | State::PeerClosed => return Ok(()),
             }
-            if self.sleepers.sleep(ticket, deadline, &|| self.drain())? == Woken::Late {
+            let woken = self.sleepers.sleep(ticket, deadline, &|| self.drain())?;
+            if woken == Woken::Late || (super::is_over(deadline) && self.state()? == State::Waiting) {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
         }
