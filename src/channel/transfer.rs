@@ -255,7 +255,11 @@ impl Channel {
         if self.ring.producer.pending()? == 0 {
             return Ok(());
         }
-        self.wait_for(Want::Space, self.ring.producer.size(), timeout)
+        match self.wait_for(Want::Space, self.ring.producer.size(), timeout) {
+            // The peer may have taken the last byte and left after that.
+            Err(Error::PeerClosed | Error::PeerDied) if self.ring.producer.pending()? == 0 => Ok(()),
+            other => other,
+        }
     }
 
     /// [`write`](Self::write) or [`write_now`](Self::write_now) of several buffers.
