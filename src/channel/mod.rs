@@ -7,6 +7,7 @@ mod builder;
 mod closer;
 mod half;
 mod nudge;
+mod outside;
 mod shared;
 mod sleep;
 mod spin;
