@@ -206,7 +206,12 @@ impl Read for Reader {
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Ok(self.channel.read_vectored(bufs, |first| self.read_some(first))?)
+        let more = |buf: &mut [u8]| match self.mode.nonblocking {
+            // Not just what there is: whoever gets less than everything may poll the descriptor.
+            true => self.read_some(buf),
+            false => self.channel.take(buf),
+        };
+        Ok(self.channel.read_vectored(bufs, |first| self.read_some(first), more)?)
     }
 }
 

@@ -54,7 +54,7 @@ impl Channel {
     }
 
     /// Copies what is in the ring now into `into`.
-    fn take(&self, into: &mut [u8]) -> Result<usize> {
+    pub(super) fn take(&self, into: &mut [u8]) -> Result<usize> {
         let consumer = &self.ring.consumer;
         let mut done = 0;
         while done < into.len() {
@@ -286,11 +286,12 @@ impl Channel {
         Ok(done)
     }
 
-    /// Fills several buffers with what there is, after `first` has filled (some of) the first.
+    /// Reads into several buffers: by `first` into the first, and as long as they get full by `more` into the next.
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],
         first: impl FnOnce(&mut [u8]) -> Result<usize>,
+        more: impl Fn(&mut [u8]) -> Result<usize>,
     ) -> Result<usize> {
         let mut bufs = bufs.iter_mut().filter(|buf| !buf.is_empty());
         let Some(buf) = bufs.next() else { return Ok(0) };
@@ -300,7 +301,8 @@ impl Channel {
             if !full {
                 break;
             }
-            let Ok(count) = self.take(buf) else { break };
+            // An error comes back by itself with the next call.
+            let Ok(count) = more(buf) else { break };
             done += count;
             full = count == buf.len();
         }
