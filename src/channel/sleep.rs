@@ -4,22 +4,18 @@
 //! the event channel, and every event that it takes starts a new *round*, which wakes all others; each then looks
 //! at its own condition. A sleeper takes a ticket (the number of the round) before it looks at its condition for the
 //! last time, and does not sleep if the round has changed since.
-//!
-//! Somebody who polls the descriptor from outside (select, epoll) takes part too: when an event is taken here while
-//! such a one waits for something, the descriptor is kept readable by a *kick*.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
 use super::closer::Closer;
-use crate::ring::Want;
+use super::outside::epoll_of;
 use crate::transport::EventChannel;
 use crate::{Error, Result};
 
@@ -45,18 +41,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 const EVENTS: u64 = 0;
 const CLOSER: u64 = 1;
-const KICK: u64 = 2;
 
 #[derive(Debug)]
 pub(super) struct Sleepers {
     id: u64,
-    /// The event channel and the closer: what threads of ours sleep on.
+    /// The event channel and the closer.
     inner: Arc<Epoll>,
-    /// `inner` and the kick: what others poll.
-    outer: Epoll,
-    kick: EventFd,
-    /// What somebody who polls from outside waits for, as [`Want`] bits.
-    outside: AtomicU8,
     round: AtomicU64,
     /// Whether somebody polls.
     polling: Mutex<bool>,
@@ -65,36 +55,20 @@ pub(super) struct Sleepers {
 
 impl Sleepers {
     pub(super) fn new(events: &dyn EventChannel, closer: &Closer) -> Result<Sleepers> {
-        let epoll = || {
-            Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| Error::os("make an epoll set", errno))
-        };
-        let add = |set: &Epoll, fd: BorrowedFd, token| {
-            set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
-                .map_err(|errno| Error::os("add to an epoll set", errno))
-        };
-        let (inner, outer) = (Arc::new(epoll()?), epoll()?);
-        let kick = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|errno| Error::os("make an eventfd", errno))?;
+        let inner = Arc::new(epoll_of(&[(closer.fd(), CLOSER)])?);
         events.attach(inner.clone(), EVENTS)?;
-        add(&inner, closer.fd(), CLOSER)?;
-        add(&outer, inner.0.as_fd(), EVENTS)?;
-        add(&outer, kick.as_fd(), KICK)?;
         Ok(Sleepers {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             inner,
-            outer,
-            kick,
-            outside: AtomicU8::new(0),
             round: AtomicU64::new(0),
             polling: Mutex::new(false),
             changed: Condvar::new(),
         })
     }
 
-    /// The descriptor for those who poll from outside: readable when an event has come, or the peer or this side
-    /// has ended.
+    /// Readable when an event has come, or the peer or this side has ended.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.outer.0.as_fd()
+        self.inner.0.as_fd()
     }
 
     /// A ticket that this thread keeps for a [`remembered`](Self::remembered) wait in a later call.
@@ -134,16 +108,11 @@ impl Sleepers {
                 let woken = self.poll(deadline, drain);
                 polling = self.lock();
                 *polling = false;
-                let event = matches!(woken, Ok(Woken::Event));
-                if event {
+                if matches!(woken, Ok(Woken::Event)) {
                     self.round.fetch_add(1, Ordering::Release);
                 }
                 // Somebody has to poll on, and everybody has to look.
                 self.changed.notify_all();
-                drop(polling);
-                if event && self.outside.load(Ordering::SeqCst) != 0 {
-                    self.kick();
-                }
                 return woken;
             }
             polling = match deadline {
@@ -195,33 +164,6 @@ impl Sleepers {
             self.changed.notify_all();
         }
         Ok(())
-    }
-
-    /// Notes that somebody who polls from outside waits for `want`.
-    pub(super) fn expect_outside(&self, want: Want) {
-        self.outside.fetch_or(want.bit(), Ordering::SeqCst);
-    }
-
-    /// Whether somebody outside waits for `want`.
-    pub(super) fn expected_outside(&self, want: Want) -> bool {
-        self.outside.load(Ordering::SeqCst) & want.bit() != 0
-    }
-
-    /// Whoever waited outside waits in here now, and takes the kick with it. Says whether there was one.
-    pub(super) fn come_inside(&self) -> bool {
-        self.outside.store(0, Ordering::SeqCst);
-        self.unkick()
-    }
-
-    /// Makes the outside's descriptor readable.
-    pub(super) fn kick(&self) {
-        // A full counter is as readable.
-        let _ = self.kick.write(1);
-    }
-
-    /// Takes a kick back; says whether there was one.
-    pub(super) fn unkick(&self) -> bool {
-        self.kick.read().is_ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {

@@ -54,7 +54,7 @@ impl Channel {
     }
 
     /// Copies what is in the ring now into `into`.
-    fn take(&self, into: &mut [u8]) -> Result<usize> {
+    pub(super) fn take(&self, into: &mut [u8]) -> Result<usize> {
         let consumer = &self.ring.consumer;
         let mut done = 0;
         while done < into.len() {
@@ -104,10 +104,11 @@ impl Channel {
     /// Writes what fits; `WouldBlock` for nothing. Whoever gets less than everything may poll the descriptor.
     pub fn write_now(&self, data: &[u8], drain: bool) -> Progress {
         let mut done = 0;
+        self.settle(Want::Space);
         let stopped = self.check_writable().and_then(|()| {
             done = self.put(data)?;
             if done < data.len() {
-                self.prepare_to_poll(Want::Space, drain)?;
+                self.prepare_to_poll(Want::Space, 1, drain)?;
                 done += self.put(&data[done..])?;
             }
             if done == 0 && !data.is_empty() {
@@ -134,9 +135,10 @@ impl Channel {
     /// descriptor.
     pub fn read_now(&self, into: &mut [u8], drain: bool) -> Result<usize> {
         self.check_open()?;
+        self.settle(Want::Data);
         let mut done = self.take(into)?;
         if done < into.len() {
-            self.prepare_to_poll(Want::Data, drain)?;
+            self.prepare_to_poll(Want::Data, 1, drain)?;
             done += self.take(&mut into[done..])?;
         }
         if done == 0 && !into.is_empty() {
@@ -152,19 +154,20 @@ impl Channel {
         Ok(done)
     }
 
-    fn prepare_to_poll(&self, want: Want, drain: bool) -> Result<()> {
+    fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
         if drain {
-            self.expect_and_drain(want)
-        } else {
-            self.expect(want);
-            Ok(())
+            self.take_events(want)?;
         }
+        self.expect_at_least(want, need);
+        Ok(())
     }
 
     /// Writes `packet` as a whole, waiting for space for all of it at most `timeout`; `None` doesn't wait.
     pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
         let size = self.ring.producer.size();
+        let need = u32::try_from(packet.len()).unwrap_or(u32::MAX);
         self.check_writable()?;
+        self.settle(Want::Space);
         loop {
             if self.ring.producer.space_for(packet.len())? as usize >= packet.len() {
                 self.put(packet)?;
@@ -172,7 +175,7 @@ impl Channel {
             }
             match wait {
                 Wait::No { drain } => {
-                    self.prepare_to_poll(Want::Space, drain)?;
+                    self.prepare_to_poll(Want::Space, need, drain)?;
                     if (self.ring.available(Want::Space)? as usize) < packet.len() {
                         return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
                     }
@@ -180,7 +183,7 @@ impl Channel {
                 Wait::Upto(_) if packet.len() > size as usize => {
                     return Err(Error::PacketTooLarge { size: packet.len(), ring: size as usize });
                 }
-                Wait::Upto(timeout) => self.wait_for(Want::Space, packet.len() as u32, timeout)?,
+                Wait::Upto(timeout) => self.wait_for(Want::Space, need, timeout)?,
             }
         }
     }
@@ -188,7 +191,9 @@ impl Channel {
     /// Reads exactly `into`.
     pub fn recv(&self, into: &mut [u8], wait: Wait) -> Result<()> {
         let size = self.ring.consumer.size();
+        let need = u32::try_from(into.len()).unwrap_or(u32::MAX);
         self.check_open()?;
+        self.settle(Want::Data);
         loop {
             if self.ring.consumer.ready_for(into.len())? as usize >= into.len() {
                 self.take(into)?;
@@ -196,7 +201,7 @@ impl Channel {
             }
             match wait {
                 Wait::No { drain } => {
-                    self.prepare_to_poll(Want::Data, drain)?;
+                    self.prepare_to_poll(Want::Data, need, drain)?;
                     if (self.ring.available(Want::Data)? as usize) < into.len() {
                         let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);
                         if (self.ring.available(Want::Data)? as usize) < into.len() {
@@ -207,7 +212,7 @@ impl Channel {
                 Wait::Upto(_) if into.len() > size as usize => {
                     return Err(Error::PacketTooLarge { size: into.len(), ring: size as usize });
                 }
-                Wait::Upto(timeout) => self.wait_for(Want::Data, into.len() as u32, timeout)?,
+                Wait::Upto(timeout) => self.wait_for(Want::Data, need, timeout)?,
             }
         }
     }
@@ -255,7 +260,11 @@ impl Channel {
         if self.ring.producer.pending()? == 0 {
             return Ok(());
         }
-        self.wait_for(Want::Space, self.ring.producer.size(), timeout)
+        match self.wait_for(Want::Space, self.ring.producer.size(), timeout) {
+            // The peer may have taken the last byte and left after that.
+            Err(Error::PeerClosed | Error::PeerDied) if self.ring.producer.pending()? == 0 => Ok(()),
+            other => other,
+        }
     }
 
     /// [`write`](Self::write) or [`write_now`](Self::write_now) of several buffers.
@@ -277,11 +286,12 @@ impl Channel {
         Ok(done)
     }
 
-    /// Fills several buffers with what there is, after `first` has filled (some of) the first.
+    /// Reads into several buffers: by `first` into the first, and as long as they get full by `more` into the next.
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],
         first: impl FnOnce(&mut [u8]) -> Result<usize>,
+        more: impl Fn(&mut [u8]) -> Result<usize>,
     ) -> Result<usize> {
         let mut bufs = bufs.iter_mut().filter(|buf| !buf.is_empty());
         let Some(buf) = bufs.next() else { return Ok(0) };
@@ -291,7 +301,8 @@ impl Channel {
             if !full {
                 break;
             }
-            let Ok(count) = self.take(buf) else { break };
+            // An error comes back by itself with the next call.
+            let Ok(count) = more(buf) else { break };
             done += count;
             full = count == buf.len();
         }

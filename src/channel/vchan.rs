@@ -20,7 +20,9 @@ use crate::{DomId, Result};
 /// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`: it becomes readable when an event comes or the peer
 /// ends. Ask only after a non-blocking call that moved less than it was asked for, or after
 /// [`data_ready`](Self::data_ready) or [`buffer_space`](Self::buffer_space): only then has the peer been asked for
-/// an event. An event says nothing of what it is for, so try both directions.
+/// an event. An event says nothing of what it is for, so try both directions: the descriptor stays readable while
+/// there is something of what was asked for and not tried since. Each half of a [split](Self::split) channel has a
+/// descriptor of its own.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -198,6 +200,6 @@ impl Write for Vchan {
 
 impl AsFd for Vchan {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+        self.channel().fd()
     }
 }
