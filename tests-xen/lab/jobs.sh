@@ -36,6 +36,8 @@ spawn() {
   job_count=$((job_count + 1))
   JOB=$1.$SERIES.$job_count
   : >$JOBS/$JOB.out
+  # $(run_in ...) counts in a subshell, so that an id may come again; its first job is over then.
+  [ ! -e $JOBS/$JOB.rc ] || rm $JOBS/$JOB.rc
   echo "[$JOB] $2"
   if [ "$1" = dom0 ]; then
     (
