@@ -222,24 +222,13 @@ fn signals_end_a_busy_conversation() {
     }
 }
 
-/// A pipe whose other end is held, so that who reads from it or writes to it is stuck.
-struct Stuck {
-    reader: std::os::fd::OwnedFd,
-    writer: std::os::fd::OwnedFd,
-}
-
-fn stuck() -> Stuck {
-    let (reader, writer) = nix::unistd::pipe().unwrap();
-    Stuck { reader, writer }
-}
-
 /// Nobody reads the server's output, so everything is full and everybody waits.
 #[test]
 fn signals_end_a_conversation_that_is_stuck() {
     for signal in SIGNALS {
         for to_server in [true, false] {
             let place = Place::new();
-            let Stuck { reader, writer } = stuck();
+            let (reader, writer) = pipe();
             let mut server = place.server(&["--buffer-size", "4K", "--recv-only", "0", "port"]);
             server = server.stdout(writer);
             let mut server = server.start();
@@ -267,20 +256,6 @@ fn signals_end_a_conversation_that_is_stuck() {
             feeder.join().unwrap();
             place.assert_clean();
         }
-    }
-}
-
-/// Waits until a pipe is full.
-fn full(reader: &std::os::fd::OwnedFd) {
-    use std::os::fd::AsRawFd;
-    let limit = Instant::now() + LIMIT;
-    let capacity = nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
-    let mut ready = 0;
-    while ready < capacity {
-        assert!(Instant::now() < limit, "{ready} bytes of {capacity}");
-        // SAFETY: FIONREAD writes one int.
-        assert_eq!(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &mut ready) }, 0);
-        std::thread::yield_now();
     }
 }
 

@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -124,6 +125,24 @@ pub fn sha256(path: &Path) -> String {
     let mut hash = Sha256::new();
     std::io::copy(&mut File::open(path).unwrap(), &mut hash).unwrap();
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A pipe, reader first, whose ends no other child inherits: it would never end.
+pub fn pipe() -> (OwnedFd, OwnedFd) {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
+}
+
+/// Waits until a pipe is full.
+pub fn full(reader: &OwnedFd) {
+    let limit = Instant::now() + LIMIT;
+    let capacity = nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    let mut ready = 0;
+    while ready < capacity {
+        assert!(Instant::now() < limit, "{ready} bytes of {capacity}");
+        // SAFETY: FIONREAD writes one int.
+        assert_eq!(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &mut ready) }, 0);
+        std::thread::yield_now();
+    }
 }
 
 /// A tool that is about to be started.
