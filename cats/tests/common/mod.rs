@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
@@ -69,7 +69,11 @@ impl Place {
 
     fn setup(&self, choice: &str, args: &[&str]) -> Setup {
         let mut command = Command::new(program(choice));
-        command.args(args).env("XEN_ROOT", &self.root).env_remove("XEN_CONFIGURATION").env_remove("VCHAN_DOMID");
+        command
+            .args(args)
+            .env("XEN_ROOT", &self.root)
+            .env_remove("XEN_CONFIGURATION")
+            .env_remove("VCHAN_DOMID");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Setup { command }
     }
@@ -194,22 +198,44 @@ impl Setup {
         self
     }
 
+    /// Standard error elsewhere: there are no lines to wait for then.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Setup {
+        self.command.stderr(stderr);
+        self
+    }
+
+    /// A new session, with standard input as its terminal.
+    pub fn in_terminal(mut self) -> Setup {
+        // SAFETY: both calls are allowed between fork and exec.
+        unsafe {
+            self.command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        self
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn start(mut self) -> Cat {
         let mut child = self.command.spawn().unwrap();
         // The command holds the test's ends of what was given to the child.
         drop(self.command);
-        let stderr = child.stderr.take().unwrap();
         let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n') {
-                let Ok(line) = line else { break };
-                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                    break;
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).split(b'\n') {
+                    let Ok(line) = line else { break };
+                    if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                        break;
+                    }
                 }
-            }
-        });
+            });
+        }
         let output = child.stdout.take().map(|mut stdout| {
             let (sender, pieces) = channel();
             let thread = std::thread::spawn(move || {
@@ -338,7 +364,9 @@ impl Cat {
         loop {
             let text = fs::read_to_string(&path).unwrap();
             let number = text.split(' ').next().unwrap().parse::<i64>().unwrap_or(-1);
-            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(&number) {
+            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait]
+                .contains(&number)
+            {
                 return;
             }
             assert!(Instant::now() < limit, "never sleeps: {text}");
@@ -348,6 +376,14 @@ impl Cat {
 
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended, without a limit: for those whose standard error is elsewhere.
+    pub fn wait(mut self) -> i32 {
+        let status = self.child.wait().unwrap();
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
+        self.ended = Some(code);
+        code
     }
 
     /// Waits until it has ended, within the usual limit.
