@@ -68,7 +68,12 @@ impl Place {
     }
 
     fn setup(&self, choice: &str, args: &[&str]) -> Setup {
-        let mut command = Command::new(program(choice));
+        self.run(program(choice), args)
+    }
+
+    /// Any program, in the same surroundings.
+    pub fn run(&self, program: PathBuf, args: &[&str]) -> Setup {
+        let mut command = Command::new(program);
         command
             .args(args)
             .env("XEN_ROOT", &self.root)
