@@ -312,3 +312,24 @@ fn a_stop_in_between_changes_nothing() {
     assert_eq!((client.end().code, server.end().code), (0, 0));
     place.assert_clean();
 }
+
+/// Who ends waits until everything has been taken, and doesn't claim that it was if it wasn't.
+#[test]
+fn what_the_peer_has_not_taken_is_not_delivered() {
+    for server_stops in [true, false] {
+        let place = Place::new();
+        let limit = ["--timeout", "0.5"];
+        let (server, client) =
+            if server_stops { pair(&place, &[], &limit) } else { pair(&place, &limit, &[]) };
+        let (stopped, mut ending) = if server_stops { (server, client) } else { (client, server) };
+        stopped.signal(Signal::SIGSTOP);
+        ending.say("is anybody there?");
+        ending.close_input();
+        let ending = ending.end();
+        assert_eq!(ending.code, 124, "{ending:?}");
+        stopped.signal(Signal::SIGCONT);
+        let stopped = stopped.end();
+        assert_eq!((stopped.code, stopped.stdout.as_slice()), (0, b"is anybody there?".as_slice()));
+        place.assert_clean();
+    }
+}
