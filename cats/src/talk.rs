@@ -67,8 +67,9 @@ impl Session<'_> {
                 .buffer_size(self.options.buffer_size)
                 .order_table(self.place.order_table())
                 .closer(&closer)
-                .listen()
-                .map_err(|error| Failure::new("listen", &error))?;
+                .listen();
+            let listening = self.unless_asked(listening).map_err(|error| Failure::new("listen", &error))?;
+            let Some(listening) = listening else { return Ok(()) };
             let announcement = self.place.announcement(listening.meeting());
             let announcement = announcement.map_err(|error| Failure::new("listen", &error))?;
             if announcement != announced {
@@ -131,10 +132,10 @@ impl Session<'_> {
     }
 
     /// `None` if a signal ended the attempt to meet.
-    fn unless_asked(&self, met: vchan::Result<Vchan>) -> vchan::Result<Option<Vchan>> {
-        match met {
+    fn unless_asked(&self, attempt: vchan::Result<Vchan>) -> vchan::Result<Option<Vchan>> {
+        match attempt {
             Err(Error::Closed) if self.signals.asked() => Ok(None),
-            met => met.map(Some),
+            other => other.map(Some),
         }
     }
 }

@@ -222,24 +222,13 @@ fn signals_end_a_busy_conversation() {
     }
 }
 
-/// A pipe whose other end is held, so that who reads from it or writes to it is stuck.
-struct Stuck {
-    reader: std::os::fd::OwnedFd,
-    writer: std::os::fd::OwnedFd,
-}
-
-fn stuck() -> Stuck {
-    let (reader, writer) = nix::unistd::pipe().unwrap();
-    Stuck { reader, writer }
-}
-
 /// Nobody reads the server's output, so everything is full and everybody waits.
 #[test]
 fn signals_end_a_conversation_that_is_stuck() {
     for signal in SIGNALS {
         for to_server in [true, false] {
             let place = Place::new();
-            let Stuck { reader, writer } = stuck();
+            let (reader, writer) = pipe();
             let mut server = place.server(&["--buffer-size", "4K", "--recv-only", "0", "port"]);
             server = server.stdout(writer);
             let mut server = server.start();
@@ -269,20 +258,6 @@ fn signals_end_a_conversation_that_is_stuck() {
             feeder.join().unwrap();
             place.assert_clean();
         }
-    }
-}
-
-/// Waits until a pipe is full.
-fn full(reader: &std::os::fd::OwnedFd) {
-    use std::os::fd::AsRawFd;
-    let limit = Instant::now() + LIMIT;
-    let capacity = nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
-    let mut ready = 0;
-    while ready < capacity {
-        assert!(Instant::now() < limit, "{ready} bytes of {capacity}");
-        // SAFETY: FIONREAD writes one int.
-        assert_eq!(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &mut ready) }, 0);
-        std::thread::yield_now();
     }
 }
 
@@ -336,4 +311,25 @@ fn a_stop_in_between_changes_nothing() {
     let client = place.client(&["--wait", "0", "port"]).start();
     assert_eq!((client.end().code, server.end().code), (0, 0));
     place.assert_clean();
+}
+
+/// Who ends waits until everything has been taken, and doesn't claim that it was if it wasn't.
+#[test]
+fn what_the_peer_has_not_taken_is_not_delivered() {
+    for server_stops in [true, false] {
+        let place = Place::new();
+        let limit = ["--timeout", "0.5"];
+        let (server, client) =
+            if server_stops { pair(&place, &[], &limit) } else { pair(&place, &limit, &[]) };
+        let (stopped, mut ending) = if server_stops { (server, client) } else { (client, server) };
+        stopped.signal(Signal::SIGSTOP);
+        ending.say("is anybody there?");
+        ending.close_input();
+        let ending = ending.end();
+        assert_eq!(ending.code, 124, "{ending:?}");
+        stopped.signal(Signal::SIGCONT);
+        let stopped = stopped.end();
+        assert_eq!((stopped.code, stopped.stdout.as_slice()), (0, b"is anybody there?".as_slice()));
+        place.assert_clean();
+    }
 }

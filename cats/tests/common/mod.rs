@@ -7,8 +7,9 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
@@ -67,7 +68,12 @@ impl Place {
     }
 
     fn setup(&self, choice: &str, args: &[&str]) -> Setup {
-        let mut command = Command::new(program(choice));
+        self.run(program(choice), args)
+    }
+
+    /// Any program, in the same surroundings.
+    pub fn run(&self, program: PathBuf, args: &[&str]) -> Setup {
+        let mut command = Command::new(program);
         command
             .args(args)
             .env("XEN_ROOT", &self.root)
@@ -130,6 +136,24 @@ pub fn sha256(path: &Path) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A pipe, reader first, whose ends no other child inherits: it would never end.
+pub fn pipe() -> (OwnedFd, OwnedFd) {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
+}
+
+/// Waits until a pipe is full.
+pub fn full(reader: &OwnedFd) {
+    let limit = Instant::now() + LIMIT;
+    let capacity = nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
+    let mut ready = 0;
+    while ready < capacity {
+        assert!(Instant::now() < limit, "{ready} bytes of {capacity}");
+        // SAFETY: FIONREAD writes one int.
+        assert_eq!(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &mut ready) }, 0);
+        std::thread::yield_now();
+    }
+}
+
 /// A tool that is about to be started.
 pub struct Setup {
     command: Command,
@@ -179,22 +203,44 @@ impl Setup {
         self
     }
 
+    /// Standard error elsewhere: there are no lines to wait for then.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Setup {
+        self.command.stderr(stderr);
+        self
+    }
+
+    /// A new session, with standard input as its terminal.
+    pub fn in_terminal(mut self) -> Setup {
+        // SAFETY: both calls are allowed between fork and exec.
+        unsafe {
+            self.command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
+        self
+    }
+
     /// Starts it.
     #[track_caller]
     pub fn start(mut self) -> Cat {
         let mut child = self.command.spawn().unwrap();
         // The command holds the test's ends of what was given to the child.
         drop(self.command);
-        let stderr = child.stderr.take().unwrap();
         let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).split(b'\n') {
-                let Ok(line) = line else { break };
-                if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                    break;
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stderr).split(b'\n') {
+                    let Ok(line) = line else { break };
+                    if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                        break;
+                    }
                 }
-            }
-        });
+            });
+        }
         let output = child.stdout.take().map(|mut stdout| {
             let (sender, pieces) = channel();
             let thread = std::thread::spawn(move || {
@@ -335,6 +381,14 @@ impl Cat {
 
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has ended, without a limit: for those whose standard error is elsewhere.
+    pub fn wait(mut self) -> i32 {
+        let status = self.child.wait().unwrap();
+        let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
+        self.ended = Some(code);
+        code
     }
 
     /// Waits until it has ended, within the usual limit.
