@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use vchan::channel::Channel;
+use vchan::ring::Role;
 use vchan::{Error, Result};
 
 use crate::errors::{answer, null};
@@ -88,12 +89,15 @@ pub(crate) fn new(channel: Arc<Channel>, path: &CStr, logger: Logger) -> *mut li
 impl Private {
     /// Passes the program's `server_persist` on to the channel, if it has changed.
     #[inline]
-    fn tell_persistence(&self, flags: Flags) {
+    fn tell_persistence(&self, flags: Flags) -> Result<()> {
         let persistent = flags.persistent();
-        if self.persistent.load(Ordering::Relaxed) != persistent {
-            self.persistent.store(persistent, Ordering::Relaxed);
-            self.channel.set_persistent(persistent);
+        // A client has no use for the flag, and a program may have set it there.
+        if self.persistent.load(Ordering::Relaxed) == persistent || self.channel.ring().role() == Role::Client
+        {
+            return Ok(());
         }
+        self.persistent.store(persistent, Ordering::Relaxed);
+        self.channel.set_persistent(persistent)
     }
 }
 
@@ -145,7 +149,7 @@ pub(crate) unsafe fn call<T>(
         }
         // SAFETY: `ctrl` is alive while this call is counted.
         let flags = unsafe { Flags::read(ctrl) };
-        private.tell_persistence(flags);
+        private.tell_persistence(flags)?;
         body(&Call { private, flags })
     });
     // Nothing of the channel may be touched after this.

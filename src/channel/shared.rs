@@ -80,12 +80,15 @@ impl Channel {
             forgetful: Forgetful::new(habits.nudges),
             ended: AtomicBool::new(false),
             left: AtomicBool::new(false),
-            persistent: AtomicBool::new(habits.persistent),
+            persistent: AtomicBool::new(false),
             meeting: parts.meeting,
             path: parts.path,
             _mappings: parts.mappings,
         });
         closer.bind(&channel)?;
+        if habits.persistent {
+            channel.set_persistent(true)?;
+        }
         Ok(channel)
     }
 
@@ -130,8 +133,9 @@ impl Channel {
     }
 
     /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent).
-    pub fn set_persistent(&self, persistent: bool) {
+    pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         self.persistent.store(persistent, Ordering::Relaxed);
+        self.events.serve_many(persistent)
     }
 
     /// Where the peer is. What the live byte says counts more than the end of the event channel: a peer that left
