@@ -10,7 +10,7 @@ use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser};
 use vchan::DomId;
 
 use crate::failure::Exit;
-use crate::meet::Tool;
+use crate::meet::{Point, Tool};
 use crate::size;
 
 /// Xen's numbers from 0x7FF0 on have special meanings and name no domain.
@@ -29,8 +29,13 @@ pub struct Options {
     pub domid: DomId,
 
     /// The name of the meeting point: letters, digits, '_' and '-'
-    #[arg(value_name = "PORT", value_parser = port)]
-    pub port: String,
+    #[arg(value_name = "PORT", value_parser = port, required_unless_present = "path")]
+    port: Option<String>,
+
+    /// Meet at this path, as of xenstore, instead of PORT's; without a '/' before it is relative to the server's
+    /// or, for a client, its own /local/domain/<number>/
+    #[arg(long, value_name = "PATH", conflicts_with = "port")]
+    path: Option<String>,
 
     /// Size of the ring in each direction, K and M for KiB and MiB; it is the server's that counts, and more than
     /// 1M has the effect of 1M
@@ -80,6 +85,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// Where the sides meet.
+    pub fn point(&self) -> Point {
+        match (&self.path, &self.port) {
+            (Some(path), _) => Point::Path(path.clone()),
+            (None, port) => Point::Port(port.clone().unwrap_or_default()),
+        }
+    }
+
     /// How long a client waits for its server: not at all, for some time, or for ever.
     pub fn patience(&self) -> Patience {
         match self.wait {
@@ -107,6 +120,10 @@ pub fn command(tool: &dyn Tool) -> Command {
         .bin_name(tool.name())
         .version(concat!(env!("CARGO_PKG_VERSION"), " (vchan-rs)"))
         .about(tool.about())
+        .override_usage(format!(
+            "{0} [OPTIONS] <DOMID> <PORT>\n       {0} [OPTIONS] --path <PATH> <DOMID>",
+            tool.name()
+        ))
         .after_help(format!("{}{COMMON_HELP}", tool.examples()))
 }
 
@@ -183,7 +200,9 @@ mod tests {
     fn the_usual_lines_are_understood() {
         let server = options("-l 0 some_port-1").unwrap();
         assert!(server.listen && !server.keep_listening && server.wait.is_none());
-        assert_eq!((server.domid, server.port.as_str(), server.buffer_size), (0, "some_port-1", 65536));
+        assert_eq!((server.domid, server.buffer_size), (0, 65536));
+        assert_eq!(server.point(), Point::Port("some_port-1".into()));
+        assert_eq!(options("0 --path /a/b").unwrap().point(), Point::Path("/a/b".into()));
         assert_eq!(options("-lk 7 p").unwrap().domid, 7);
         assert_eq!(options("32751 p").unwrap().domid, 32751);
     }
@@ -205,6 +224,8 @@ mod tests {
             "",
             "0",
             "0 a b",
+            "0 a --path /b",
+            "0 --path",
             "32752 p",
             "-1 p",
             "x p",
@@ -229,6 +250,6 @@ mod tests {
     fn a_complaint_is_one_line() {
         let line = |text| one_line(&options(text).unwrap_err().render().to_string());
         assert_eq!(line(""), "the following required arguments were not provided: <DOMID> <PORT>");
-        assert!(line("0 p/q").starts_with("invalid value 'p/q' for '<PORT>': a port is"));
+        assert!(line("0 p/q").starts_with("invalid value 'p/q' for '[PORT]': a port is"));
     }
 }

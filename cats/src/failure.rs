@@ -100,10 +100,11 @@ fn advice(error: &Error) -> &'static str {
             Errno::EACCES | Errno::EPERM => "check the permissions, or run it as another user",
             Errno::EMFILE | Errno::ENFILE => "close other files, or raise the limit (ulimit -n)",
             Errno::ENOMEM => "free memory, or ask for smaller rings by --buffer-size",
-            Errno::ENOENT | Errno::ENOTDIR => "check that the directory exists",
+            Errno::ENOENT | Errno::ENOTDIR => "check that it exists",
             Errno::ENAMETOOLONG => "choose a shorter path or smaller rings",
             _ => "see what the system says, and try again",
         },
+        Error::Xenstore(_) => "see that xenstored runs, and what this domain may do there",
         _ => "start both sides again",
     }
 }

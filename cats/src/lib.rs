@@ -19,7 +19,7 @@ mod talk;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-pub use meet::{Tool, UNIXCAT};
+pub use meet::{Tool, UNIXCAT, XENCAT};
 
 /// Runs a tool with the arguments of this process, and says what the process exits with.
 pub fn run(tool: &dyn Tool) -> ExitCode {

@@ -1,9 +1,10 @@
 //! How the two sides of a conversation meet; the only thing in which the tools differ.
 
 use vchan::ring::OrderTable;
-use vchan::transport::unix::{export_lines, UnixTransport};
-use vchan::transport::{Meeting, Transport};
-use vchan::Result;
+use vchan::transport::unix::UnixTransport;
+use vchan::transport::xen::XenTransport;
+use vchan::transport::Transport;
+use vchan::{ClientBuilder, DomId, Result, ServerBuilder, Vchan};
 
 /// What makes a tool the one that it is.
 pub trait Tool {
@@ -13,18 +14,45 @@ pub trait Tool {
     fn about(&self) -> &'static str;
     /// Examples, for the help.
     fn examples(&self) -> &'static str;
-    /// Where a server, if `listen`, or a client is to meet its peer.
-    fn place(&self, listen: bool) -> Result<Box<dyn Place>>;
+    /// What carries the channel of a server, if `listen`, or a client.
+    fn transport(&self, listen: bool) -> Result<Box<dyn Transport>>;
 }
 
-/// Where server and client meet.
-pub trait Place {
-    /// What carries the channel.
-    fn transport(&self) -> &dyn Transport;
-    /// The table by which a server chooses its rings.
-    fn order_table(&self) -> OrderTable;
-    /// What a server prints, once a client can come.
-    fn announcement(&self, meeting: &Meeting) -> Result<Vec<String>>;
+/// The table by which servers choose their rings: that of the programs which the tools are modelled on.
+pub const ORDERS: OrderTable = OrderTable::Ocaml;
+
+/// The name under which the sides find each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// At the conventional path of this port.
+    Port(String),
+    /// At this configuration path.
+    Path(String),
+}
+
+impl Point {
+    /// Asks for the server's end there.
+    pub fn server<'a>(&self, peer: DomId) -> ServerBuilder<'a> {
+        match self {
+            Point::Port(port) => Vchan::server(peer, port),
+            Point::Path(path) => Vchan::server_at(peer, path),
+        }
+    }
+
+    /// Asks for the client's end there.
+    pub fn client<'a>(&self, peer: DomId) -> ClientBuilder<'a> {
+        match self {
+            Point::Port(port) => Vchan::client(peer, port),
+            Point::Path(path) => Vchan::client_at(peer, path),
+        }
+    }
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Point::Port(name) | Point::Path(name)) = self;
+        f.write_str(name)
+    }
 }
 
 /// The tool for processes of one machine.
@@ -58,7 +86,7 @@ PORT.
 "
     }
 
-    fn place(&self, listen: bool) -> Result<Box<dyn Place>> {
+    fn transport(&self, listen: bool) -> Result<Box<dyn Transport>> {
         let given = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let mut transport = UnixTransport::from_env()?;
         if !listen {
@@ -66,27 +94,41 @@ PORT.
                 transport = transport.exported(&configuration.to_string_lossy())?;
             }
         }
-        Ok(Box::new(UnixPlace { transport }))
+        Ok(Box::new(transport))
     }
 }
 
-struct UnixPlace {
-    transport: UnixTransport,
-}
+/// The tool for domains on Xen.
+pub const XENCAT: Xencat = Xencat;
 
-impl Place for UnixPlace {
-    fn transport(&self) -> &dyn Transport {
-        &self.transport
+/// See [`XENCAT`].
+pub struct Xencat;
+
+impl Tool for Xencat {
+    fn name(&self) -> &'static str {
+        "xencat"
     }
 
-    fn order_table(&self) -> OrderTable {
-        OrderTable::Ocaml
+    fn about(&self) -> &'static str {
+        "Carries standard input and output to a process in another Xen domain, over a vchan in shared memory"
     }
 
-    fn announcement(&self, meeting: &Meeting) -> Result<Vec<String>> {
-        // Whoever gave the root by XEN_ROOT knows it.
-        let root = self.transport.has_default_root().then(|| self.transport.root_path());
-        let (root, configuration) = export_lines(root, meeting)?;
-        Ok(root.into_iter().chain([configuration]).collect())
+    fn examples(&self) -> &'static str {
+        "\
+Examples:
+  xencat -l 3 talk                       wait for a client in domain 3; both sides type
+  xencat 0 talk                          be that client, there
+  xencat -l 3 copy --recv-only > new     receive a file ...
+  xencat --wait 0 copy < old             ... and send it, whoever is started first
+  xencat -l 3 --path data/proxy          serve at a path in xenstore of one's own choice
+
+A server publishes at /local/domain/<its own domain>/data/vchan/DOMID/PORT in xenstore. It needs the kernel's
+modules xen-evtchn and xen-gntalloc, a client xen-evtchn and xen-gntdev, and both need root's permissions or those of
+the devices in /dev/xen. `xl list` in domain 0 shows the domains' numbers.
+"
+    }
+
+    fn transport(&self, _listen: bool) -> Result<Box<dyn Transport>> {
+        Ok(Box::new(XenTransport::new()))
     }
 }

@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use vchan::transport::Transport;
 use vchan::{Closer, Error, Vchan};
 
 use crate::cli::{Options, Patience};
 use crate::ending::{converse, Ended, Terms};
 use crate::failure::Failure;
-use crate::meet::{Place, Tool};
+use crate::meet::{Tool, ORDERS};
 use crate::progress::Progress;
 use crate::pump::prepare_to_interrupt;
 use crate::report::Report;
@@ -20,8 +21,8 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
     let start = |error| Failure::new("start", &Error::os("catch signals", error));
     let signals = Signals::catch().map_err(start)?;
     prepare_to_interrupt().map_err(|errno| start(errno.into()))?;
-    let place = tool.place(options.listen).map_err(|error| Failure::new("meeting place", &error))?;
-    let session = Session { options, report, place: place.as_ref(), signals: &signals };
+    let transport = tool.transport(options.listen).map_err(|error| Failure::new("meeting place", &error))?;
+    let session = Session { options, report, transport: &*transport, signals: &signals };
     if options.listen {
         session.serve()
     } else {
@@ -32,23 +33,22 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
 struct Session<'a> {
     options: &'a Options,
     report: &'a Report,
-    place: &'a dyn Place,
+    transport: &'a dyn Transport,
     signals: &'a Signals,
 }
 
 impl Session<'_> {
     fn call(&self) -> Result<(), Failure> {
         let closer = self.closer()?;
-        let client = Vchan::client(self.options.domid, &self.options.port)
-            .transport(self.place.transport())
-            .closer(&closer);
+        let client = self.options.point().client(self.options.domid);
+        let client = client.transport(self.transport).closer(&closer);
         let client = match self.options.patience() {
             Patience::None => client,
             Patience::AtMost(limit) => client.wait(limit),
             Patience::ForEver => client.wait_forever(),
         };
         if self.options.wait.is_some() {
-            self.report.detail(format_args!("waiting for a server of {}", self.options.port));
+            self.report.detail(format_args!("waiting for a server of {}", self.options.point()));
         }
         let met = client.connect();
         match self.unless_asked(met).map_err(|error| Failure::new("connect", &error))? {
@@ -60,17 +60,19 @@ impl Session<'_> {
     fn serve(&self) -> Result<(), Failure> {
         let mut reads_input = !self.options.recv_only;
         let mut announced = Vec::new();
+        let point = self.options.point();
         loop {
             let closer = self.closer()?;
-            let listening = Vchan::server(self.options.domid, &self.options.port)
-                .transport(self.place.transport())
+            let listening = point
+                .server(self.options.domid)
+                .transport(self.transport)
                 .buffer_size(self.options.buffer_size)
-                .order_table(self.place.order_table())
+                .order_table(ORDERS)
                 .closer(&closer)
                 .listen();
             let listening = self.unless_asked(listening).map_err(|error| Failure::new("listen", &error))?;
             let Some(listening) = listening else { return Ok(()) };
-            let announcement = self.place.announcement(listening.meeting());
+            let announcement = self.transport.export_lines(listening.meeting());
             let announcement = announcement.map_err(|error| Failure::new("listen", &error))?;
             if announcement != announced {
                 announcement.iter().for_each(|line| self.report.line(line));

@@ -114,6 +114,22 @@ fn names_tell_channels_apart() {
 }
 
 #[test]
+fn the_sides_may_meet_at_a_path() {
+    for (servers, clients) in [
+        ("/some/where", "/some/where"),
+        ("data/here", "/local/domain/0/data/here"),
+        ("/local/domain/0/x", "x"),
+        ("data/vchan/0/port", "data/vchan/0/port"),
+    ] {
+        let place = Place::new();
+        let mut server = place.server(&["--recv-only", "0", "--path", servers]).start();
+        server.serving();
+        word(place.client(&["0", "--path", clients]).piped().start(), server);
+        place.assert_clean();
+    }
+}
+
+#[test]
 fn no_server_is_told_at_once() {
     let place = Place::new();
     let client = place.client(&["0", "port"]).start().end();

@@ -12,6 +12,8 @@ fn mistakes_are_told_in_one_line() {
         &[] as &[&str],
         &["0"],
         &["0", "port", "more"],
+        &["0", "port", "--path", "/a"],
+        &["0", "--path"],
         &["x", "port"],
         &["-1", "port"],
         &["32752", "port"],
@@ -125,25 +127,50 @@ fn a_closed_standard_error_is_no_failure() {
     place.assert_clean();
 }
 
-/// The options in the man page are those of the program, in the same order.
+/// The options in the man pages are those of the programs, in the same order.
 #[test]
-fn the_man_page_is_true() {
-    let page = include_str!("../../man/unixcat.1");
-    let mut described = Vec::new();
-    for line in page.lines() {
-        let Some(item) = line.strip_prefix(".It Fl ") else { continue };
-        let names = item.split_whitespace().filter(|word| !["Fl", ","].contains(word));
-        let names = names.take_while(|word| !word.starts_with("Ar") && !word.starts_with("Ns"));
-        described.extend(names.map(|name| format!("-{}", name.replace("\\-", "-"))));
+fn the_man_pages_are_true() {
+    let tools: [(&str, &dyn vchan_cats::Tool); 2] = [
+        (include_str!("../../man/unixcat.1"), &vchan_cats::UNIXCAT),
+        (include_str!("../../man/xencat.1"), &vchan_cats::XENCAT),
+    ];
+    for (page, tool) in tools {
+        let mut described = Vec::new();
+        for line in page.lines() {
+            let Some(item) = line.strip_prefix(".It Fl ") else { continue };
+            let names = item.split_whitespace().filter(|word| !["Fl", ","].contains(word));
+            let names = names.take_while(|word| !word.starts_with("Ar") && !word.starts_with("Ns"));
+            described.extend(names.map(|name| format!("-{}", name.replace("\\-", "-"))));
+        }
+        let command = vchan_cats::cli::command(tool);
+        let mut existing = Vec::new();
+        for option in command.get_arguments().filter(|argument| !argument.is_positional()) {
+            existing.extend(option.get_short().map(|short| format!("-{short}")));
+            existing.extend(option.get_long().map(|long| format!("--{long}")));
+        }
+        assert_eq!(described, existing, "{}", tool.name());
+        for code in ["0", "1", "2", "3", "124"] {
+            assert!(page.contains(&format!("\n.It {code}\n")), "exit code {code} of {}", tool.name());
+        }
     }
-    let command = vchan_cats::cli::command(&vchan_cats::UNIXCAT);
-    let mut existing = Vec::new();
-    for option in command.get_arguments().filter(|argument| !argument.is_positional()) {
-        existing.extend(option.get_short().map(|short| format!("-{short}")));
-        existing.extend(option.get_long().map(|long| format!("--{long}")));
+}
+
+/// `XENCAT` names another build to be tested.
+#[test]
+fn without_xen_xencat_says_so_in_one_line() {
+    if std::path::Path::new("/dev/xen/evtchn").exists() {
+        return;
     }
-    assert_eq!(described, existing);
-    for code in ["0", "1", "2", "3", "124"] {
-        assert!(page.contains(&format!("\n.It {code}\n")), "exit code {code}");
+    let place = Place::new();
+    let xencat = || {
+        std::env::var_os("XENCAT")
+            .map_or_else(|| env!("CARGO_BIN_EXE_xencat").into(), std::path::PathBuf::from)
+    };
+    for args in [&["0", "port"] as &[&str], &["-l", "0", "port"], &["--wait", "0", "--path", "/a/b"]] {
+        let setup = place.run(xencat(), args).env("XENSTORED_PATH", place.path("none"));
+        let end = setup.start().end();
+        assert_eq!((end.code, end.stderr.len()), (1, 1), "{args:?}: {end:?}");
+        let said = ["/dev/xen/evtchn", "modprobe xen-evtchn"].iter().all(|part| end.last().contains(part));
+        assert!(said, "{args:?}: {end:?}");
     }
 }

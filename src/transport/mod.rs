@@ -33,6 +33,12 @@ pub trait Transport: Send + Sync {
     /// A path that does not begin with `/` is relative to `/local/domain/<own domid>/`. Nothing is created before
     /// the parts' own methods are called, except what they all need (a root directory).
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts>;
+
+    /// Lines for a shell: a client that is started in it finds the server which published `meeting`. None where a
+    /// client needs no more than the path.
+    fn export_lines(&self, _meeting: &Meeting) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }
 
 /// The three parts of one channel's transport.

@@ -209,9 +209,15 @@ impl Transport for UnixTransport {
             }
         }
     }
+
+    fn export_lines(&self, meeting: &Meeting) -> Result<Vec<String>> {
+        // Whoever gave the root by XEN_ROOT knows it.
+        let root = self.has_default_root().then(|| self.root_path());
+        let (root, configuration) = export_lines(root, meeting)?;
+        Ok(root.into_iter().chain([configuration]).collect())
+    }
 }
 
-/// A new directory that only we can enter, as a root has to be.
 #[cfg(test)]
 fn private_dir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
