@@ -213,11 +213,11 @@ impl Channel {
     fn drain(&self) -> Result<bool> {
         let received = self.events.receive()?;
         if received.ended {
-            let next = self.persistent.load(Ordering::Relaxed);
-            if next {
-                self.events.rearm()?;
-            }
-            self.ended.store(!next, Ordering::Release);
+            // Who ended before it had connected was no client yet: the next one may be.
+            let awaited =
+                self.persistent.load(Ordering::Relaxed) || self.ring.peer_live()? == PeerLive::Waiting;
+            let goes_on = awaited && self.events.rearm()?;
+            self.ended.store(!goes_on, Ordering::Release);
         }
         Ok(received.event || received.ended)
     }

@@ -84,7 +84,7 @@ impl Vchan {
     /// Waits until the client has come, at most `timeout` (server).
     ///
     /// Fails with [`Error::TimedOut`](crate::Error::TimedOut), with [`Error::PeerDied`](crate::Error::PeerDied)
-    /// where a client came but ended before it had connected, and with [`Error::Closed`](crate::Error::Closed).
+    /// where the client's whole domain ended meanwhile (Xen), and with [`Error::Closed`](crate::Error::Closed).
     pub fn accept(self, timeout: Option<Duration>) -> Result<Vchan> {
         self.channel().wait_for_peer(timeout)?;
         Ok(self)

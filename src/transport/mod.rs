@@ -137,8 +137,9 @@ pub trait EventChannel: Send + Sync {
         Ok(())
     }
 
-    /// Makes a server's channel ready for the next client, after the one before has ended.
-    fn rearm(&self) -> Result<()>;
+    /// Makes a server's channel ready for the next client, after the one before has ended. `false` where none can
+    /// come any more, because the whole domain has gone.
+    fn rearm(&self) -> Result<bool>;
 }
 
 /// What [`EventChannel::receive`] found.

@@ -257,12 +257,12 @@ impl EventChannel for Channel {
         Ok(())
     }
 
-    fn rearm(&self) -> Result<()> {
+    fn rearm(&self) -> Result<bool> {
         let mut state = self.state();
-        if state.listening {
-            return Ok(());
+        if !state.listening {
+            self.listen_again(&mut state)?;
         }
-        self.listen_again(&mut state)
+        Ok(true)
     }
 }
 
