@@ -209,7 +209,7 @@ impl Read for Reader {
         let more = |buf: &mut [u8]| match self.mode.nonblocking {
             // Not just what there is: whoever gets less than everything may poll the descriptor.
             true => self.read_some(buf),
-            false => self.channel.take(buf),
+            false => self.channel.take(buf).into_result(),
         };
         Ok(self.channel.read_vectored(bufs, |first| self.read_some(first), more)?)
     }

@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use vchan::ring::{Corrupt, Field};
-use vchan::{Closer, Error, State, Vchan};
+use vchan::{Error, State, Vchan};
 
 use crate::raw::*;
 use crate::support::{client, inner, server, spawn, wait_until_asleep, Random, LONG};
@@ -225,37 +225,4 @@ fn any_call(victim: &mut Vchan, random: &mut Random) -> vchan::Result<()> {
         5 => victim.buffer_space().and_then(|_| victim.data_ready()).map(drop),
         _ => victim.state().map(drop),
     }
-}
-
-pub fn a_flood_of_events_does_not_stop_the_clock(world: &dyn World) {
-    let limit = Duration::from_millis(100);
-    let listening = server(world).listen().expect("listen");
-    let raw = Raw::client(world);
-    under_a_flood(&raw, listening.closer(), || listening.accept(Some(limit)).map(drop));
-    drop(raw);
-    let (mut server, raw) = victim(world, true);
-    server.set_timeout(Some(limit));
-    let closer = server.closer();
-    under_a_flood(&raw, closer, || server.recv(&mut [0; 4]));
-}
-
-/// Makes a call that must time out although events keep coming. One that doesn't is closed after a while.
-fn under_a_flood(raw: &Raw, closer: Closer, call: impl FnOnce() -> vchan::Result<()>) {
-    let (begun, over) = (Instant::now(), AtomicBool::new(false));
-    let in_time = || !over.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(5);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while in_time() {
-                    raw.ring_the_bell();
-                }
-                if !over.load(Ordering::Relaxed) {
-                    closer.close();
-                }
-            });
-        }
-        let result = call();
-        over.store(true, Ordering::Relaxed);
-        assert!(matches!(result, Err(Error::TimedOut(_))), "{result:?} after {:?}", begun.elapsed());
-    });
 }

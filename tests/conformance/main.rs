@@ -7,10 +7,12 @@
 mod closing;
 mod connecting;
 mod descriptors;
+mod events;
 mod hostile;
 mod interrupted;
 mod isolated;
 mod limits;
+mod meddling;
 mod nonblocking;
 mod packets;
 mod persistent;
@@ -34,8 +36,9 @@ macro_rules! suite {
                 the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
                 a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
             descriptors: out_of_the_ring, into_the_ring;
+            events: events_without_end_do_not_stop_the_clock, what_was_moved_is_told_though_the_event_failed;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
-                own_indices_overwritten, a_flood_of_events_does_not_stop_the_clock;
+                own_indices_overwritten;
             interrupted: a_signal_interrupts_a_read, a_signal_interrupts_an_accept,
                 an_interrupted_write_says_what_was_written;
             limits: time_outs, time_outs_without_end, waiting_for_an_event;
