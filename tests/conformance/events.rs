@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use vchan::Error;
 
 use crate::meddling::Meddling;
-use crate::support::{client, connect, server, LONG};
+use crate::raw::{Raw, CLI_LIVE, LEFT_PROD};
+use crate::support::{client, connect, server, spawn, LONG};
 use crate::world::World;
 
 pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
@@ -47,4 +48,27 @@ pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
     let mut all = [0; 500];
     assert_eq!(server.read(&mut all).expect("read"), 200);
     assert_eq!(server.data_ready().expect("data_ready"), 0);
+}
+
+/// Bytes and the end come between two looks, to a reader who looks all the time and so has a good chance to see only
+/// the end.
+pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
+    let below = Meddling::new(world.server());
+    below.mischief().tireless.store(true, Ordering::Relaxed);
+    for round in 0..600 {
+        let listening = server(world).transport(&below).spin(Duration::ZERO).listen().expect("listen");
+        let raw = Raw::client(world);
+        raw.announce();
+        let mut server = listening.accept(Some(LONG)).expect("accept");
+        let looks = below.mischief().looks;
+        let before = looks.load(Ordering::Relaxed);
+        let reading = spawn("reader", move || (server.read(&mut [0; 9]), server));
+        while looks.load(Ordering::Relaxed) < before + 3 {
+            std::hint::spin_loop();
+        }
+        raw.u32(LEFT_PROD).store(4, Ordering::Release);
+        raw.u8(CLI_LIVE).store(0, Ordering::SeqCst);
+        let (count, _server) = reading.join().expect("the reader");
+        assert_eq!(count.expect("read"), 4, "round {round}");
+    }
 }

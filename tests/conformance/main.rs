@@ -36,7 +36,8 @@ macro_rules! suite {
                 the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
                 a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
             descriptors: out_of_the_ring, into_the_ring;
-            events: events_without_end_do_not_stop_the_clock, what_was_moved_is_told_though_the_event_failed;
+            events: events_without_end_do_not_stop_the_clock, what_was_moved_is_told_though_the_event_failed,
+                the_last_bytes_come_at_the_same_moment_as_the_end;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
                 own_indices_overwritten;
             interrupted: a_signal_interrupts_a_read, a_signal_interrupts_an_accept,
@@ -44,7 +45,7 @@ macro_rules! suite {
             limits: time_outs, time_outs_without_end, waiting_for_an_event;
             nonblocking: would_block_then_woken, echo_through_poll, neither_direction_keeps_the_descriptor_busy,
                 a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
-                the_end_wakes_both_directions, halves_poll_apart, short_vectored_reads_ask_for_more,
+                the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
                 data_and_space;
             packets: exact_sizes, too_large, nothing_by_halves;
             persistent: one_client_after_the_other, a_client_waits_for_the_one_before;

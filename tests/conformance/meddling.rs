@@ -1,6 +1,6 @@
 //! A transport whose events misbehave on demand; everything else is the transport below it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -15,6 +15,8 @@ pub struct Mischief {
     pub tireless: Arc<AtomicBool>,
     /// None can be sent.
     pub mute: Arc<AtomicBool>,
+    /// How often events have been taken.
+    pub looks: Arc<AtomicUsize>,
 }
 
 pub struct Meddling<'a> {
@@ -102,6 +104,7 @@ impl EventChannel for MeddlingChannel {
     }
 
     fn receive(&self) -> Result<Received> {
+        self.mischief.looks.fetch_add(1, Ordering::Relaxed);
         let received = self.below.receive()?;
         Ok(Received { event: received.event || self.mischief.tireless.load(Ordering::Relaxed), ..received })
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use vchan::{Error, Vchan};
 
-use crate::support::{pair, readable, readable_now, spawn, Stream, LONG};
+use crate::support::{
+    pair, pair_without_spinning, readable, readable_now, spawn, wait_until_asleep, Stream, LONG,
+};
 use crate::world::World;
 
 fn would_block<T: std::fmt::Debug>(result: std::io::Result<T>) {
@@ -251,4 +253,23 @@ pub fn data_and_space(world: &dyn World) {
         assert_eq!(client.buffer_space().expect("space"), 96);
         server.recv(&mut [0; 4000]).expect("recv");
     }
+}
+
+pub fn one_half_polls_while_the_other_blocks(world: &dyn World) {
+    let (mut server, client) = pair_without_spinning(world, 4096);
+    let (mut reader, mut writer) = client.split();
+    writer.set_nonblocking(true);
+    let blocked = spawn("blocked", move || reader.read(&mut [0; 4]));
+    wait_until_asleep("blocked");
+    for _ in 0..20 {
+        fill(&mut writer);
+        server.recv(&mut [0; 4096]).expect("recv");
+        // Time for the reader to take the event; too little of it makes the test weaker, not wrong.
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(readable(&writer, Duration::from_secs(3)), "the blocked reader swallowed the writer's event");
+        writer.write_all(b"x").expect("write");
+        server.recv(&mut [0; 1]).expect("recv");
+    }
+    drop(server);
+    assert_eq!(blocked.join().expect("the reader").expect("the end"), 0);
 }
