@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::closer::Closer;
 use super::nudge::Forgetful;
 use super::outside::Outside;
-use super::sleep::{Sleepers, Ticket, Woken};
+use super::sleep::{Host, Sleepers, Stay, Ticket, Until, Woken};
 use super::spin::Spin;
 use super::State;
 use crate::ring::{Endpoint, PeerLive, Role, Want};
@@ -210,7 +210,7 @@ impl Channel {
     }
 
     /// Takes the pending events; says whether there were any.
-    fn drain(&self) -> Result<bool> {
+    fn take_pending(&self) -> Result<bool> {
         let received = self.events.receive()?;
         if received.ended {
             // Who ended before it had connected was no client yet: the next one may be.
@@ -232,6 +232,7 @@ impl Channel {
             return self.look(want, need).map(drop);
         }
         self.settle(want);
+        let stay = self.sleepers.stay();
         let deadline = super::deadline(timeout);
         let mut nudges = self.forgetful.nudges();
         let mut due = nudges.due(Instant::now());
@@ -246,7 +247,7 @@ impl Channel {
                 return Ok(());
             }
             let until = [deadline, due].into_iter().flatten().min();
-            let woken = self.sleep(ticket, until)?;
+            let woken = self.sleep(&stay, ticket, Until::Bytes(want, need), until)?;
             if woken == Woken::Event && self.look(want, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
@@ -281,8 +282,14 @@ impl Channel {
         }
     }
 
-    fn sleep(&self, ticket: Ticket, deadline: Option<Instant>) -> Result<Woken> {
-        let woken = self.sleepers.sleep(ticket, deadline, &|| self.drain())?;
+    fn sleep(
+        &self,
+        stay: &Stay<'_>,
+        ticket: Ticket,
+        until: Until,
+        deadline: Option<Instant>,
+    ) -> Result<Woken> {
+        let woken = self.sleepers.sleep(stay, ticket, until, deadline, self)?;
         if woken == Woken::Event {
             self.pass_on(Want::Data);
             self.pass_on(Want::Space);
@@ -325,7 +332,7 @@ impl Channel {
     /// `want`. Those that were meant for the other direction are passed on. What is wanted is to be looked at after
     /// this.
     pub(super) fn take_events(&self, want: Want) -> Result<()> {
-        self.sleepers.drain(&|| self.drain())?;
+        self.sleepers.drain(self)?;
         self.pass_on(match want {
             Want::Data => Want::Space,
             Want::Space => Want::Data,
@@ -356,7 +363,7 @@ impl Channel {
             }
         }
         let deadline = super::deadline(timeout);
-        match self.sleep(ticket, deadline)? {
+        match self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, deadline)? {
             Woken::Event => Ok(()),
             Woken::Late => Err(Error::TimedOut(timeout.unwrap_or_default())),
         }
@@ -364,6 +371,7 @@ impl Channel {
 
     /// Waits until a client has come (server).
     pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
+        let stay = self.sleepers.stay();
         let deadline = super::deadline(timeout);
         loop {
             self.check_open()?;
@@ -373,7 +381,7 @@ impl Channel {
                 State::PeerDied => return Err(Error::PeerDied),
                 State::Connected | State::PeerClosed => return Ok(()),
             }
-            let late = match self.sleep(ticket, deadline) {
+            let late = match self.sleep(&stay, ticket, Until::AnyEvent, deadline) {
                 Ok(woken) => woken == Woken::Late,
                 // Who is interrupted here would lose the channel; a `Closer` ends the wait.
                 Err(Error::Interrupted) => false,
@@ -383,6 +391,17 @@ impl Channel {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
         }
+    }
+}
+
+impl Host for Channel {
+    fn drain(&self) -> Result<bool> {
+        self.take_pending()
+    }
+
+    fn sleeps_on(&self, want: Want, need: u32) -> bool {
+        self.ring.request(want);
+        matches!(self.look(want, need), Ok(false))
     }
 }
 

@@ -113,7 +113,7 @@ impl EventChannel for MeddlingChannel {
         self.below.ended()
     }
 
-    fn rearm(&self) -> Result<()> {
+    fn rearm(&self) -> Result<bool> {
         self.below.rearm()
     }
 }
