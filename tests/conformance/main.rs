@@ -40,7 +40,7 @@ macro_rules! suite {
                 the_last_bytes_come_at_the_same_moment_as_the_end;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
                 own_indices_overwritten;
-            interrupted: a_signal_interrupts_a_read, a_signal_interrupts_an_accept,
+            interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept,
                 an_interrupted_write_says_what_was_written;
             limits: time_outs, time_outs_without_end, waiting_for_an_event;
             nonblocking: would_block_then_woken, echo_through_poll, neither_direction_keeps_the_descriptor_busy,

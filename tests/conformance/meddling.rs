@@ -113,7 +113,11 @@ impl EventChannel for MeddlingChannel {
         self.below.ended()
     }
 
-    fn rearm(&self) -> Result<()> {
+    fn serve_many(&self, many: bool) -> Result<()> {
+        self.below.serve_many(many)
+    }
+
+    fn rearm(&self) -> Result<bool> {
         self.below.rearm()
     }
 }
