@@ -6,9 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
-use vchan::Error;
+use vchan::{Error, State};
 
-use crate::support::{client, inner, pair, server, spawn, wait_until_asleep};
+use crate::support::{client, inner, pair, server, spawn, wait_until_asleep, LONG};
 use crate::world::World;
 
 extern "C" fn nothing(_: libc::c_int) {}
@@ -51,17 +51,19 @@ pub fn a_signal_interrupts_a_read(world: &dyn World) {
     server.recv(&mut [0; 4]).expect("recv");
 }
 
+/// It would take the channel with it.
 pub fn a_signal_does_not_end_an_accept(world: &dyn World) {
     handle_the_signal();
     let listening = server(world).listen().expect("listen");
-    let thread = spawn("blocked", move || listening.accept(None));
-    for _ in 0..10 {
+    let thread = spawn("blocked", move || listening.accept(Some(LONG)));
+    for _ in 0..5 {
         wait_until_asleep("blocked");
         // SAFETY: the thread has not been joined.
         unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
     }
     let _client = client(world).connect().expect("connect");
-    thread.join().expect("the thread").expect("accept");
+    let accepted = thread.join().expect("the thread").expect("accept");
+    assert_eq!(accepted.state().expect("state"), State::Connected);
 }
 
 pub fn an_interrupted_write_says_what_was_written(world: &dyn World) {

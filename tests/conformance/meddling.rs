@@ -113,6 +113,10 @@ impl EventChannel for MeddlingChannel {
         self.below.ended()
     }
 
+    fn serve_many(&self, many: bool) -> Result<()> {
+        self.below.serve_many(many)
+    }
+
     fn rearm(&self) -> Result<bool> {
         self.below.rearm()
     }
