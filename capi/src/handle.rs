@@ -51,10 +51,20 @@ pub(crate) enum Kind {
     Asking,
 }
 
-/// Counts the calls of one kind that are under way.
+/// Counts the calls of one kind that are under way. One at a time is the usual thing, and costs one atomic exchange.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Lane(AtomicUsize);
+struct Lane {
+    first: AtomicBool,
+    more: AtomicUsize,
+}
+
+/// How a call is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ticket {
+    First,
+    More,
+}
 
 /// What the body of an entry gets.
 pub(crate) struct Call<'a> {
@@ -103,20 +113,27 @@ impl Private {
 
 impl Lane {
     #[inline]
-    fn enter(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+    fn enter(&self) -> Ticket {
+        if !self.first.swap(true, Ordering::SeqCst) {
+            return Ticket::First;
+        }
+        self.more.fetch_add(1, Ordering::SeqCst);
+        Ticket::More
     }
 
     #[inline]
-    fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
+    fn leave(&self, ticket: Ticket) {
+        match ticket {
+            Ticket::First => self.first.store(false, Ordering::Release),
+            Ticket::More => drop(self.more.fetch_sub(1, Ordering::Release)),
+        }
     }
 
     /// Polls: a caller that has left must not touch the channel again, not even to wake this thread. Calls leave
     /// within microseconds once the channel is closed.
     fn wait_until_empty(&self) {
         let mut pause = Duration::from_micros(1);
-        while self.0.load(Ordering::SeqCst) != 0 {
+        while self.first.load(Ordering::SeqCst) || self.more.load(Ordering::SeqCst) != 0 {
             thread::sleep(pause);
             pause = (2 * pause).min(Duration::from_millis(1));
         }
@@ -142,7 +159,7 @@ pub(crate) unsafe fn call<T>(
     // SAFETY: by the contract `ctrl` begins a `Handle`. No reference is made to its public part.
     let private = unsafe { &(*ctrl.cast::<Handle>()).private };
     let lane = &private.lanes[kind as usize];
-    lane.enter();
+    let ticket = lane.enter();
     let result = answer(what, private.logger, failure, || {
         if private.closing.load(Ordering::SeqCst) {
             return Err(Error::Closed);
@@ -153,7 +170,7 @@ pub(crate) unsafe fn call<T>(
         body(&Call { private, flags })
     });
     // Nothing of the channel may be touched after this.
-    lane.leave();
+    lane.leave(ticket);
     result
 }
 

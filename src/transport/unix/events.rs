@@ -121,7 +121,11 @@ impl Channel {
     fn listen_again(&self, state: &mut State) -> Result<()> {
         let listener = match (&self.slot, state.next.take()) {
             (_, Some(listener)) => listener,
-            (Some(slot), None) => socket::listen_in(slot)?,
+            (Some(slot), None) => {
+                let listener = socket::listen_in(slot)?;
+                socket::set_backlog(&listener, state.many)?;
+                listener
+            }
             (None, None) => {
                 let what = "a client's event channel can't be made ready for another peer";
                 return Err(Error::Invalid(what.into()));
@@ -247,14 +251,20 @@ impl EventChannel for Channel {
     fn serve_many(&self, many: bool) -> Result<()> {
         let mut state = self.state();
         state.many = many;
-        match (&self.slot, many) {
-            (Some(slot), true) if !state.listening && state.next.is_none() => {
-                state.next = Some(socket::listen_in(slot)?);
-            }
-            (_, false) if state.next.take().is_some() => self.remove_socket()?,
-            _ => {}
+        let Some(slot) = &self.slot else { return Ok(()) };
+        if state.listening {
+            return socket::set_backlog(&self.fd, many);
         }
-        Ok(())
+        match (many, state.next.take()) {
+            (true, next) => {
+                let listener = next.map_or_else(|| socket::listen_in(slot), Ok)?;
+                socket::set_backlog(&listener, true)?;
+                state.next = Some(listener);
+                Ok(())
+            }
+            (false, Some(_)) => self.remove_socket(),
+            (false, None) => Ok(()),
+        }
     }
 
     fn rearm(&self) -> Result<bool> {
