@@ -10,7 +10,6 @@ CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o help.o size.o messages.
 .PHONY: cats-c check-tools
 .PRECIOUS: $(CATS_C)/%.o
 
-# Each side of a conversation may be either build.
 cats-c: $(OUT)/unixcat-c $(OUT)/xencat-c
 
 $(CATS_C)/%.o: cats/c/%.c $(wildcard cats/c/*.h) include/libxenvchan.h include/vchan-rs.h
@@ -22,9 +21,5 @@ $(OUT)/%-c: $(CATS_C)/%.o $(CATS_C_COMMON) | build-capi
 	ln -sf libvchan_rs.so $(OUT)/libvchan-rs.so.0
 	$(CC) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN' -o $@ $^ $(OUT)/libvchan_rs.so
 
-check-tools: build-tools cats-c
+check-tools: cats-c
 	scripts/check-tools.sh '$(OUT)'
-
-.PHONY: build-tools
-build-tools:
-	$(CARGO) build --release -p vchan-cats
