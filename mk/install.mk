@@ -14,7 +14,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 
-TOOLS := $(addprefix $(OUT)/,$(if $(wildcard cats/Cargo.toml),unixcat xencat)) cats/vchan-run
+TOOLS := $(addprefix $(OUT)/,unixcat xencat unixcat-c xencat-c) cats/vchan-run
 MANUALS := $(wildcard man/*.1)
 HEADERS := include/libxenvchan.h include/vchan-rs.h
 # What a program that links the static library needs besides, with any C compiler as linker.
@@ -28,7 +28,7 @@ FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LI
 
 .PHONY: install uninstall install-compat uninstall-compat check-install
 
-install:
+install: cats-c
 	$(CARGO) build --release --workspace
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
 	$(INSTALL) -m 755 $(OUT)/libvchan_rs.so '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)'

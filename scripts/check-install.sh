@@ -41,8 +41,8 @@ export PKG_CONFIG_PATH="$lib/pkgconfig"
     $CC -Wall -Wextra -Werror -o "$work/archive" tests-c/capi/smoke.c \
         $(pkg-config --static --cflags --libs vchan-rs | sed 's/-lvchan-rs/-l:libvchan-rs.a/')
 }
-# glibc warns of dlopen in static programs: it is only for Xen's own libraries.
-grep -v -e dlopen -e 'in function' "$work/warnings" && fail 'the static link had warnings'
+# glibc warns of functions that load parts of it at run time; nothing here calls them without Xen's libraries.
+grep -v -e 'in statically linked applications' -e 'in function' "$work/warnings" && fail 'the static link had warnings'
 readelf -d "$work/shared" | grep -q 'NEEDED.*libvchan-rs.so.0' || fail 'the program does not ask for libvchan-rs.so.0'
 export LD_LIBRARY_PATH="$lib"
 loads "$work/shared" "$lib/libvchan-rs.so.0"
@@ -85,7 +85,6 @@ if [ -e /usr/include/libxenvchan.h ]; then
     unset LD_LIBRARY_PATH
     LD_PRELOAD="$lib/libvchan-rs.so.0" runs_well "$work/foreign"
     run=$work/moved/bin/vchan-run
-    ln -s multi/libvchan-rs.so.0 "$work/moved/lib/"
     unset VCHAN_TRANSPORT
     runs_well "$run" --transport unix "$work/foreign"
     runs_well "$run" "$work/foreign" /vchan/other
@@ -96,7 +95,6 @@ if [ -e /usr/include/libxenvchan.h ]; then
     done
     if VCHAN_RS_LIB=/nowhere "$run" true 2>/dev/null; then fail 'vchan-run took a library that is not there'; fi
     "$run" --help | grep -q '^usage: vchan-run' || fail 'vchan-run --help'
-    rm "$work/moved/lib/libvchan-rs.so.0"
 else
     echo "check-install: Xen's header is not installed (libxen-dev): no foreign program was built" >&2
 fi

@@ -6,6 +6,8 @@ status_of() { # PLACE
   run_in $1 'echo seen; exit 7' >/run/selftest.out
   same "the status" 7 $?
   same "the output" seen "$(cat /run/selftest.out)"
+  same "the output in a substitution" one "$(run_in $1 'echo one')"
+  same "the next output" two "$(run_in $1 'echo two')"
 }
 
 side_by_side() { # PLACE: the first job can only end when the second one runs.

@@ -10,7 +10,7 @@ use vchan::ring::Want;
 use vchan::{Error, Result};
 
 use crate::handle::{call, Kind};
-use crate::io::{input, output};
+use crate::io::{input, limit, output};
 use crate::layout::libxenvchan;
 
 /// A time-out as C gives it.
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn vchan_rs_read(
 ) -> ssize_t {
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
-        let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
+        let into = unsafe { output(data, size, limit(channel.ring().consumer.size())) }?;
         match timeout(timeout_ms) {
             Timeout::Not => channel.read_now(into, false),
             Timeout::Upto(limit) => channel.read(into, limit),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use vchan::channel::Channel;
+use vchan::ring::Role;
 use vchan::transport::Transport;
 use vchan::{Error, Result};
 
@@ -52,10 +53,20 @@ pub(crate) enum Kind {
     Asking,
 }
 
-/// Counts the calls of one kind that are under way.
+/// Counts the calls of one kind that are under way. One at a time is the usual thing, and costs one atomic exchange.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Lane(AtomicUsize);
+struct Lane {
+    first: AtomicBool,
+    more: AtomicUsize,
+}
+
+/// How a call is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ticket {
+    First,
+    More,
+}
 
 /// What the body of an entry gets.
 pub(crate) struct Call<'a> {
@@ -100,31 +111,41 @@ pub(crate) fn new(
 impl Private {
     /// Passes the program's `server_persist` on to the channel, if it has changed.
     #[inline]
-    fn tell_persistence(&self, flags: Flags) {
+    fn tell_persistence(&self, flags: Flags) -> Result<()> {
         let persistent = flags.persistent();
-        if self.persistent.load(Ordering::Relaxed) != persistent {
-            self.persistent.store(persistent, Ordering::Relaxed);
-            self.channel.set_persistent(persistent);
+        // A client has no use for the flag, and a program may have set it there.
+        if self.persistent.load(Ordering::Relaxed) == persistent || self.channel.ring().role() == Role::Client
+        {
+            return Ok(());
         }
+        self.persistent.store(persistent, Ordering::Relaxed);
+        self.channel.set_persistent(persistent)
     }
 }
 
 impl Lane {
     #[inline]
-    fn enter(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+    fn enter(&self) -> Ticket {
+        if !self.first.swap(true, Ordering::SeqCst) {
+            return Ticket::First;
+        }
+        self.more.fetch_add(1, Ordering::SeqCst);
+        Ticket::More
     }
 
     #[inline]
-    fn leave(&self) {
-        self.0.fetch_sub(1, Ordering::Release);
+    fn leave(&self, ticket: Ticket) {
+        match ticket {
+            Ticket::First => self.first.store(false, Ordering::Release),
+            Ticket::More => drop(self.more.fetch_sub(1, Ordering::Release)),
+        }
     }
 
     /// Polls: a caller that has left must not touch the channel again, not even to wake this thread. Calls leave
     /// within microseconds once the channel is closed.
     fn wait_until_empty(&self) {
         let mut pause = Duration::from_micros(1);
-        while self.0.load(Ordering::SeqCst) != 0 {
+        while self.first.load(Ordering::SeqCst) || self.more.load(Ordering::SeqCst) != 0 {
             thread::sleep(pause);
             pause = (2 * pause).min(Duration::from_millis(1));
         }
@@ -150,18 +171,18 @@ pub(crate) unsafe fn call<T>(
     // SAFETY: by the contract `ctrl` begins a `Handle`. No reference is made to its public part.
     let private = unsafe { &(*ctrl.cast::<Handle>()).private };
     let lane = &private.lanes[kind as usize];
-    lane.enter();
+    let ticket = lane.enter();
     let result = answer(what, private.logger, failure, || {
         if private.closing.load(Ordering::SeqCst) {
             return Err(Error::Closed);
         }
         // SAFETY: `ctrl` is alive while this call is counted.
         let flags = unsafe { Flags::read(ctrl) };
-        private.tell_persistence(flags);
+        private.tell_persistence(flags)?;
         body(&Call { private, flags })
     });
     // Nothing of the channel may be touched after this.
-    lane.leave();
+    lane.leave(ticket);
     result
 }
 

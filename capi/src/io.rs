@@ -24,6 +24,12 @@ fn count(bytes: usize) -> c_int {
     c_int::try_from(bytes).unwrap_or(c_int::MAX)
 }
 
+/// How much of a program's buffer a call that does not wait may need: more than the ring holds, so that a call for more
+/// than that counts as a short one, after which an event must come.
+pub(crate) fn limit(ring: u32) -> usize {
+    ring as usize + 1
+}
+
 /// A program's buffer, of which at most `limit` bytes are going to be looked at.
 ///
 /// # Safety
@@ -60,13 +66,15 @@ fn wait(flags: Flags) -> Wait {
     }
 }
 
-/// A packet larger than the ring can't be moved as a whole, now or ever.
-fn never_fits(channel: &Channel, flags: Flags, size: usize, ring: u32) -> Result<c_int> {
+/// A packet larger than the ring can't be moved as a whole, now or ever. It counts as one that can't now for those who
+/// don't wait.
+fn never_fits(channel: &Channel, flags: Flags, want: Want, size: usize, ring: u32) -> Result<c_int> {
     channel.ring().check()?;
     channel.check_peer()?;
     if flags.blocking() {
         Err(Error::PacketTooLarge { size, ring: ring as usize })
     } else {
+        channel.expect(want);
         Ok(0)
     }
 }
@@ -101,7 +109,7 @@ pub unsafe extern "C" fn libxenvchan_recv(ctrl: *mut libxenvchan, data: *mut c_v
     let body = |channel: &Channel, flags| {
         let ring = channel.ring().consumer.size();
         if size > ring as usize {
-            return never_fits(channel, flags, size, ring);
+            return never_fits(channel, flags, Want::Data, size, ring);
         }
         // SAFETY: the caller's.
         let into = unsafe { output(data, size, size) }?;
@@ -132,7 +140,7 @@ pub unsafe extern "C" fn libxenvchan_recv(ctrl: *mut libxenvchan, data: *mut c_v
 pub unsafe extern "C" fn libxenvchan_read(ctrl: *mut libxenvchan, data: *mut c_void, size: usize) -> c_int {
     let body = |channel: &Channel, flags: Flags| {
         // SAFETY: the caller's.
-        let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
+        let into = unsafe { output(data, size, limit(channel.ring().consumer.size())) }?;
         match (into.is_empty(), flags.blocking()) {
             (true, _) => read_nothing(channel, flags),
             (_, true) => channel.read(into, None).map(count),
@@ -164,7 +172,7 @@ pub unsafe extern "C" fn libxenvchan_send(ctrl: *mut libxenvchan, data: *const c
     let body = |channel: &Channel, flags| {
         let ring = channel.ring().producer.size();
         if size > ring as usize {
-            return never_fits(channel, flags, size, ring);
+            return never_fits(channel, flags, Want::Space, size, ring);
         }
         // SAFETY: the caller's.
         let packet = unsafe { input(data, size, size) }?;
@@ -210,7 +218,7 @@ pub unsafe extern "C" fn libxenvchan_write(
             return all_or_why(channel.write(unsafe { input(data, size, size) }?, None));
         }
         // SAFETY: the caller's.
-        let data = unsafe { input(data, size, channel.ring().producer.size() as usize) }?;
+        let data = unsafe { input(data, size, limit(channel.ring().producer.size())) }?;
         match channel.write_now(data, false) {
             Progress { done: 0, stopped: Some(error) } => Err(error),
             Progress { done, .. } => Ok(count(done)),

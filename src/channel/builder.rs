@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use super::closer::Closer;
-use super::shared::{Channel, Parts};
+use super::shared::{Channel, Habits, Parts};
 use super::Vchan;
 use crate::ring::{Endpoint, OrderTable, Orders, Rings, Role, SharedPage};
 use crate::transport::{self, CrashNotice, Mapping, Meeting, Transport, Watch};
@@ -46,11 +46,12 @@ struct Common<'a> {
     transport: Option<&'a dyn Transport>,
     closer: Option<&'a Closer>,
     spin: Option<Duration>,
+    nudges: bool,
 }
 
 impl<'a> Common<'a> {
     fn new(peer: DomId, name: Name) -> Common<'a> {
-        Common { peer, name, transport: None, closer: None, spin: None }
+        Common { peer, name, transport: None, closer: None, spin: None, nudges: true }
     }
 
     fn with_transport<T>(&self, body: impl FnOnce(&dyn Transport) -> Result<T>) -> Result<T> {
@@ -62,6 +63,10 @@ impl<'a> Common<'a> {
 
     fn closer(&self) -> Result<Closer> {
         self.closer.map_or_else(Closer::new, |closer| Ok(closer.clone()))
+    }
+
+    fn habits(&self) -> Habits {
+        Habits { spin: self.spin, nudges: self.nudges, persistent: false }
     }
 }
 
@@ -103,6 +108,13 @@ macro_rules! common_options {
         /// spinning at all.
         pub fn spin(mut self, longest: Duration) -> Self {
             self.common.spin = Some(longest);
+            self
+        }
+
+        /// Sends no events but those that the peer asked for, so that a test sees it if one is missing.
+        #[doc(hidden)]
+        pub fn without_nudges(mut self) -> Self {
+            self.common.nudges = false;
             self
         }
     };
@@ -174,7 +186,8 @@ impl<'a> ServerBuilder<'a> {
             let path = self.common.name.path(transport.own_domid()?, self.common.peer)?;
             serve(&transport.open(Role::Server, self.common.peer, &path)?, orders, self.first_index)
         })?;
-        Ok(Vchan::new(Channel::new(parts, &closer, self.common.spin, self.persistent)?))
+        let habits = Habits { persistent: self.persistent, ..self.common.habits() };
+        Ok(Vchan::new(Channel::new(parts, &closer, habits)?))
     }
 }
 
@@ -211,7 +224,7 @@ impl<'a> ClientBuilder<'a> {
                 Some(timeout) => wait_and_attach(&parts, timeout, &closer),
             }
         })?;
-        let channel = Channel::new(parts, &closer, self.common.spin, false)?;
+        let channel = Channel::new(parts, &closer, self.common.habits())?;
         channel.ring.announce();
         channel.notify()?;
         Ok(Vchan::new(channel))
@@ -267,7 +280,7 @@ fn wait_and_attach(
     timeout: Option<Duration>,
     closer: &Closer,
 ) -> Result<Parts> {
-    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let deadline = super::deadline(timeout);
     let mut watch = transport.config.watch()?;
     loop {
         closer.check()?;

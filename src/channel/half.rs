@@ -77,9 +77,7 @@ impl Reader {
 
     /// How many bytes can be read now. The descriptor becomes readable when that changes.
     pub fn data_ready(&self) -> Result<usize> {
-        self.channel.check_open()?;
-        self.channel.expect(Want::Data);
-        Ok(self.channel.ring.available(Want::Data)? as usize)
+        self.channel.ask(Want::Data)
     }
 
     /// The size of the ring in bytes.
@@ -147,9 +145,7 @@ impl Writer {
 
     /// How many bytes can be written now. The descriptor becomes readable when that changes.
     pub fn buffer_space(&self) -> Result<usize> {
-        self.channel.check_open()?;
-        self.channel.expect(Want::Space);
-        Ok(self.channel.ring.available(Want::Space)? as usize)
+        self.channel.ask(Want::Space)
     }
 
     /// The size of the ring in bytes.
@@ -210,7 +206,12 @@ impl Read for Reader {
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Ok(self.channel.read_vectored(bufs, |first| self.read_some(first))?)
+        let more = |buf: &mut [u8]| match self.mode.nonblocking {
+            // Not just what there is: whoever gets less than everything may poll the descriptor.
+            true => self.read_some(buf),
+            false => self.channel.take(buf).into_result(),
+        };
+        Ok(self.channel.read_vectored(bufs, |first| self.read_some(first), more)?)
     }
 }
 
@@ -228,14 +229,16 @@ impl Write for Writer {
     }
 }
 
+/// For this direction only: it is not kept readable by what the writer waits for.
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd()
+        self.channel.fd_for(Want::Data)
     }
 }
 
+/// For this direction only: it is not kept readable by what the reader waits for.
 impl AsFd for Writer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd()
+        self.channel.fd_for(Want::Space)
     }
 }

@@ -16,8 +16,9 @@ const PROMPT: Duration = Duration::from_millis(2);
 const CONVINCED: u32 = 3;
 
 /// What is known of a peer's forgetfulness.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Forgetful {
+    most: u32,
     seen: AtomicU32,
 }
 
@@ -30,6 +31,11 @@ pub(super) struct Nudges<'a> {
 }
 
 impl Forgetful {
+    /// Nothing is known yet of the peer. With `nudges` false, none is ever sent.
+    pub(super) fn new(nudges: bool) -> Forgetful {
+        Forgetful { most: if nudges { TIMES } else { 0 }, seen: AtomicU32::new(0) }
+    }
+
     /// For one wait.
     pub(super) fn nudges(&self) -> Nudges<'_> {
         Nudges { peer: self, sent: 0, last: None }
@@ -48,7 +54,7 @@ impl Nudges<'_> {
 
     /// When the next one is due, if nothing moves.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        (self.sent < TIMES).then(|| now + FIRST * (1 << self.sent))
+        (self.sent < self.peer.most).then(|| now + FIRST * (1 << self.sent))
     }
 
     /// One was sent.

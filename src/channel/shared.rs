@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::closer::Closer;
 use super::nudge::Forgetful;
-use super::sleep::{Sleepers, Woken};
+use super::outside::Outside;
+use super::sleep::{Host, Sleepers, Stay, Ticket, Until, Woken};
 use super::spin::Spin;
 use super::State;
 use crate::ring::{Endpoint, PeerLive, Role, Want};
@@ -24,6 +25,13 @@ pub(super) struct Parts {
     pub path: String,
 }
 
+/// How a channel behaves; see [`ServerBuilder`](super::ServerBuilder).
+pub(super) struct Habits {
+    pub spin: Option<Duration>,
+    pub nudges: bool,
+    pub persistent: bool,
+}
+
 /// One end of a channel, to be shared between threads.
 ///
 /// One thread may read while another writes and a third closes. Two that read at once (or write at once) get each
@@ -33,6 +41,7 @@ pub(super) struct Parts {
 pub struct Channel {
     publication: Mutex<Option<Box<dyn Publication>>>,
     pub(super) ring: Endpoint,
+    outside: Outside,
     sleepers: Sleepers,
     events: Box<dyn EventChannel>,
     closer: Closer,
@@ -57,29 +66,29 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
-    pub(super) fn new(
-        parts: Parts,
-        closer: &Closer,
-        spin: Option<Duration>,
-        persistent: bool,
-    ) -> Result<Arc<Channel>> {
+    pub(super) fn new(parts: Parts, closer: &Closer, habits: Habits) -> Result<Arc<Channel>> {
+        let sleepers = Sleepers::new(&*parts.events, closer)?;
         let channel = Arc::new(Channel {
-            sleepers: Sleepers::new(&*parts.events, closer)?,
+            outside: Outside::new(sleepers.fd())?,
+            sleepers,
             publication: Mutex::new(parts.publication),
             ring: parts.ring,
             events: parts.events,
             closer: closer.clone(),
-            spin_for_data: Spin::new(spin),
-            spin_for_space: Spin::new(spin),
-            forgetful: Forgetful::default(),
+            spin_for_data: Spin::new(habits.spin),
+            spin_for_space: Spin::new(habits.spin),
+            forgetful: Forgetful::new(habits.nudges),
             ended: AtomicBool::new(false),
             left: AtomicBool::new(false),
-            persistent: AtomicBool::new(persistent),
+            persistent: AtomicBool::new(false),
             meeting: parts.meeting,
             path: parts.path,
             _mappings: parts.mappings,
         });
         closer.bind(&channel)?;
+        if habits.persistent {
+            channel.set_persistent(true)?;
+        }
         Ok(channel)
     }
 
@@ -105,7 +114,12 @@ impl Channel {
 
     /// The descriptor to poll, see [`Vchan`](super::Vchan).
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.sleepers.fd()
+        self.outside.fd()
+    }
+
+    /// The descriptor to poll for one direction only.
+    pub fn fd_for(&self, want: Want) -> BorrowedFd<'_> {
+        self.outside.fd_for(want)
     }
 
     /// The local event port, never 0.
@@ -119,8 +133,9 @@ impl Channel {
     }
 
     /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent).
-    pub fn set_persistent(&self, persistent: bool) {
+    pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         self.persistent.store(persistent, Ordering::Relaxed);
+        self.events.serve_many(persistent)
     }
 
     /// Where the peer is. What the live byte says counts more than the end of the event channel: a peer that left
@@ -195,14 +210,14 @@ impl Channel {
     }
 
     /// Takes the pending events; says whether there were any.
-    fn drain(&self) -> Result<bool> {
+    fn take_pending(&self) -> Result<bool> {
         let received = self.events.receive()?;
         if received.ended {
-            let next = self.persistent.load(Ordering::Relaxed);
-            if next {
-                self.events.rearm()?;
-            }
-            self.ended.store(!next, Ordering::Release);
+            // Who ended before it had connected was no client yet: the next one may be.
+            let awaited =
+                self.persistent.load(Ordering::Relaxed) || self.ring.peer_live()? == PeerLive::Waiting;
+            let goes_on = awaited && self.events.rearm()?;
+            self.ended.store(!goes_on, Ordering::Release);
         }
         Ok(received.event || received.ended)
     }
@@ -216,10 +231,11 @@ impl Channel {
         if spin.until(|| !matches!(self.look(want, need), Ok(false))) {
             return self.look(want, need).map(drop);
         }
-        let begun = Instant::now();
-        let deadline = timeout.map(|timeout| begun + timeout);
+        self.settle(want);
+        let stay = self.sleepers.stay();
+        let deadline = super::deadline(timeout);
         let mut nudges = self.forgetful.nudges();
-        let mut due = nudges.due(begun);
+        let mut due = nudges.due(Instant::now());
         if nudges.at_once() {
             self.notify()?;
         }
@@ -231,18 +247,20 @@ impl Channel {
                 return Ok(());
             }
             let until = [deadline, due].into_iter().flatten().min();
-            if self.sleepers.sleep(ticket, until, &|| self.drain())? == Woken::Late {
-                let now = Instant::now();
-                if deadline.is_some_and(|deadline| now >= deadline) {
-                    return Err(Error::TimedOut(timeout.unwrap_or_default()));
-                }
-                self.notify()?;
-                nudges.sent();
-                due = nudges.due(now);
-            } else if self.look(want, need)? {
+            let woken = self.sleep(&stay, ticket, Until::Bytes(want, need), until)?;
+            if woken == Woken::Event && self.look(want, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
                 return Ok(());
+            }
+            // After an event, too: events that bring nothing must not stop the clock.
+            if super::is_over(deadline) {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+            if woken == Woken::Late {
+                self.notify()?;
+                nudges.sent();
+                due = nudges.due(Instant::now());
             }
         }
     }
@@ -264,28 +282,71 @@ impl Channel {
         }
     }
 
+    fn sleep(
+        &self,
+        stay: &Stay<'_>,
+        ticket: Ticket,
+        until: Until,
+        deadline: Option<Instant>,
+    ) -> Result<Woken> {
+        let woken = self.sleepers.sleep(stay, ticket, until, deadline, self)?;
+        if woken == Woken::Event {
+            self.pass_on(Want::Data);
+            self.pass_on(Want::Space);
+        }
+        Ok(woken)
+    }
+
+    /// An event was taken: wakes whoever polls the descriptor for `want`, if that has come or never will.
+    fn pass_on(&self, want: Want) {
+        let Some(need) = self.outside.expected(want) else { return };
+        let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
+            && self.state().is_ok_and(|state| self.absent(state).is_none());
+        if !waits_on {
+            self.outside.kick(want);
+        }
+    }
+
+    /// To be called when a direction is tried, or waited for in a call: whoever polled for it does not any more.
+    pub(super) fn settle(&self, want: Want) {
+        self.outside.settle(want);
+    }
+
     /// Prepares for somebody who is going to poll the descriptor, or to call `wait`, until there is more of what is
     /// wanted: asks the peer to tell. The caller looks at the ring once more after this.
     pub fn expect(&self, want: Want) {
-        self.sleepers.expect_outside(want);
+        // Whoever takes an event meanwhile is to think that anything is enough.
+        self.expect_at_least(want, 1);
+        // Something corrupt is found by the caller's own look.
+        self.outside.expect(want, self.ring.available(want).unwrap_or(0) + 1);
+    }
+
+    /// As [`expect`](Self::expect), until there are `need` bytes.
+    pub(super) fn expect_at_least(&self, want: Want, need: u32) {
+        self.outside.expect(want, need);
         self.sleepers.remember();
         self.ring.request(want);
     }
 
-    /// As [`expect`](Self::expect), and takes the events that made the descriptor readable, since they have been
-    /// acted on. Those that somebody waiting for the other direction may not have seen are passed on by a kick.
-    pub(super) fn expect_and_drain(&self, want: Want) -> Result<()> {
-        self.sleepers.drain(&|| self.drain())?;
-        self.sleepers.unkick();
-        self.expect(want);
-        let other = match want {
+    /// Takes the events that made the descriptor readable, since they are being acted on by somebody who tries
+    /// `want`. Those that were meant for the other direction are passed on. What is wanted is to be looked at after
+    /// this.
+    pub(super) fn take_events(&self, want: Want) -> Result<()> {
+        self.sleepers.drain(self)?;
+        self.pass_on(match want {
             Want::Data => Want::Space,
             Want::Space => Want::Data,
-        };
-        if self.sleepers.expected_outside(other) && self.ring.available(other)? > 0 {
-            self.sleepers.kick();
-        }
+        });
         Ok(())
+    }
+
+    /// How much there is of what is wanted, for somebody who is going to poll until there is more.
+    pub(super) fn ask(&self, want: Want) -> Result<usize> {
+        self.check_open()?;
+        self.settle(want);
+        self.take_events(want)?;
+        self.expect(want);
+        Ok(self.ring.available(want)? as usize)
     }
 
     /// Waits until an event comes that this thread has not seen.
@@ -293,7 +354,7 @@ impl Channel {
         self.check_open()?;
         self.ring.check()?;
         let ticket = self.sleepers.remembered();
-        if self.sleepers.come_inside() {
+        if self.outside.settle_both() {
             return Ok(());
         }
         if self.ended.load(Ordering::Acquire) {
@@ -301,8 +362,8 @@ impl Channel {
                 return Err(error);
             }
         }
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        match self.sleepers.sleep(ticket, deadline, &|| self.drain())? {
+        let deadline = super::deadline(timeout);
+        match self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, deadline)? {
             Woken::Event => Ok(()),
             Woken::Late => Err(Error::TimedOut(timeout.unwrap_or_default())),
         }
@@ -310,7 +371,8 @@ impl Channel {
 
     /// Waits until a client has come (server).
     pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let stay = self.sleepers.stay();
+        let deadline = super::deadline(timeout);
         loop {
             self.check_open()?;
             let ticket = self.sleepers.ticket();
@@ -319,13 +381,27 @@ impl Channel {
                 State::PeerDied => return Err(Error::PeerDied),
                 State::Connected | State::PeerClosed => return Ok(()),
             }
-            match self.sleepers.sleep(ticket, deadline, &|| self.drain()) {
-                Ok(Woken::Late) => return Err(Error::TimedOut(timeout.unwrap_or_default())),
+            let late = match self.sleep(&stay, ticket, Until::AnyEvent, deadline) {
+                Ok(woken) => woken == Woken::Late,
                 // Who is interrupted here would lose the channel; a `Closer` ends the wait.
-                Ok(Woken::Event) | Err(Error::Interrupted) => {}
+                Err(Error::Interrupted) => false,
                 Err(error) => return Err(error),
+            };
+            if late || (super::is_over(deadline) && self.state()? == State::Waiting) {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
         }
+    }
+}
+
+impl Host for Channel {
+    fn drain(&self) -> Result<bool> {
+        self.take_pending()
+    }
+
+    fn sleeps_on(&self, want: Want, need: u32) -> bool {
+        self.ring.request(want);
+        matches!(self.look(want, need), Ok(false))
     }
 }
 

@@ -1,24 +1,22 @@
 //! Sleeping until the peer's event comes, for any number of threads on one event channel.
 //!
 //! An event wakes whoever reads it, and it may have been meant for somebody else. So one sleeper at a time polls
-//! the event channel, and every event that it takes starts a new *round*, which wakes all others; each then looks
-//! at its own condition. A sleeper takes a ticket (the number of the round) before it looks at its condition for the
-//! last time, and does not sleep if the round has changed since.
-//!
-//! Somebody who polls the descriptor from outside (select, epoll) takes part too: when an event is taken here while
-//! such a one waits for something, the descriptor is kept readable by a *kick*.
+//! the event channel, and every event that it takes starts a new *round*. It looks on behalf of the others, and wakes
+//! those who have something to do now; the rest sleep on. When it leaves, it wakes another to poll in its stead.
+//! A sleeper takes a ticket (the number of the round) before it looks at its condition for the last time, and does
+//! not sleep if the round has changed since.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
 use super::closer::Closer;
+use super::outside::epoll_of;
 use crate::ring::Want;
 use crate::transport::EventChannel;
 use crate::{Error, Result};
@@ -45,56 +43,86 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 const EVENTS: u64 = 0;
 const CLOSER: u64 = 1;
-const KICK: u64 = 2;
+
+/// What a sleeper waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    /// Any event at all.
+    AnyEvent,
+    /// So many bytes of data or space.
+    Bytes(Want, u32),
+}
+
+impl Until {
+    fn place(self) -> usize {
+        match self {
+            Until::AnyEvent => 0,
+            Until::Bytes(Want::Data, _) => 1,
+            Until::Bytes(Want::Space, _) => 2,
+        }
+    }
+}
+
+/// What the sleepers need to know of their channel.
+pub(super) trait Host {
+    /// Takes the events from the event channel; says whether there were any.
+    fn drain(&self) -> Result<bool>;
+    /// Asks for the next event on behalf of somebody who sleeps, and says whether they may sleep on.
+    fn sleeps_on(&self, want: Want, need: u32) -> bool;
+}
 
 #[derive(Debug)]
 pub(super) struct Sleepers {
     id: u64,
-    /// The event channel and the closer: what threads of ours sleep on.
+    /// The event channel and the closer.
     inner: Arc<Epoll>,
-    /// `inner` and the kick: what others poll.
-    outer: Epoll,
-    kick: EventFd,
-    /// What somebody who polls from outside waits for, as [`Want`] bits.
-    outside: AtomicU8,
     round: AtomicU64,
+    beds: Mutex<Beds>,
+    /// One for each [`Until::place`].
+    woken: [Condvar; 3],
+}
+
+/// Who sleeps.
+#[derive(Debug, Default)]
+struct Beds {
     /// Whether somebody polls.
-    polling: Mutex<bool>,
-    changed: Condvar,
+    polling: bool,
+    /// How many others sleep, in each place.
+    asleep: [usize; 3],
+    /// The least that one of them needs, in the places that wait for bytes.
+    need: [u32; 3],
+}
+
+/// A stay of one thread among the sleepers. Leaving makes sure that somebody polls for those who stay.
+pub(super) struct Stay<'a>(&'a Sleepers);
+
+impl Drop for Stay<'_> {
+    fn drop(&mut self) {
+        let beds = self.0.lock();
+        if !beds.polling {
+            if let Some(place) = beds.asleep.iter().position(|&asleep| asleep > 0) {
+                self.0.woken[place].notify_one();
+            }
+        }
+    }
 }
 
 impl Sleepers {
     pub(super) fn new(events: &dyn EventChannel, closer: &Closer) -> Result<Sleepers> {
-        let epoll = || {
-            Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| Error::os("make an epoll set", errno))
-        };
-        let add = |set: &Epoll, fd: BorrowedFd, token| {
-            set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
-                .map_err(|errno| Error::os("add to an epoll set", errno))
-        };
-        let (inner, outer) = (Arc::new(epoll()?), epoll()?);
-        let kick = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|errno| Error::os("make an eventfd", errno))?;
+        let inner = Arc::new(epoll_of(&[(closer.fd(), CLOSER)])?);
         events.attach(inner.clone(), EVENTS)?;
-        add(&inner, closer.fd(), CLOSER)?;
-        add(&outer, inner.0.as_fd(), EVENTS)?;
-        add(&outer, kick.as_fd(), KICK)?;
         Ok(Sleepers {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             inner,
-            outer,
-            kick,
-            outside: AtomicU8::new(0),
             round: AtomicU64::new(0),
-            polling: Mutex::new(false),
-            changed: Condvar::new(),
+            beds: Mutex::default(),
+            woken: Default::default(),
         })
     }
 
-    /// The descriptor for those who poll from outside: readable when an event has come, or the peer or this side
-    /// has ended.
+    /// Readable when an event has come, or the peer or this side has ended.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.outer.0.as_fd()
+        self.inner.0.as_fd()
     }
 
     /// A ticket that this thread keeps for a [`remembered`](Self::remembered) wait in a later call.
@@ -115,52 +143,71 @@ impl Sleepers {
         Ticket(self.round.load(Ordering::Acquire))
     }
 
-    /// Sleeps until an event comes that was not there at `ticket`, or until the deadline. `drain` takes the events
-    /// from the channel and says whether there were any.
+    /// To be held from before the first sleep of a wait until after the last.
+    pub(super) fn stay(&self) -> Stay<'_> {
+        Stay(self)
+    }
+
+    /// Sleeps until an event comes that was not there at `ticket`, or until the deadline.
     pub(super) fn sleep(
         &self,
+        _stay: &Stay<'_>,
         ticket: Ticket,
+        until: Until,
         deadline: Option<Instant>,
-        drain: &dyn Fn() -> Result<bool>,
+        host: &dyn Host,
     ) -> Result<Woken> {
-        let mut polling = self.lock();
+        let mut beds = self.lock();
         loop {
             if self.round.load(Ordering::Acquire) != ticket.0 {
                 return Ok(Woken::Event);
             }
-            if !*polling {
-                *polling = true;
-                drop(polling);
-                let woken = self.poll(deadline, drain);
-                polling = self.lock();
-                *polling = false;
-                let event = matches!(woken, Ok(Woken::Event));
-                if event {
-                    self.round.fetch_add(1, Ordering::Release);
-                }
-                // Somebody has to poll on, and everybody has to look.
-                self.changed.notify_all();
-                drop(polling);
-                if event && self.outside.load(Ordering::SeqCst) != 0 {
-                    self.kick();
-                }
+            if !beds.polling {
+                beds.polling = true;
+                drop(beds);
+                let woken = self.poll(deadline, host);
+                beds = self.lock();
+                beds.polling = false;
+                self.wake_others(&beds, &woken, host);
                 return woken;
             }
-            polling = match deadline {
-                None => self.changed.wait(polling).unwrap_or_else(PoisonError::into_inner),
+            beds.lie_down(until);
+            let wake = &self.woken[until.place()];
+            beds = match deadline {
+                None => wake.wait(beds).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Ok(Woken::Late);
-                    }
-                    self.changed.wait_timeout(polling, left).unwrap_or_else(PoisonError::into_inner).0
+                    wake.wait_timeout(beds, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
+            beds.get_up(until);
+            if self.round.load(Ordering::Acquire) == ticket.0 && super::is_over(deadline) {
+                return Ok(Woken::Late);
+            }
+        }
+    }
+
+    /// After an event: wakes those who have something to do. After an error, all: it may concern them, too.
+    fn wake_others(&self, beds: &Beds, woken: &Result<Woken>, host: &dyn Host) {
+        let all = match woken {
+            Ok(Woken::Late) => return,
+            Ok(Woken::Event) => false,
+            Err(_) => true,
+        };
+        self.round.fetch_add(1, Ordering::Release);
+        for want in [Want::Data, Want::Space] {
+            let place = Until::Bytes(want, 0).place();
+            if beds.asleep[place] > 0 && (all || !host.sleeps_on(want, beds.need[place])) {
+                self.woken[place].notify_all();
+            }
+        }
+        if beds.asleep[Until::AnyEvent.place()] > 0 {
+            self.woken[Until::AnyEvent.place()].notify_all();
         }
     }
 
     /// Waits on the event channel itself.
-    fn poll(&self, deadline: Option<Instant>, drain: &dyn Fn() -> Result<bool>) -> Result<Woken> {
+    fn poll(&self, deadline: Option<Instant>, host: &dyn Host) -> Result<Woken> {
         let mut found = [EpollEvent::empty(); 2];
         loop {
             let timeout = match deadline {
@@ -181,50 +228,36 @@ impl Sleepers {
             if found[..count].iter().any(|event| event.data() == CLOSER) {
                 return Err(Error::Closed);
             }
-            if drain()? {
+            if host.drain()? {
                 return Ok(Woken::Event);
             }
         }
     }
 
     /// Takes pending events without sleeping, unless another thread is about to take them.
-    pub(super) fn drain(&self, drain: &dyn Fn() -> Result<bool>) -> Result<()> {
-        let polling = self.lock();
-        if !*polling && drain()? {
-            self.round.fetch_add(1, Ordering::Release);
-            self.changed.notify_all();
+    pub(super) fn drain(&self, host: &dyn Host) -> Result<()> {
+        let beds = self.lock();
+        if !beds.polling && host.drain()? {
+            self.wake_others(&beds, &Ok(Woken::Event), host);
         }
         Ok(())
     }
 
-    /// Notes that somebody who polls from outside waits for `want`.
-    pub(super) fn expect_outside(&self, want: Want) {
-        self.outside.fetch_or(want.bit(), Ordering::SeqCst);
+    fn lock(&self) -> MutexGuard<'_, Beds> {
+        self.beds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Beds {
+    fn lie_down(&mut self, until: Until) {
+        let place = until.place();
+        if let Until::Bytes(_, need) = until {
+            self.need[place] = if self.asleep[place] == 0 { need } else { need.min(self.need[place]) };
+        }
+        self.asleep[place] += 1;
     }
 
-    /// Whether somebody outside waits for `want`.
-    pub(super) fn expected_outside(&self, want: Want) -> bool {
-        self.outside.load(Ordering::SeqCst) & want.bit() != 0
-    }
-
-    /// Whoever waited outside waits in here now, and takes the kick with it. Says whether there was one.
-    pub(super) fn come_inside(&self) -> bool {
-        self.outside.store(0, Ordering::SeqCst);
-        self.unkick()
-    }
-
-    /// Makes the outside's descriptor readable.
-    pub(super) fn kick(&self) {
-        // A full counter is as readable.
-        let _ = self.kick.write(1);
-    }
-
-    /// Takes a kick back; says whether there was one.
-    pub(super) fn unkick(&self) -> bool {
-        self.kick.read().is_ok()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.polling.lock().unwrap_or_else(PoisonError::into_inner)
+    fn get_up(&mut self, until: Until) {
+        self.asleep[until.place()] -= 1;
     }
 }

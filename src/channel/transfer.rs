@@ -22,6 +22,20 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The rule of `send` and `recv`: all that was to be moved was, or an error.
+    fn into_whole(self, len: usize) -> Result<()> {
+        match self.stopped {
+            Some(error) if self.done < len => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds up what was moved, and says what stopped it.
+    fn add_to(self, done: &mut usize) -> Result<()> {
+        *done += self.done;
+        self.stopped.map_or(Ok(()), Err)
+    }
+
     /// The usual rule of `read` and `write`: the error is told only if nothing was moved. It comes back by itself
     /// with the next call.
     pub(super) fn into_result(self) -> Result<usize> {
@@ -34,43 +48,52 @@ impl Progress {
 
 impl Channel {
     /// Copies as much of `data` into the ring as fits now.
-    fn put(&self, data: &[u8]) -> Result<usize> {
+    fn put(&self, data: &[u8]) -> Progress {
         let producer = &self.ring.producer;
-        let mut done = 0;
-        while done < data.len() {
-            let rest = &data[done..];
-            let space = producer.space_for(rest.len().min(PART))? as usize;
-            let part = rest.len().min(space).min(PART);
-            if part == 0 {
-                break;
+        self.in_parts(data.len(), |done, len| {
+            let part = len.min(producer.space_for(len)? as usize);
+            if part > 0 {
+                producer.fill(&data[done..done + part]);
             }
-            producer.fill(&rest[..part]);
-            if producer.commit(part as u32) {
-                self.notify()?;
-            }
-            done += part;
-        }
-        Ok(done)
+            Ok((part, part > 0 && producer.commit(part as u32)))
+        })
     }
 
     /// Copies what is in the ring now into `into`.
-    fn take(&self, into: &mut [u8]) -> Result<usize> {
+    pub(super) fn take(&self, into: &mut [u8]) -> Progress {
         let consumer = &self.ring.consumer;
+        self.in_parts(into.len(), |done, len| {
+            let part = len.min(consumer.ready_for(len)? as usize);
+            if part > 0 {
+                consumer.peek(&mut into[done..done + part]);
+            }
+            Ok((part, part > 0 && consumer.consume(part as u32)))
+        })
+    }
+
+    /// Moves up to `len` bytes: `step(done, len)` moves the next ones, up to `len`, and says how many it moved (0 ends
+    /// it) and whether the peer asked to be told.
+    #[inline]
+    fn in_parts(&self, len: usize, mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>) -> Progress {
         let mut done = 0;
-        while done < into.len() {
-            let rest = &mut into[done..];
-            let ready = consumer.ready_for(rest.len().min(PART))? as usize;
-            let part = rest.len().min(ready).min(PART);
-            if part == 0 {
-                break;
+        while done < len {
+            let told = match step(done, (len - done).min(PART)) {
+                Ok((0, _)) => break,
+                Ok((part, tell)) => {
+                    done += part;
+                    if tell {
+                        self.notify()
+                    } else {
+                        Ok(())
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
+                return Progress { done, stopped: Some(error) };
             }
-            consumer.peek(&mut rest[..part]);
-            if consumer.consume(part as u32) {
-                self.notify()?;
-            }
-            done += part;
         }
-        Ok(done)
+        Progress { done, stopped: None }
     }
 
     /// Fails where writing makes no sense (any more).
@@ -86,13 +109,13 @@ impl Channel {
     pub fn write(&self, data: &[u8], timeout: Option<Duration>) -> Progress {
         let mut done = 0;
         let stopped = loop {
-            let step = self.check_writable().and_then(|()| self.put(&data[done..]));
-            match step {
-                Ok(count) => done += count,
-                Err(error) => break Some(error),
+            if let Err(error) = self.check_writable() {
+                break Some(error);
             }
-            if done == data.len() {
-                break None;
+            let step = self.put(&data[done..]);
+            done += step.done;
+            if step.stopped.is_some() || done == data.len() {
+                break step.stopped;
             }
             if let Err(error) = self.wait_for(Want::Space, 1, timeout) {
                 break Some(error);
@@ -104,11 +127,12 @@ impl Channel {
     /// Writes what fits; `WouldBlock` for nothing. Whoever gets less than everything may poll the descriptor.
     pub fn write_now(&self, data: &[u8], drain: bool) -> Progress {
         let mut done = 0;
+        self.settle(Want::Space);
         let stopped = self.check_writable().and_then(|()| {
-            done = self.put(data)?;
+            self.put(data).add_to(&mut done)?;
             if done < data.len() {
-                self.prepare_to_poll(Want::Space, drain)?;
-                done += self.put(&data[done..])?;
+                self.prepare_to_poll(Want::Space, 1, drain)?;
+                self.put(&data[done..]).add_to(&mut done)?;
             }
             if done == 0 && !data.is_empty() {
                 return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
@@ -122,7 +146,7 @@ impl Channel {
     pub fn read(&self, into: &mut [u8], timeout: Option<Duration>) -> Result<usize> {
         self.check_open()?;
         loop {
-            let done = self.take(into)?;
+            let done = self.take(into).into_result()?;
             if done > 0 || into.is_empty() {
                 return Ok(done);
             }
@@ -133,46 +157,48 @@ impl Channel {
     /// Reads what there is; `WouldBlock` for nothing. Whoever gets less than they asked for may poll the
     /// descriptor.
     pub fn read_now(&self, into: &mut [u8], drain: bool) -> Result<usize> {
-        self.check_open()?;
-        let mut done = self.take(into)?;
-        if done < into.len() {
-            self.prepare_to_poll(Want::Data, drain)?;
-            done += self.take(&mut into[done..])?;
-        }
-        if done == 0 && !into.is_empty() {
-            let Some(error) = self.absent(self.state_now()?) else {
-                return Err(Error::WouldBlock);
-            };
-            // The peer may have written between the look above and its leaving.
-            done = self.take(into)?;
-            if done == 0 {
-                return Err(error);
+        let mut done = 0;
+        let stopped = self.check_open().and_then(|()| {
+            self.settle(Want::Data);
+            self.take(into).add_to(&mut done)?;
+            if done < into.len() {
+                self.prepare_to_poll(Want::Data, 1, drain)?;
+                self.take(&mut into[done..]).add_to(&mut done)?;
             }
-        }
-        Ok(done)
+            if done == 0 && !into.is_empty() {
+                let absent = self.absent(self.state_now()?);
+                // The peer may have written between the look above and its leaving.
+                if absent.is_some() {
+                    self.take(into).add_to(&mut done)?;
+                }
+                return Err(absent.unwrap_or(Error::WouldBlock));
+            }
+            Ok(())
+        });
+        Progress { done, stopped: stopped.err() }.into_result()
     }
 
-    fn prepare_to_poll(&self, want: Want, drain: bool) -> Result<()> {
+    fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
         if drain {
-            self.expect_and_drain(want)
-        } else {
-            self.expect(want);
-            Ok(())
+            self.take_events(want)?;
         }
+        self.expect_at_least(want, need);
+        Ok(())
     }
 
     /// Writes `packet` as a whole, waiting for space for all of it at most `timeout`; `None` doesn't wait.
     pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
         let size = self.ring.producer.size();
+        let need = u32::try_from(packet.len()).unwrap_or(u32::MAX);
         self.check_writable()?;
+        self.settle(Want::Space);
         loop {
             if self.ring.producer.space_for(packet.len())? as usize >= packet.len() {
-                self.put(packet)?;
-                return Ok(());
+                return self.put(packet).into_whole(packet.len());
             }
             match wait {
                 Wait::No { drain } => {
-                    self.prepare_to_poll(Want::Space, drain)?;
+                    self.prepare_to_poll(Want::Space, need, drain)?;
                     if (self.ring.available(Want::Space)? as usize) < packet.len() {
                         return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
                     }
@@ -180,7 +206,7 @@ impl Channel {
                 Wait::Upto(_) if packet.len() > size as usize => {
                     return Err(Error::PacketTooLarge { size: packet.len(), ring: size as usize });
                 }
-                Wait::Upto(timeout) => self.wait_for(Want::Space, packet.len() as u32, timeout)?,
+                Wait::Upto(timeout) => self.wait_for(Want::Space, need, timeout)?,
             }
         }
     }
@@ -188,15 +214,16 @@ impl Channel {
     /// Reads exactly `into`.
     pub fn recv(&self, into: &mut [u8], wait: Wait) -> Result<()> {
         let size = self.ring.consumer.size();
+        let need = u32::try_from(into.len()).unwrap_or(u32::MAX);
         self.check_open()?;
+        self.settle(Want::Data);
         loop {
             if self.ring.consumer.ready_for(into.len())? as usize >= into.len() {
-                self.take(into)?;
-                return Ok(());
+                return self.take(into).into_whole(into.len());
             }
             match wait {
                 Wait::No { drain } => {
-                    self.prepare_to_poll(Want::Data, drain)?;
+                    self.prepare_to_poll(Want::Data, need, drain)?;
                     if (self.ring.available(Want::Data)? as usize) < into.len() {
                         let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);
                         if (self.ring.available(Want::Data)? as usize) < into.len() {
@@ -207,7 +234,7 @@ impl Channel {
                 Wait::Upto(_) if into.len() > size as usize => {
                     return Err(Error::PacketTooLarge { size: into.len(), ring: size as usize });
                 }
-                Wait::Upto(timeout) => self.wait_for(Want::Data, into.len() as u32, timeout)?,
+                Wait::Upto(timeout) => self.wait_for(Want::Data, need, timeout)?,
             }
         }
     }
@@ -255,7 +282,11 @@ impl Channel {
         if self.ring.producer.pending()? == 0 {
             return Ok(());
         }
-        self.wait_for(Want::Space, self.ring.producer.size(), timeout)
+        match self.wait_for(Want::Space, self.ring.producer.size(), timeout) {
+            // The peer may have taken the last byte and left after that.
+            Err(Error::PeerClosed | Error::PeerDied) if self.ring.producer.pending()? == 0 => Ok(()),
+            other => other,
+        }
     }
 
     /// [`write`](Self::write) or [`write_now`](Self::write_now) of several buffers.
@@ -277,11 +308,12 @@ impl Channel {
         Ok(done)
     }
 
-    /// Fills several buffers with what there is, after `first` has filled (some of) the first.
+    /// Reads into several buffers: by `first` into the first, and as long as they get full by `more` into the next.
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],
         first: impl FnOnce(&mut [u8]) -> Result<usize>,
+        more: impl Fn(&mut [u8]) -> Result<usize>,
     ) -> Result<usize> {
         let mut bufs = bufs.iter_mut().filter(|buf| !buf.is_empty());
         let Some(buf) = bufs.next() else { return Ok(0) };
@@ -291,7 +323,8 @@ impl Channel {
             if !full {
                 break;
             }
-            let Ok(count) = self.take(buf) else { break };
+            // An error comes back by itself with the next call.
+            let Ok(count) = more(buf) else { break };
             done += count;
             full = count == buf.len();
         }

@@ -20,7 +20,9 @@ use crate::{DomId, Result};
 /// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`: it becomes readable when an event comes or the peer
 /// ends. Ask only after a non-blocking call that moved less than it was asked for, or after
 /// [`data_ready`](Self::data_ready) or [`buffer_space`](Self::buffer_space): only then has the peer been asked for
-/// an event. An event says nothing of what it is for, so try both directions.
+/// an event. An event says nothing of what it is for, so try both directions: the descriptor stays readable while
+/// there is something of what was asked for and not tried since. Each half of a [split](Self::split) channel has a
+/// descriptor of its own.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -82,7 +84,7 @@ impl Vchan {
     /// Waits until the client has come, at most `timeout` (server).
     ///
     /// Fails with [`Error::TimedOut`](crate::Error::TimedOut), with [`Error::PeerDied`](crate::Error::PeerDied)
-    /// where a client came but ended before it had connected, and with [`Error::Closed`](crate::Error::Closed).
+    /// where the client's whole domain ended meanwhile (Xen), and with [`Error::Closed`](crate::Error::Closed).
     pub fn accept(self, timeout: Option<Duration>) -> Result<Vchan> {
         self.channel().wait_for_peer(timeout)?;
         Ok(self)
@@ -198,6 +200,6 @@ impl Write for Vchan {
 
 impl AsFd for Vchan {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.reader.as_fd()
+        self.channel().fd()
     }
 }

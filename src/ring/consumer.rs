@@ -39,6 +39,7 @@ impl Consumer {
 
     /// How many bytes may be read now: a fresh look at the peer's index.
     pub fn ready(&self) -> Result<u32, Corrupt> {
+        self.shared.poison.check()?;
         let prod = self.shared.read_ring().prod.load(Ordering::Acquire);
         let ready = prod.wrapping_sub(self.cons.load(Private::Relaxed));
         if ready > self.size() {

@@ -230,16 +230,16 @@ impl Endpoint {
     /// What the peer's live byte says.
     #[inline]
     pub fn peer_live(&self) -> Result<PeerLive, Corrupt> {
+        self.shared.poison.check()?;
         let page = self.shared.page();
         let (field, byte) = match self.shared.role {
             Role::Server => (Field::CliLive, page.cli_live.load(Ordering::Acquire)),
             Role::Client => (Field::SrvLive, page.srv_live.load(Ordering::Acquire)),
         };
         match byte {
-            EXITED => Ok(PeerLive::Exited),
-            CONNECTED => {
+            EXITED | CONNECTED => {
                 self.met.store(true, Private::Relaxed);
-                Ok(PeerLive::Connected)
+                Ok(if byte == EXITED { PeerLive::Exited } else { PeerLive::Connected })
             }
             WAITING if !self.met.load(Private::Relaxed) => Ok(PeerLive::Waiting),
             impossible => Err(self.shared.poison.set(field, impossible.into())),
@@ -273,7 +273,6 @@ impl Endpoint {
     /// How many bytes of what is wanted there are: a fresh look.
     #[inline]
     pub fn available(&self, want: Want) -> Result<u32, Corrupt> {
-        self.shared.poison.check()?;
         match want {
             Want::Data => self.consumer.ready(),
             Want::Space => self.producer.space(),

@@ -15,6 +15,8 @@ mod order;
 mod producer;
 mod role;
 mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use buffer::RawSlice;
 pub use consumer::Consumer;

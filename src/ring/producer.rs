@@ -40,6 +40,7 @@ impl Producer {
 
     /// How many bytes may be written now: a fresh look at the peer's index.
     pub fn space(&self) -> Result<u32, Corrupt> {
+        self.shared.poison.check()?;
         let cons = self.shared.written_ring().cons.load(Ordering::Acquire);
         let used = self.prod.load(Private::Relaxed).wrapping_sub(cons);
         if used > self.size() {
@@ -63,7 +64,6 @@ impl Producer {
 
     /// How many bytes the peer has not consumed yet.
     pub fn pending(&self) -> Result<u32, Corrupt> {
-        self.shared.poison.check()?;
         Ok(self.size() - self.space()?)
     }
 

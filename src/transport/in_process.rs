@@ -275,11 +275,11 @@ impl EventChannel for LocalChannel {
         self.gone().contains(&(1 - self.end))
     }
 
-    fn rearm(&self) -> Result<()> {
+    fn rearm(&self) -> Result<bool> {
         self.gone().remove(&(1 - self.end));
         *self.line.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         lock(&self.machine).changed();
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -131,8 +131,15 @@ pub trait EventChannel: Send + Sync {
     /// Whether the peer has ended, as far as that can be told without taking events.
     fn ended(&self) -> bool;
 
-    /// Makes a server's channel ready for the next client, after the one before has ended.
-    fn rearm(&self) -> Result<()>;
+    /// Whether clients may come one after the other (server): the next one may connect as soon as the one before has
+    /// ended, whether or not this side has noticed. Transports where that is always so do nothing.
+    fn serve_many(&self, _many: bool) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes a server's channel ready for the next client, after the one before has ended. `false` where none can
+    /// come any more, because the whole domain has gone.
+    fn rearm(&self) -> Result<bool>;
 }
 
 /// What [`EventChannel::receive`] found.

@@ -135,15 +135,15 @@ static void run_wakeup(const void *arg)
 static void client_comes(struct end *e, const void *arg)
 {
     const struct wakeup *w = arg;
-    int woken;
+    int woken, waited;
 
     open_server(e, 4096, 4096);
     meet(e);
     enter_call(e);
     woken = wait_readable(libxenvchan_fd_for_select(e->ctrl), w->how);
     leave_call(e);
-    result("event", "woken=%s wait=%d open=%d", woken > 0 ? "yes" : "no", woken > 0 ? libxenvchan_wait(e->ctrl) : -2,
-           libxenvchan_is_open(e->ctrl));
+    waited = woken > 0 ? libxenvchan_wait(e->ctrl) : -2;
+    result("event", "woken=%s wait=%d open=%d", woken > 0 ? "yes" : "no", waited, libxenvchan_is_open(e->ctrl));
     tell(e, 0);
     close_end(e);
 }

@@ -2,7 +2,7 @@
 # Any number may run at a time. Each has its output in $JOBS/ID.out and, once over, its status in $JOBS/ID.rc.
 
 JOBS=/run/jobs
-LIMIT=60 # seconds that anything may take, unless told otherwise; a busy machine is slow
+LIMIT=120 # seconds that anything may take, unless told otherwise; a busy machine is slow
 SERIES=0 # makes the ids unique: the caller changes it whenever job_count starts again
 job_count=0
 mkdir -p $JOBS
@@ -36,6 +36,8 @@ spawn() {
   job_count=$((job_count + 1))
   JOB=$1.$SERIES.$job_count
   : >$JOBS/$JOB.out
+  # $(run_in ...) counts in a subshell, so that an id may come again; its first job is over then.
+  [ ! -e $JOBS/$JOB.rc ] || rm $JOBS/$JOB.rc
   echo "[$JOB] $2"
   if [ "$1" = dom0 ]; then
     (

@@ -4,6 +4,7 @@ mod child;
 mod events;
 mod killed;
 mod leftovers;
+mod many;
 mod meeting;
 mod waiting;
 

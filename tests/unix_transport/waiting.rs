@@ -81,8 +81,14 @@ fn a_told_client_waits_too() {
     let told = transport(root.path()).exported(&told).unwrap();
     with_waiting_client(told.open(Role::Client, 0, "data/x").unwrap(), |looked| {
         looked.recv_timeout(LONG).unwrap();
-        let server = Server::start(root.path(), "data/x").unwrap();
-        Waiter::on(&*server.events).until(&*server.events, |r| r.event);
+        let server = transport(root.path()).open(Role::Server, 0, "data/x").unwrap();
+        let events = server.events.listen().unwrap();
+        until_quiet(&looked);
+        // With the directory there already, only the page itself tells.
+        fs::create_dir(root.path().join("memory")).unwrap();
+        until_quiet(&looked);
+        let _page = server.memory.share(1, None).unwrap();
+        Waiter::on(&*events).until(&*events, |r| r.event);
     });
 }
 

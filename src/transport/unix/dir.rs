@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{open, openat, renameat, AtFlags, OFlag};
 use nix::sys::stat::{fstat, fstatat, mkdirat, FileStat, Mode, SFlag};
-use nix::unistd::{geteuid, unlinkat, UnlinkatFlags};
+use nix::unistd::{geteuid, linkat, unlinkat, UnlinkatFlags};
 
 use crate::{Error, Result};
 
@@ -162,6 +162,12 @@ impl Dir {
     /// Renames the entry `from` to `to`, replacing that.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
         renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.failed("rename to", to, errno))
+    }
+
+    /// Gives the file `from` the second name `to`, which must not exist.
+    pub(super) fn link(&self, from: &str, to: &str) -> Result<()> {
+        linkat(&self.fd, from, &self.fd, to, AtFlags::empty())
+            .map_err(|errno| self.failed("create", to, errno))
     }
 
     /// Removes the entry `name`, which is no directory; whether it was there.

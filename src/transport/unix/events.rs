@@ -31,7 +31,7 @@ impl Events for ServerEvents {
             fd,
             name: slot.socket_path(),
             port: slot.number() + 1,
-            state: Mutex::new(State { listening: true, registered: None }),
+            state: Mutex::new(State { listening: true, ..State::default() }),
             slot: Some(slot),
         }))
     }
@@ -65,7 +65,7 @@ impl Events for ClientEvents {
             fd,
             name: remote.to_owned(),
             port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
-            state: Mutex::new(State { listening: false, registered: None }),
+            state: Mutex::new(State::default()),
             slot: None,
         }))
     }
@@ -82,9 +82,15 @@ struct Channel {
 }
 
 /// What changes, and only with the lock held, together with what stands behind the descriptor.
+#[derive(Default)]
 struct State {
     listening: bool,
     registered: Option<(Arc<Epoll>, u64)>,
+    /// Clients may come one after the other.
+    many: bool,
+    /// For that: the listener, while a client's connection is behind the descriptor. The next client may connect to
+    /// it, and go about its business, before this side has noticed that the one before has left.
+    next: Option<OwnedFd>,
 }
 
 impl Channel {
@@ -98,11 +104,47 @@ impl Channel {
             return Ok(true);
         }
         let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
-        // First the name, then (with the exchange) the listener: nobody can get into its queue any more who would
-        // see a connection and never an answer.
-        self.remove_socket()?;
+        if state.many {
+            let listener =
+                self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
+            state.next = Some(listener);
+        } else {
+            // First the name, then (with the exchange) the listener: nobody can get into its queue any more who would
+            // see a connection and never an answer.
+            self.remove_socket()?;
+        }
         self.exchange(state, connection, false)?;
         Ok(true)
+    }
+
+    /// Puts the listener back in the place of a connection that has ended.
+    fn listen_again(&self, state: &mut State) -> Result<()> {
+        let listener = match (&self.slot, state.next.take()) {
+            (_, Some(listener)) => listener,
+            (Some(slot), None) => {
+                let listener = socket::listen_in(slot)?;
+                socket::set_backlog(&listener, state.many)?;
+                listener
+            }
+            (None, None) => {
+                let what = "a client's event channel can't be made ready for another peer";
+                return Err(Error::Invalid(what.into()));
+            }
+        };
+        self.exchange(state, listener, true)
+    }
+
+    /// Turns to the next client after an event could not be sent to the last one; says whether there is one. Perhaps
+    /// another thread has done so already.
+    fn turn_to_next(&self) -> Result<bool> {
+        let mut state = self.state();
+        if !state.many {
+            return Ok(false);
+        }
+        if !state.listening && hung_up(&self.fd) {
+            self.listen_again(&mut state)?;
+        }
+        self.try_accept(&mut state)
     }
 
     fn remove_socket(&self) -> Result<()> {
@@ -160,8 +202,15 @@ impl EventChannel for Channel {
         let mut accepted = false;
         loop {
             match send(self.fd.as_raw_fd(), b"\0", MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-                // A full socket holds events enough; a closed one has nobody to tell.
-                Ok(_) | Err(Errno::EAGAIN | Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+                // A full socket holds events enough.
+                Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
+                // A closed one has nobody to tell, unless the next client is there already.
+                Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                    if accepted || !self.turn_to_next()? {
+                        return Ok(());
+                    }
+                    accepted = true;
+                }
                 Err(Errno::ENOTCONN) => {
                     if accepted || !self.try_accept(&mut self.state())? {
                         return Ok(());
@@ -196,24 +245,42 @@ impl EventChannel for Channel {
         if self.state().listening {
             return false;
         }
-        // Without asking for anything else, only the hang-up of the peer is told.
-        let mut fds = [PollFd::new(self.fd.as_fd(), PollFlags::POLLHUP)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        hung_up(&self.fd)
     }
 
-    fn rearm(&self) -> Result<()> {
-        let Some(slot) = &self.slot else {
-            return Err(Error::Invalid(
-                "a client's event channel can't be made ready for another peer".into(),
-            ));
-        };
+    fn serve_many(&self, many: bool) -> Result<()> {
         let mut state = self.state();
+        state.many = many;
+        let Some(slot) = &self.slot else { return Ok(()) };
         if state.listening {
-            return Ok(());
+            return socket::set_backlog(&self.fd, many);
         }
-        let listener = socket::listen_in(slot)?;
-        self.exchange(&mut state, listener, true)
+        match (many, state.next.take()) {
+            (true, next) => {
+                let listener = next.map_or_else(|| socket::listen_in(slot), Ok)?;
+                socket::set_backlog(&listener, true)?;
+                state.next = Some(listener);
+                Ok(())
+            }
+            (false, Some(_)) => self.remove_socket(),
+            (false, None) => Ok(()),
+        }
     }
+
+    fn rearm(&self) -> Result<bool> {
+        let mut state = self.state();
+        if !state.listening {
+            self.listen_again(&mut state)?;
+        }
+        Ok(true)
+    }
+}
+
+/// Whether the peer has closed its end.
+fn hung_up(fd: &OwnedFd) -> bool {
+    // Without asking for anything else, only the hang-up of the peer is told.
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLHUP)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 impl Drop for Channel {
@@ -223,7 +290,7 @@ impl Drop for Channel {
         if let Some((epoll, _)) = &state.registered {
             let _ = epoll.delete(&self.fd);
         }
-        if state.listening {
+        if state.listening || state.next.is_some() {
             let _ = self.remove_socket();
         }
     }

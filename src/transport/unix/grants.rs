@@ -9,6 +9,9 @@ pub(super) const SLOTS: u32 = u32::MAX / PER_SLOT;
 /// The longest file name (NAME_MAX).
 const LONGEST_NAME: usize = 255;
 
+/// The end of a memory file's name while the file is being made.
+const UNFINISHED: &str = ".new";
+
 /// The slot that owns a grant number.
 pub(super) fn slot_of(grant: u32) -> u32 {
     grant / PER_SLOT
@@ -24,9 +27,19 @@ pub(super) fn file_name(grants: &[u32]) -> String {
     }
 }
 
+/// What the memory file for a block of grants is called until it is complete.
+pub(super) fn unfinished_name(grants: &[u32]) -> String {
+    format!("{}{UNFINISHED}", grants.first().copied().unwrap_or_default())
+}
+
+/// The grants in a memory file's name, each `None` if it isn't one.
+pub(super) fn grants_in(name: &str) -> impl Iterator<Item = Option<u32>> + '_ {
+    name.strip_suffix(UNFINISHED).unwrap_or(name).split([',', '-']).map(number)
+}
+
 /// The slot that all grants in a memory file's name belong to; `None` for a name that isn't of that form.
 pub(super) fn slot_of_file(name: &str) -> Option<u32> {
-    let mut slots = name.split([',', '-']).map(|grant| number(grant).map(slot_of));
+    let mut slots = grants_in(name).map(|grant| grant.map(slot_of));
     let first = slots.next()??;
     slots.all(|slot| slot == Some(first)).then_some(first)
 }
@@ -67,7 +80,8 @@ mod tests {
     fn only_names_of_one_slot_belong_to_it() {
         assert_eq!(slot_of_file("0"), Some(0));
         assert_eq!(slot_of_file("1024,1025"), Some(1));
-        for foreign in ["", "1,", "x", "1023,1024", "1 ", "+1", "99999999999", "0.new"] {
+        assert_eq!(slot_of_file(&unfinished_name(&[2049, 2048])), Some(2));
+        for foreign in ["", "1,", "x", "1023,1024", "1 ", "+1", "99999999999", "0.old", ".new"] {
             assert_eq!(slot_of_file(foreign), None, "{foreign}");
         }
     }

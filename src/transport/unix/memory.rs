@@ -15,7 +15,7 @@ use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use nix::sys::stat::{fstat, futimens};
 use nix::sys::time::TimeSpec;
 
-use super::grants::file_name;
+use super::grants::{file_name, unfinished_name};
 use super::root::Missing;
 use super::side::{ClientSide, ServerSide};
 use super::slot::{Slot, MEMORY};
@@ -36,16 +36,22 @@ impl Memory for ServerMemory {
     fn share(&self, pages: usize, _crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
         let slot = Arc::clone(self.0.slot()?);
         let grants = slot.allot(pages)?;
-        let name = file_name(&grants);
-        // With the root locked, so that no other server removes the directory while it is still empty.
-        let (file, shared) = {
+        let unfinished = MemoryFile { slot: Arc::clone(&slot), name: unfinished_name(&grants) };
+        let (memory, file) = {
+            // With the root locked, so that no other server removes the directory while it is still empty.
             let locked = slot.lock_root()?;
-            let file = locked.dir().make_sub(MEMORY)?.create(&name)?;
-            (file, Shared { slot: Arc::clone(&slot), name })
+            let memory = locked.dir().make_sub(MEMORY)?;
+            let file = memory.create(&unfinished.name)?;
+            (memory, file)
         };
         // All of it now: a file system that is full must say so here, not kill us at some later access.
         allocate(&file, pages)
-            .map_err(|errno| Error::os(format!("allocate {pages} pages for {}", shared.path()), errno))?;
+            .map_err(|errno| Error::os(format!("allocate {pages} pages for {}", unfinished.path()), errno))?;
+        // The name comes last: a client that waits for it finds the file complete.
+        let name = file_name(&grants);
+        memory.link(&unfinished.name, &name)?;
+        let shared = MemoryFile { slot, name };
+        drop(unfinished);
         let mapped = Mapped::new(&file, pages, grants).map_err(|errno| map_failed(&shared.path(), errno))?;
         Ok(Box::new(Block { mapped, _keeper: Keeper::Shared(shared) }))
     }
@@ -73,6 +79,10 @@ impl ClientMemory {
             return Ok(());
         }
         let root = self.0.root.path();
+        if stat.st_size == 0 {
+            // A historical server makes the file first and gives it its size then.
+            return Err(self.0.no_server(format!("the memory file {root}/{MEMORY}/{name} is still empty")));
+        }
         Err(Error::Refused(format!(
             "the memory file {root}/{MEMORY}/{name} has {} bytes where {pages} pages are said to be; is its server \
              one of this protocol?",
@@ -171,18 +181,18 @@ impl Drop for PageFile {
 }
 
 /// A memory file that the server made, removed with the mapping.
-struct Shared {
+struct MemoryFile {
     slot: Arc<Slot>,
     name: String,
 }
 
-impl Shared {
+impl MemoryFile {
     fn path(&self) -> String {
         format!("{}/{MEMORY}/{}", self.slot.dir().path(), self.name)
     }
 }
 
-impl Drop for Shared {
+impl Drop for MemoryFile {
     fn drop(&mut self) {
         // What can't be removed here is removed with the slot, at the latest by the next sweep.
         if let Ok(Some(memory)) = self.slot.dir().sub(MEMORY) {
@@ -193,7 +203,7 @@ impl Drop for Shared {
 
 /// What lives as long as a mapping and is undone after it.
 enum Keeper {
-    Shared(#[allow(dead_code, reason = "held for its drop")] Shared),
+    Shared(#[allow(dead_code, reason = "held for its drop")] MemoryFile),
     Page(#[allow(dead_code, reason = "held for its drop")] Arc<PageFile>),
     None,
 }

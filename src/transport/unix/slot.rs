@@ -152,7 +152,7 @@ fn first_free(root: &Dir, locks: &Dir) -> Result<u32> {
     taken.extend(root.names()?.iter().filter_map(|name| grants::number(name)));
     if let Some(memory) = root.sub(MEMORY)? {
         for name in memory.names()? {
-            taken.extend(name.split([',', '-']).filter_map(grants::number).map(grants::slot_of));
+            taken.extend(grants::grants_in(&name).flatten().map(grants::slot_of));
         }
     }
     (0..SLOTS)

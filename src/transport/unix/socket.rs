@@ -20,6 +20,8 @@ use crate::{Error, Result};
 
 /// With this backlog one client can wait to be accepted, and a second one is told that it comes too late.
 const ONE_CLIENT: i32 = 0;
+/// For clients that come one after the other: how many may have come and gone before the server looks.
+const MANY_CLIENTS: i32 = 128;
 
 fn new_socket() -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -52,6 +54,13 @@ pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
             Err(error)
         }
     }
+}
+
+/// Lets one client wait to be accepted, or more.
+pub(super) fn set_backlog(listener: &OwnedFd, many: bool) -> Result<()> {
+    Backlog::new(if many { MANY_CLIENTS } else { ONE_CLIENT })
+        .and_then(|backlog| listen(listener, backlog))
+        .map_err(|errno| Error::os("set a socket's backlog", errno))
 }
 
 fn listen_as(dir: &Dir, name: &str, socket: &OwnedFd) -> nix::Result<()> {

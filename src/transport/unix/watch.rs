@@ -20,7 +20,7 @@ const APPEARS: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF);
 
-/// In the memory directory: a client that leaves says so by the times of the page's file.
+/// In the memory directory also this: a client that leaves says so by the times of the page's file.
 const CLIENT_LEAVES: AddWatchFlags = AddWatchFlags::IN_ATTRIB;
 
 /// Watches the root (sockets appear there), the directories that lead to a publication, and the memory.
@@ -56,7 +56,7 @@ impl RootWatch {
         let Some(mut dir) = self.root.open(Missing::Create)? else { return Ok(()) };
         self.add(&dir, APPEARS)?;
         if let Some(memory) = dir.sub(MEMORY)? {
-            self.add(&memory, CLIENT_LEAVES)?;
+            self.add(&memory, APPEARS | CLIENT_LEAVES)?;
         }
         for component in self.path.iter().flat_map(NodePath::components) {
             let Some(next) = dir.sub(component)? else { break };

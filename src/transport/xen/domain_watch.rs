@@ -82,12 +82,16 @@ impl DomainWatch {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Begins anew with the next client.
-    pub(super) fn forget(&self) {
-        if let Sign::Node { seen, .. } = &self.sign {
-            seen.store(false, Ordering::Relaxed);
+    /// Begins anew with the next client; `false` where the domain is known to have gone for good.
+    pub(super) fn forget(&self) -> bool {
+        match &self.sign {
+            Sign::Introduced => false,
+            Sign::Node { seen, .. } => {
+                seen.store(false, Ordering::Relaxed);
+                self.gone.store(false, Ordering::Release);
+                true
+            }
         }
-        self.gone.store(false, Ordering::Release);
     }
 }
 

@@ -140,9 +140,8 @@ impl EventChannel for XenChannel {
         self.peer.as_ref().is_some_and(DomainWatch::is_gone)
     }
 
-    fn rearm(&self) -> Result<()> {
+    fn rearm(&self) -> Result<bool> {
         // A port whose peer has gone waits for the same domain again by itself.
-        self.peer.iter().for_each(DomainWatch::forget);
-        Ok(())
+        Ok(self.peer.as_ref().is_none_or(DomainWatch::forget))
     }
 }

@@ -1,0 +1,131 @@
+//! Those who wait for a channel without being in a call of it: they poll its descriptor.
+//!
+//! The event that was meant for them may be taken by somebody else: a thread that sleeps in here, or the other
+//! direction's non-blocking call. So it is noted, for each direction, how much somebody outside waits for, and
+//! whoever takes an event looks whether that has come and then *kicks* the direction's descriptor. It stays readable
+//! until that direction is tried again.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::ring::Want;
+use crate::{Error, Result};
+
+/// A new epoll set of these descriptors.
+pub(super) fn epoll_of(fds: &[(BorrowedFd<'_>, u64)]) -> Result<Epoll> {
+    let set =
+        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| Error::os("make an epoll set", errno))?;
+    for &(fd, token) in fds {
+        set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+            .map_err(|errno| Error::os("add to an epoll set", errno))?;
+    }
+    Ok(set)
+}
+
+/// One direction's.
+#[derive(Debug)]
+struct Direction {
+    /// How many bytes are waited for; 0 if nobody waits.
+    need: AtomicU32,
+    kick: EventFd,
+    kicked: Mutex<bool>,
+    /// The channel's events and the kick.
+    set: Epoll,
+}
+
+impl Direction {
+    fn new(events: BorrowedFd<'_>) -> Result<Direction> {
+        let kick = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|errno| Error::os("make an eventfd", errno))?;
+        let set = epoll_of(&[(events, 0), (kick.as_fd(), 1)])?;
+        Ok(Direction { need: AtomicU32::new(0), kick, kicked: Mutex::new(false), set })
+    }
+
+    fn kick(&self) {
+        let mut kicked = self.kicked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*kicked {
+            *kicked = self.kick.write(1).is_ok();
+        }
+    }
+
+    /// Says whether there was a kick to take back.
+    fn unkick(&self) -> bool {
+        let mut kicked = self.kicked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *kicked {
+            *kicked = self.kick.read().is_err();
+            return true;
+        }
+        false
+    }
+
+    /// As `unkick`, and nobody waits any more.
+    fn settle(&self) -> bool {
+        self.need.load(Ordering::Relaxed) != 0 && self.need.swap(0, Ordering::SeqCst) != 0 && self.unkick()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Outside {
+    data: Direction,
+    space: Direction,
+    /// The channel's events and both kicks.
+    both: Epoll,
+}
+
+impl Outside {
+    /// For those who poll a channel whose own descriptor is `events`.
+    pub(super) fn new(events: BorrowedFd<'_>) -> Result<Outside> {
+        let (data, space) = (Direction::new(events)?, Direction::new(events)?);
+        let both = epoll_of(&[(events, 0), (data.kick.as_fd(), 1), (space.kick.as_fd(), 2)])?;
+        Ok(Outside { data, space, both })
+    }
+
+    fn direction(&self, want: Want) -> &Direction {
+        match want {
+            Want::Data => &self.data,
+            Want::Space => &self.space,
+        }
+    }
+
+    /// What to poll for both directions.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.both.0.as_fd()
+    }
+
+    /// What to poll for one direction.
+    pub(super) fn fd_for(&self, want: Want) -> BorrowedFd<'_> {
+        self.direction(want).set.0.as_fd()
+    }
+
+    /// Somebody is going to poll until there are `need` bytes of what is wanted.
+    pub(super) fn expect(&self, want: Want, need: u32) {
+        self.direction(want).need.store(need, Ordering::SeqCst);
+    }
+
+    /// How much somebody outside waits for.
+    pub(super) fn expected(&self, want: Want) -> Option<u32> {
+        match self.direction(want).need.load(Ordering::SeqCst) {
+            0 => None,
+            need => Some(need),
+        }
+    }
+
+    /// The direction is being tried: whoever waited for it does not any more.
+    pub(super) fn settle(&self, want: Want) {
+        self.direction(want).settle();
+    }
+
+    /// The same for both directions; says whether there was a kick.
+    pub(super) fn settle_both(&self) -> bool {
+        self.data.settle() | self.space.settle()
+    }
+
+    /// Wakes whoever waits for the direction.
+    pub(super) fn kick(&self, want: Want) {
+        self.direction(want).kick();
+    }
+}

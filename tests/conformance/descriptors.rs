@@ -1,0 +1,76 @@
+//! Between other descriptors and the rings, without a copy.
+
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsFd;
+
+use nix::unistd::pipe;
+use vchan::Error;
+
+use crate::support::{client, connect, pair, server, spawn, Stream};
+use crate::world::World;
+
+pub fn out_of_the_ring(world: &dyn World) {
+    let builder = server(world).buffer_size(4096).first_index(u32::MAX - 1000);
+    let (server, mut client) = connect(&builder, &client(world));
+    let (mut reader, _writer) = server.split();
+    let mut file = tempfile::tempfile().expect("a file");
+    let mut stream = Stream::new(5);
+    for len in [1, 4096, 3000, 1500, 4000] {
+        client.write_all(stream.next(len)).expect("write");
+        let mut left = len;
+        while left > 0 {
+            left -= reader.copy_to_fd(file.as_fd(), 2500).expect("copy");
+        }
+        stream.skip(len);
+    }
+    client.write_all(b"kept").expect("write");
+    drop(client);
+
+    // A descriptor that fails takes nothing from the ring.
+    let (read_end, write_end) = pipe().expect("a pipe");
+    drop(read_end);
+    let error = reader.copy_to_fd(write_end.as_fd(), 100).expect_err("nobody reads the pipe");
+    assert_eq!(error.errno(), libc::EPIPE);
+    assert!(matches!(error, Error::Os { .. }), "{error}");
+    assert_eq!(reader.copy_to_fd(file.as_fd(), 100).expect("copy"), 4);
+    assert_eq!(reader.copy_to_fd(file.as_fd(), 100).expect("the end"), 0);
+
+    let mut all = Vec::new();
+    file.rewind().expect("rewind");
+    file.read_to_end(&mut all).expect("read the file");
+    let (bytes, kept) = all.split_at(all.len() - 4);
+    assert_eq!((bytes.len(), kept), (stream.position(), &b"kept"[..]));
+    Stream::new(5).check(bytes);
+}
+
+pub fn into_the_ring(world: &dyn World) {
+    let builder = server(world).buffer_size(4096).first_index(u32::MAX - 1000);
+    let (server, mut client) = connect(&builder, &client(world));
+    let (reader, mut writer) = server.split();
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(Stream::new(6).next(20_000)).expect("write the file");
+    file.rewind().expect("rewind");
+    let reading = spawn("reader", move || {
+        let mut all = vec![0; 20_000];
+        client.read_exact(&mut all).map(|()| (all, client))
+    });
+    let mut sizes = (1..).map(|n| n * 777 % 5000);
+    let mut copied = 0;
+    loop {
+        match writer.copy_from_fd(file.as_fd(), sizes.next().expect("a size")).expect("copy") {
+            0 => break,
+            count => copied += count,
+        }
+    }
+    assert_eq!(copied, 20_000);
+    let (all, client) = reading.join().expect("the reader").expect("read");
+    Stream::new(6).check(&all);
+    drop(client);
+    assert!(matches!(writer.copy_from_fd(file.as_fd(), 10), Err(Error::PeerClosed)));
+    // The descriptor's own trouble is told as that.
+    drop((reader, writer));
+    let (server, _client) = pair(world, 4096);
+    let (_read_end, write_end) = pipe().expect("a pipe");
+    let (_reader, mut writer) = server.split();
+    assert_eq!(writer.copy_from_fd(write_end.as_fd(), 10).expect_err("not for reading").errno(), libc::EBADF);
+}

@@ -1,0 +1,74 @@
+//! Event channels that fail, or never fall silent.
+
+use std::io::{Read, Write};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use vchan::Error;
+
+use crate::meddling::Meddling;
+use crate::raw::{Raw, CLI_LIVE, LEFT_PROD};
+use crate::support::{client, connect, server, spawn, LONG};
+use crate::world::World;
+
+pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
+    let below = Meddling::new(world.server());
+    below.mischief().tireless.store(true, Ordering::Relaxed);
+    let limit = Duration::from_millis(60);
+    let timed_out = |call: &mut dyn FnMut() -> vchan::Result<()>| {
+        let begun = Instant::now();
+        let error = call().expect_err("nothing comes");
+        assert!(matches!(error, Error::TimedOut(_)), "{error}");
+        assert!(begun.elapsed() >= limit && begun.elapsed() < LONG, "after {:?}", begun.elapsed());
+    };
+    let mut listening = Some(server(world).transport(&below).listen().expect("listen"));
+    timed_out(&mut || listening.take().expect("once").accept(Some(limit)).map(drop));
+
+    let (mut server, client) = connect(&server(world).transport(&below), &client(world));
+    server.set_timeout(Some(limit));
+    timed_out(&mut || server.recv(&mut [0; 4]));
+    server.send(&[0; 65536]).expect("send");
+    timed_out(&mut || server.send(&[0; 1]));
+    drop(client);
+}
+
+pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
+    let below = Meddling::new(world.client());
+    let mute = below.mischief().mute;
+    let (mut server, mut client) =
+        connect(&server(world).buffer_size(65536), &client(world).transport(&below));
+    // Both events that the client is going to owe: for the data it writes, and for the space it makes.
+    server.channel().expect(vchan::ring::Want::Data);
+    server.channel().expect(vchan::ring::Want::Space);
+    server.write_all(&[3; 100]).expect("write");
+    mute.store(true, Ordering::Relaxed);
+    assert_eq!(client.read(&mut [0; 500]).expect("what was there"), 100);
+    assert_eq!(client.write(&[4; 200]).expect("what was written"), 200);
+    mute.store(false, Ordering::Relaxed);
+    let mut all = [0; 500];
+    assert_eq!(server.read(&mut all).expect("read"), 200);
+    assert_eq!(server.data_ready().expect("data_ready"), 0);
+}
+
+/// Bytes and the end come between two looks, to a reader who looks all the time and so has a good chance to see only
+/// the end.
+pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
+    let below = Meddling::new(world.server());
+    below.mischief().tireless.store(true, Ordering::Relaxed);
+    for round in 0..600 {
+        let listening = server(world).transport(&below).spin(Duration::ZERO).listen().expect("listen");
+        let raw = Raw::client(world);
+        raw.announce();
+        let mut server = listening.accept(Some(LONG)).expect("accept");
+        let looks = below.mischief().looks;
+        let before = looks.load(Ordering::Relaxed);
+        let reading = spawn("reader", move || (server.read(&mut [0; 9]), server));
+        while looks.load(Ordering::Relaxed) < before + 3 {
+            std::hint::spin_loop();
+        }
+        raw.u32(LEFT_PROD).store(4, Ordering::Release);
+        raw.u8(CLI_LIVE).store(0, Ordering::SeqCst);
+        let (count, _server) = reading.join().expect("the reader");
+        assert_eq!(count.expect("read"), 4, "round {round}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Signals that come to a blocked thread.
+
+use std::io::{Read, Write};
+use std::os::unix::thread::JoinHandleExt;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use vchan::{Error, State};
+
+use crate::support::{client, inner, pair, server, spawn, wait_until_asleep, LONG};
+use crate::world::World;
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// Lets SIGUSR1 interrupt system calls and do nothing else.
+fn handle_the_signal() {
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
+}
+
+/// Signals the thread until it has ended. Once may be too early for it to be blocked already.
+fn interrupt<T>(thread: JoinHandle<T>, name: &str) -> T {
+    wait_until_asleep(name);
+    while !thread.is_finished() {
+        // SAFETY: the thread has not been joined.
+        unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    thread.join().expect("the thread")
+}
+
+pub fn a_signal_interrupts_a_read(world: &dyn World) {
+    handle_the_signal();
+    let (mut server, mut client) = pair(world, 4096);
+    for _ in 0..10 {
+        let thread = spawn("blocked", move || (server.read(&mut [0; 4]), server));
+        let result;
+        (result, server) = interrupt(thread, "blocked");
+        let error = result.expect_err("interrupted");
+        assert!(matches!(inner(&error), Error::Interrupted), "{error}");
+        assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
+        let thread = spawn("blocked", move || (server.recv(&mut [0; 4]), server));
+        let result;
+        (result, server) = interrupt(thread, "blocked");
+        assert!(matches!(result, Err(Error::Interrupted)));
+    }
+    // Nothing is broken.
+    client.write_all(b"text").expect("write");
+    server.recv(&mut [0; 4]).expect("recv");
+}
+
+/// It would take the channel with it.
+pub fn a_signal_does_not_end_an_accept(world: &dyn World) {
+    handle_the_signal();
+    let listening = server(world).listen().expect("listen");
+    let thread = spawn("blocked", move || listening.accept(Some(LONG)));
+    for _ in 0..5 {
+        wait_until_asleep("blocked");
+        // SAFETY: the thread has not been joined.
+        unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
+    }
+    let _client = client(world).connect().expect("connect");
+    let accepted = thread.join().expect("the thread").expect("accept");
+    assert_eq!(accepted.state().expect("state"), State::Connected);
+}
+
+pub fn an_interrupted_write_says_what_was_written(world: &dyn World) {
+    handle_the_signal();
+    let (mut server, mut client) = pair(world, 4096);
+    let thread = spawn("blocked", move || (client.write(&[5; 10_000]), client));
+    let (result, mut client) = interrupt(thread, "blocked");
+    assert_eq!(result.expect("a part was written"), 4096);
+    let thread = spawn("blocked", move || (client.write(&[6; 10]), client));
+    let (result, _client) = interrupt(thread, "blocked");
+    assert!(matches!(inner(&result.expect_err("interrupted")), Error::Interrupted));
+    let mut all = [0; 8000];
+    assert_eq!(server.read(&mut all).expect("read"), 4096);
+    assert!(all[..4096].iter().all(|&byte| byte == 5));
+}

@@ -1,0 +1,72 @@
+//! Time-outs.
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use vchan::Error;
+
+use crate::support::{client, pair, server, LONG};
+use crate::world::World;
+
+const SHORT: Duration = Duration::from_millis(40);
+
+fn takes_that_long<T>(body: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = body();
+    assert!(begun.elapsed() >= SHORT, "timed out after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < LONG, "timed out after {:?}", begun.elapsed());
+    result
+}
+
+pub fn time_outs(world: &dyn World) {
+    let (mut server, mut client) = pair(world, 4096);
+    for end in [&mut server, &mut client] {
+        end.set_timeout(Some(SHORT));
+        let read = takes_that_long(|| end.read(&mut [0; 1]));
+        assert_eq!(read.expect_err("no data").kind(), ErrorKind::TimedOut);
+        let recv = takes_that_long(|| end.recv(&mut [0; 1]));
+        assert!(matches!(recv, Err(Error::TimedOut(SHORT))));
+    }
+    for end in [&mut server, &mut client] {
+        // What was written before the time ran out is told, the reason with the next call.
+        assert_eq!(takes_that_long(|| end.write(&[0; 5000])).expect("a part"), 4096);
+        assert_eq!(takes_that_long(|| end.write(&[0; 1])).expect_err("no space").kind(), ErrorKind::TimedOut);
+        assert!(matches!(takes_that_long(|| end.send(&[0; 1])), Err(Error::TimedOut(SHORT))));
+        end.set_timeout(Some(Duration::ZERO));
+        assert!(matches!(end.send(&[0; 1]), Err(Error::TimedOut(_))));
+    }
+    // And nothing is broken by them.
+    server.recv(&mut [0; 4096]).expect("recv");
+}
+
+pub fn time_outs_without_end(world: &dyn World) {
+    let never = Duration::MAX;
+    let listening = server(world).listen().expect("listen");
+    let mut client = client(world).wait(never).connect().expect("connect");
+    let mut server = listening.accept(Some(never)).expect("accept");
+    let thread = std::thread::spawn(move || {
+        server.set_timeout(Some(never));
+        server.read(&mut [0; 1]).map(|_| server)
+    });
+    client.set_timeout(Some(never));
+    client.wait(Some(SHORT)).expect_err("nothing comes");
+    client.write_all(&[1]).expect("write");
+    let mut server = thread.join().expect("no panic").expect("read");
+    client.data_ready().expect("data_ready");
+    server.write_all(&[1]).expect("write");
+    client.wait(Some(never)).expect("an event");
+}
+
+pub fn waiting_for_an_event(world: &dyn World) {
+    let (mut server, mut client) = pair(world, 4096);
+    // Whatever came while they connected.
+    while client.wait(Some(SHORT)).is_ok() {}
+    for _ in 0..100 {
+        assert_eq!(client.data_ready().expect("data_ready"), 0);
+        server.write_all(b"x").expect("write");
+        client.wait(Some(LONG)).expect("an event");
+        assert_eq!(client.data_ready().expect("data_ready"), 1);
+        client.recv(&mut [0]).expect("recv");
+    }
+    assert!(matches!(takes_that_long(|| client.wait(Some(SHORT))), Err(Error::TimedOut(_))));
+}

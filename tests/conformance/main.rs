@@ -1,0 +1,73 @@
+//! One suite for every transport: what a channel promises, whatever carries it.
+//!
+//! A transport takes part by an implementation of [`World`](world::World) and one line at the end of this file. Each
+//! test runs in a process of its own (see [`isolated`]), which ends by checking that nothing is left: descriptors,
+//! shared mappings, files, directories, names.
+
+mod closing;
+mod connecting;
+mod descriptors;
+mod events;
+mod hostile;
+mod interrupted;
+mod isolated;
+mod limits;
+mod meddling;
+mod nonblocking;
+mod packets;
+mod persistent;
+mod raw;
+mod split;
+mod stream;
+mod support;
+mod world;
+
+/// The tests of every subject, as `subject: test, test;`. One that is not listed is dead code, which clippy refuses.
+macro_rules! suite {
+    ($world:ty) => {
+        suite! { $world =>
+            stream: both_ways_with_every_pair_of_orders, indices_wrap, sizes_of_every_kind, vectored;
+            closing: the_end_comes_after_the_last_byte, the_end_comes_once_nothing_is_left,
+                close_ends_a_blocked_read, close_ends_a_blocked_write, close_ends_a_blocked_accept,
+                close_ends_a_blocked_connect, close_ends_both_halves, drop_tells_the_peer,
+                leave_then_read_on, writing_to_a_peer_that_left, waiting_for_the_peer_to_drain,
+                a_peer_that_dies_is_no_end_of_stream;
+            connecting: a_server_without_client, writing_before_the_client_comes, no_server,
+                the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
+                a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
+            descriptors: out_of_the_ring, into_the_ring;
+            events: events_without_end_do_not_stop_the_clock, what_was_moved_is_told_though_the_event_failed,
+                the_last_bytes_come_at_the_same_moment_as_the_end;
+            hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
+                own_indices_overwritten;
+            interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept,
+                an_interrupted_write_says_what_was_written;
+            limits: time_outs, time_outs_without_end, waiting_for_an_event;
+            nonblocking: would_block_then_woken, echo_through_poll, neither_direction_keeps_the_descriptor_busy,
+                a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
+                the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
+                data_and_space;
+            packets: exact_sizes, too_large, nothing_by_halves;
+            persistent: one_client_after_the_other, a_client_waits_for_the_one_before;
+            split: both_halves_block_at_once, both_halves_block_at_once_without_spinning,
+                ping_pong_of_both_halves;
+        }
+    };
+    ($world:ty => $($subject:ident: $($test:ident),*;)*) => {
+        $(mod $subject {
+            $(#[test]
+            fn $test() {
+                let name = concat!(module_path!(), "::", stringify!($test));
+                crate::isolated::run::<$world>(name, crate::$subject::$test);
+            })*
+        })*
+    };
+}
+
+mod in_process {
+    suite!(crate::world::InProcessWorld);
+}
+
+mod unix {
+    suite!(crate::world::UnixWorld);
+}

@@ -1,0 +1,123 @@
+//! A transport whose events misbehave on demand; everything else is the transport below it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::eventfd::EventFd;
+use vchan::transport::{EventChannel, Events, Parts, Received, Role, Transport};
+use vchan::{DomId, Error, Result};
+
+/// What is wrong with the events.
+#[derive(Clone, Default)]
+pub struct Mischief {
+    /// Another event is always there.
+    pub tireless: Arc<AtomicBool>,
+    /// None can be sent.
+    pub mute: Arc<AtomicBool>,
+    /// How often events have been taken.
+    pub looks: Arc<AtomicUsize>,
+}
+
+pub struct Meddling<'a> {
+    below: &'a dyn Transport,
+    mischief: Mischief,
+}
+
+impl Meddling<'_> {
+    pub fn new(below: &dyn Transport) -> Meddling<'_> {
+        Meddling { below, mischief: Mischief::default() }
+    }
+
+    /// The switches, for all channels of this transport.
+    pub fn mischief(&self) -> Mischief {
+        self.mischief.clone()
+    }
+}
+
+impl Transport for Meddling<'_> {
+    fn name(&self) -> &'static str {
+        "meddling"
+    }
+
+    fn own_domid(&self) -> Result<DomId> {
+        self.below.own_domid()
+    }
+
+    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
+        let parts = self.below.open(role, peer, path)?;
+        let events = MeddlingEvents { below: parts.events, mischief: self.mischief.clone() };
+        Ok(Parts { events: Box::new(events), ..parts })
+    }
+}
+
+struct MeddlingEvents {
+    below: Box<dyn Events>,
+    mischief: Mischief,
+}
+
+impl MeddlingEvents {
+    fn around(&self, below: Box<dyn EventChannel>) -> Box<dyn EventChannel> {
+        let always = EventFd::from_value(1).expect("an eventfd");
+        Box::new(MeddlingChannel { below, mischief: self.mischief.clone(), always })
+    }
+}
+
+impl Events for MeddlingEvents {
+    fn listen(&self) -> Result<Box<dyn EventChannel>> {
+        Ok(self.around(self.below.listen()?))
+    }
+
+    fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
+        Ok(self.around(self.below.connect(remote)?))
+    }
+}
+
+struct MeddlingChannel {
+    below: Box<dyn EventChannel>,
+    mischief: Mischief,
+    /// Always readable.
+    always: EventFd,
+}
+
+impl EventChannel for MeddlingChannel {
+    fn name(&self) -> String {
+        self.below.name()
+    }
+
+    fn local_port(&self) -> u32 {
+        self.below.local_port()
+    }
+
+    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+        if self.mischief.tireless.load(Ordering::Relaxed) {
+            epoll.add(&self.always, EpollEvent::new(EpollFlags::EPOLLIN, token)).expect("watch the eventfd");
+        }
+        self.below.attach(epoll, token)
+    }
+
+    fn notify(&self) -> Result<()> {
+        if self.mischief.mute.load(Ordering::Relaxed) {
+            return Err(Error::os("send an event", nix::errno::Errno::EIO));
+        }
+        self.below.notify()
+    }
+
+    fn receive(&self) -> Result<Received> {
+        self.mischief.looks.fetch_add(1, Ordering::Relaxed);
+        let received = self.below.receive()?;
+        Ok(Received { event: received.event || self.mischief.tireless.load(Ordering::Relaxed), ..received })
+    }
+
+    fn ended(&self) -> bool {
+        self.below.ended()
+    }
+
+    fn serve_many(&self, many: bool) -> Result<()> {
+        self.below.serve_many(many)
+    }
+
+    fn rearm(&self) -> Result<bool> {
+        self.below.rearm()
+    }
+}

@@ -1,0 +1,275 @@
+//! Non-blocking calls, and the descriptor that says when to try again.
+
+use std::io::{ErrorKind, IoSliceMut, Read, Write};
+use std::time::Duration;
+
+use vchan::{Error, Vchan};
+
+use crate::support::{
+    pair, pair_without_spinning, readable, readable_now, spawn, wait_until_asleep, Stream, LONG,
+};
+use crate::world::World;
+
+fn would_block<T: std::fmt::Debug>(result: std::io::Result<T>) {
+    assert_eq!(result.expect_err("nothing to move").kind(), ErrorKind::WouldBlock);
+}
+
+fn nonblocking_pair(world: &dyn World, size: usize) -> (Vchan, Vchan) {
+    let (mut server, mut client) = pair(world, size);
+    server.set_nonblocking(true);
+    client.set_nonblocking(true);
+    (server, client)
+}
+
+fn fill(end: &mut impl Write) -> usize {
+    let mut all = 0;
+    loop {
+        match end.write(&[9; 1500]) {
+            Ok(count) => all += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return all,
+            Err(error) => panic!("write: {error}"),
+        }
+    }
+}
+
+pub fn would_block_then_woken(world: &dyn World) {
+    let (mut server, mut client) = nonblocking_pair(world, 4096);
+    for _ in 0..200 {
+        for turn in 0..2 {
+            let (one, two) = if turn == 0 { (&mut server, &mut client) } else { (&mut client, &mut server) };
+            would_block(one.read(&mut [0; 10]));
+            assert!(!readable_now(&*one), "readable with nothing to read");
+            two.write_all(b"data").expect("write");
+            assert!(readable(&*one, LONG), "not woken by data");
+            assert_eq!(one.read(&mut [0; 10]).expect("read"), 4);
+
+            assert_eq!(fill(one), 4096);
+            assert!(!readable_now(&*one), "readable with a full ring");
+            two.recv(&mut [0; 4096]).expect("recv");
+            assert!(readable(&*one, LONG), "not woken by space");
+            assert_eq!(one.write(b"x").expect("write"), 1);
+            two.recv(&mut [0]).expect("recv");
+        }
+    }
+}
+
+/// One end of a conversation by poll(2) alone: writes `out` and reads `into` at once, and counts how often it was
+/// woken for nothing.
+fn converse(mut end: Vchan, bytes: usize, out: u64, into: u64) -> (usize, Vchan) {
+    let (mut out, mut into) = (Stream::new(out), Stream::new(into));
+    let (mut buffer, mut idle) = ([0; 3000], 0);
+    while out.position() < bytes || into.position() < bytes {
+        let before = out.position() + into.position();
+        while out.position() < bytes {
+            match end.write(out.next(2000.min(bytes - out.position()))) {
+                Ok(count) => out.skip(count),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("write: {error}"),
+            }
+        }
+        while into.position() < bytes {
+            let most = buffer.len().min(bytes - into.position());
+            match end.read(&mut buffer[..most]) {
+                Ok(0) => panic!("the end after {}", into.position()),
+                Ok(count) => into.check(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => panic!("read: {error}"),
+            }
+        }
+        if out.position() + into.position() == before {
+            idle += 1;
+        }
+        if out.position() < bytes || into.position() < bytes {
+            assert!(readable(&end, LONG), "no event with {} out and {} in", out.position(), into.position());
+        }
+    }
+    (idle, end)
+}
+
+pub fn echo_through_poll(world: &dyn World) {
+    let bytes = 4_000_000;
+    for size in [1024, 65536] {
+        let (server, client) = nonblocking_pair(world, size);
+        let server = spawn("server", move || converse(server, bytes, 1, 2));
+        let client = spawn("client", move || converse(client, bytes, 2, 1));
+        for (idle, _end) in [server, client].map(|thread| thread.join().expect("a side")) {
+            // At worst each event is found to have been acted upon already.
+            assert!(idle < 2 * bytes / 1000, "woken {idle} times for nothing");
+        }
+    }
+}
+
+pub fn neither_direction_keeps_the_descriptor_busy(world: &dyn World) {
+    let (mut server, mut client) = nonblocking_pair(world, 4096);
+    for _ in 0..3 {
+        fill(&mut client);
+        server.recv(&mut [0; 4096]).expect("recv");
+        // Woken for space, and used it; from now on only data is waited for.
+        assert!(readable(&client, LONG));
+        client.write_all(b"x").expect("write");
+        for _ in 0..3 {
+            would_block(client.read(&mut [0; 10]));
+        }
+        assert!(!readable_now(&client), "space keeps the descriptor readable");
+        server.recv(&mut [0]).expect("recv");
+
+        // And the other way round.
+        would_block(client.read(&mut [0; 10]));
+        server.write_all(b"data").expect("write");
+        assert!(readable(&client, LONG));
+        assert_eq!(client.read(&mut [0; 4]).expect("read"), 4);
+        server.write_all(b"data").expect("write");
+        fill(&mut client);
+        assert!(!readable_now(&client), "data that nobody asked for keeps the descriptor readable");
+        server.recv(&mut [0; 4096]).expect("recv");
+        client.recv(&mut [0; 4]).expect("recv");
+    }
+}
+
+pub fn a_packet_that_waits_keeps_no_descriptor_busy(world: &dyn World) {
+    let (mut server, mut client) = nonblocking_pair(world, 4096);
+    client.send(&[1; 3000]).expect("send");
+    assert!(matches!(client.send(&[2; 2000]), Err(Error::WouldBlock)));
+    would_block(client.read(&mut [0; 10]));
+    assert!(!readable_now(&client), "too little space keeps the descriptor readable");
+    server.recv(&mut [0; 3000]).expect("recv");
+    assert!(readable(&client, LONG), "not woken by space");
+    would_block(client.read(&mut [0; 10]));
+    assert!(readable(&client, LONG), "the read swallowed the event for space");
+    client.send(&[2; 2000]).expect("send");
+    // The same for data.
+    server.send(&[3; 100]).expect("send");
+    assert!(matches!(client.recv(&mut [0; 200]), Err(Error::WouldBlock)));
+    fill(&mut client);
+    assert!(!readable_now(&client), "too little data keeps the descriptor readable");
+    server.send(&[4; 100]).expect("send");
+    assert!(readable(&client, LONG), "not woken by data");
+    client.recv(&mut [0; 200]).expect("recv");
+}
+
+pub fn the_other_direction_is_woken_too(world: &dyn World) {
+    let (mut server, mut client) = nonblocking_pair(world, 4096);
+    for _ in 0..100 {
+        fill(&mut client);
+        server.recv(&mut [0; 4096]).expect("recv");
+        // The event was for space; reading takes it away, and must pass it on.
+        assert!(readable(&client, LONG));
+        would_block(client.read(&mut [0; 10]));
+        would_block(client.read(&mut [0; 10]));
+        assert!(readable(&client, LONG), "the read swallowed the event for space");
+        client.write_all(b"x").expect("write");
+        server.recv(&mut [0]).expect("recv");
+
+        would_block(client.read(&mut [0; 10]));
+        server.write_all(b"data").expect("write");
+        assert!(readable(&client, LONG));
+        fill(&mut client);
+        assert!(readable(&client, LONG), "the write swallowed the event for data");
+        assert_eq!(client.read(&mut [0; 10]).expect("read"), 4);
+        server.recv(&mut [0; 4096]).expect("recv");
+    }
+}
+
+pub fn the_end_wakes_both_directions(world: &dyn World) {
+    let (server, client) = nonblocking_pair(world, 4096);
+    let (mut reader, mut writer) = server.split();
+    would_block(reader.read(&mut [0; 1]));
+    fill(&mut writer);
+    drop(client);
+    assert!(readable(&reader, LONG));
+    assert_eq!(reader.read(&mut [0; 1]).expect("the end"), 0);
+    assert!(readable(&writer, LONG), "the reader swallowed the news for the writer");
+    assert_eq!(writer.write(b"x").expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
+
+    let (server, client) = nonblocking_pair_after(world, (reader, writer));
+    let (mut reader, mut writer) = server.split();
+    fill(&mut writer);
+    would_block(reader.read(&mut [0; 1]));
+    drop(client);
+    assert!(readable(&writer, LONG));
+    assert_eq!(writer.write(b"x").expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
+    assert!(readable(&reader, LONG), "the writer swallowed the news for the reader");
+    assert_eq!(reader.read(&mut [0; 1]).expect("the end"), 0);
+}
+
+/// A new pair under the name that the old one used.
+fn nonblocking_pair_after<T>(world: &dyn World, old: T) -> (Vchan, Vchan) {
+    drop(old);
+    nonblocking_pair(world, 4096)
+}
+
+pub fn halves_poll_apart(world: &dyn World) {
+    let (mut server, client) = nonblocking_pair(world, 4096);
+    let (mut reader, mut writer) = client.split();
+    for _ in 0..100 {
+        would_block(reader.read(&mut [0; 1]));
+        fill(&mut writer);
+        server.recv(&mut [0; 4096]).expect("recv");
+        assert!(readable(&reader, LONG) && readable(&writer, LONG));
+        would_block(reader.read(&mut [0; 1]));
+        assert!(!readable_now(&reader), "space keeps the reader awake");
+        assert!(readable_now(&writer), "the reader swallowed the writer's event");
+        writer.write_all(b"x").expect("write");
+        would_block(reader.read(&mut [0; 1]));
+        assert!(!readable_now(&writer), "the writer has what it wanted");
+        server.recv(&mut [0; 1]).expect("recv");
+    }
+}
+
+pub fn short_vectored_reads_ask_for_more(world: &dyn World) {
+    let (mut server, mut client) = nonblocking_pair(world, 4096);
+    would_block(client.read(&mut [0; 1]));
+    server.write_all(&[1; 100]).expect("write");
+    assert!(readable(&client, LONG));
+    // The event is taken by a write.
+    fill(&mut client);
+    let (mut one, mut two) = ([0; 50], [0; 100]);
+    let mut parts = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
+    assert_eq!(client.read_vectored(&mut parts).expect("read"), 100);
+    assert!(!readable_now(&client));
+    server.write_all(b"more").expect("write");
+    assert!(readable(&client, LONG), "a short read asked for no event");
+}
+
+pub fn data_and_space(world: &dyn World) {
+    let (mut server, mut client) = nonblocking_pair(world, 4096);
+    for _ in 0..50 {
+        while readable_now(&client) {
+            client.wait(Some(Duration::ZERO)).expect("the event");
+        }
+        assert_eq!(client.data_ready().expect("data"), 0);
+        assert_eq!(client.buffer_space().expect("space"), 4096);
+        server.write_all(&[1; 10]).expect("write");
+        assert!(readable(&client, LONG), "asking for data asks for an event");
+        client.wait(Some(LONG)).expect("the event");
+        assert_eq!(client.data_ready().expect("data"), 10);
+        client.recv(&mut [0; 10]).expect("recv");
+        client.send(&[2; 4096]).expect("send");
+        assert_eq!(client.buffer_space().expect("space"), 0);
+        assert!(!readable_now(&client));
+        server.recv(&mut [0; 96]).expect("recv");
+        assert!(readable(&client, LONG), "asking for space asks for an event");
+        client.wait(Some(LONG)).expect("the event");
+        assert_eq!(client.buffer_space().expect("space"), 96);
+        server.recv(&mut [0; 4000]).expect("recv");
+    }
+}
+
+pub fn one_half_polls_while_the_other_blocks(world: &dyn World) {
+    let (mut server, client) = pair_without_spinning(world, 4096);
+    let (mut reader, mut writer) = client.split();
+    writer.set_nonblocking(true);
+    let blocked = spawn("blocked", move || reader.read(&mut [0; 4]));
+    wait_until_asleep("blocked");
+    for _ in 0..20 {
+        fill(&mut writer);
+        server.recv(&mut [0; 4096]).expect("recv");
+        // Time for the reader to take the event; too little of it makes the test weaker, not wrong.
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(readable(&writer, Duration::from_secs(3)), "the blocked reader swallowed the writer's event");
+        writer.write_all(b"x").expect("write");
+        server.recv(&mut [0; 1]).expect("recv");
+    }
+    drop(server);
+    assert_eq!(blocked.join().expect("the reader").expect("the end"), 0);
+}

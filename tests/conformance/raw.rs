@@ -1,0 +1,141 @@
+//! A peer without a library: it has the shared memory and the event channel, and keeps to no rule.
+
+use std::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};
+
+use vchan::transport::{EventChannel, Mapping, Meeting, Parts, Publication, Role};
+
+use crate::support::PORT;
+use crate::world::{World, CLIENT, SERVER};
+
+/// Offsets in the shared page.
+pub const LEFT_CONS: usize = 0;
+pub const LEFT_PROD: usize = 4;
+pub const RIGHT_CONS: usize = 8;
+pub const RIGHT_PROD: usize = 12;
+pub const LEFT_ORDER: usize = 16;
+pub const RIGHT_ORDER: usize = 18;
+pub const CLI_LIVE: usize = 20;
+pub const SRV_LIVE: usize = 21;
+pub const CLI_NOTIFY: usize = 22;
+pub const SRV_NOTIFY: usize = 23;
+
+pub struct Raw {
+    role: Role,
+    // Dropped in this order: a server withdraws its name first.
+    _publication: Option<Box<dyn Publication>>,
+    events: Box<dyn EventChannel>,
+    page: Box<dyn Mapping>,
+    left: Option<Box<dyn Mapping>>,
+    right: Option<Box<dyn Mapping>>,
+}
+
+fn open(world: &dyn World, role: Role) -> Parts {
+    let path = format!("/local/domain/{SERVER}/data/vchan/{CLIENT}/{PORT}");
+    let (transport, peer) = match role {
+        Role::Server => (world.server(), CLIENT),
+        Role::Client => (world.client(), SERVER),
+    };
+    transport.open(role, peer, &path).expect("open the transport")
+}
+
+impl Raw {
+    /// A client that has mapped everything but hasn't said so yet.
+    pub fn client(world: &dyn World) -> Raw {
+        let parts = open(world, Role::Client);
+        let meeting = parts.config.look_up().expect("look up");
+        let page = parts.memory.map(&[meeting.ring_ref]).expect("map the page");
+        let events = parts.events.connect(&meeting.event_channel).expect("connect");
+        let mut raw = Raw { role: Role::Client, _publication: None, events, page, left: None, right: None };
+        let pages = |offset| 1usize << raw.u16(offset).load(Ordering::Acquire).saturating_sub(12);
+        let (left, right) = (pages(LEFT_ORDER), pages(RIGHT_ORDER));
+        let grant = |n: usize| raw.u32(24 + 4 * n).load(Ordering::Acquire);
+        let grants = [(0..left).map(grant).collect(), (left..left + right).map(grant).collect()];
+        let [left, right] = grants.map(|grants: Vec<u32>| parts.memory.map(&grants).expect("map a ring"));
+        (raw.left, raw.right) = (Some(left), Some(right));
+        raw
+    }
+
+    /// Says that this client is here.
+    pub fn announce(&self) {
+        self.u8(CLI_LIVE).store(1, Ordering::SeqCst);
+        self.u8(SRV_NOTIFY).store(1, Ordering::SeqCst);
+        self.ring_the_bell();
+    }
+
+    /// A server that publishes these orders, whatever they are; its rings have 64 KiB each.
+    pub fn server(world: &dyn World, left_order: u16, right_order: u16) -> Raw {
+        let parts = open(world, Role::Server);
+        let events = parts.events.listen().expect("listen");
+        let page = parts.memory.share(1, None).expect("share the page");
+        let ring = || parts.memory.share(16, None).expect("share a ring");
+        let (left, right) = (ring(), ring());
+        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
+        let grants = [left.grants(), right.grants()].concat();
+        let mut raw = Raw {
+            role: Role::Server,
+            _publication: None,
+            events,
+            page,
+            left: Some(left),
+            right: Some(right),
+        };
+        for (n, &grant) in grants.iter().enumerate() {
+            raw.u32(24 + 4 * n).store(grant, Ordering::Release);
+        }
+        raw.u16(LEFT_ORDER).store(left_order, Ordering::Release);
+        raw.u16(RIGHT_ORDER).store(right_order, Ordering::Release);
+        raw.u8(CLI_LIVE).store(2, Ordering::Release);
+        raw.u8(SRV_LIVE).store(1, Ordering::Release);
+        raw.u8(CLI_NOTIFY).store(1, Ordering::Release);
+        raw._publication = Some(parts.config.publish(&meeting).expect("publish"));
+        raw
+    }
+
+    /// Sends an event.
+    pub fn ring_the_bell(&self) {
+        self.events.notify().expect("send an event");
+    }
+
+    /// Takes the events that have come. A server must do that for a client to be let in.
+    pub fn take_events(&self) -> bool {
+        self.events.receive().expect("receive events").event
+    }
+
+    /// Writes as an honest peer would, into a ring of 64 KiB that has space enough and doesn't wrap.
+    pub fn write(&self, data: &[u8]) {
+        let (ring, prod) = match self.role {
+            Role::Server => (&self.right, RIGHT_PROD),
+            Role::Client => (&self.left, LEFT_PROD),
+        };
+        let prod = self.u32(prod);
+        let at = prod.load(Ordering::Relaxed);
+        let base = ring.as_ref().expect("a mapped ring").base();
+        for (n, &byte) in data.iter().enumerate() {
+            // SAFETY: inside of the mapping, since the index is taken modulo its size; only ever used atomically
+            // here, and by raw copies there.
+            unsafe { base.add((at as usize + n) % 65536).cast::<AtomicU8>().as_ref() }
+                .store(byte, Ordering::Relaxed);
+        }
+        prod.store(at.wrapping_add(data.len() as u32), Ordering::Release);
+        fence(Ordering::SeqCst);
+        self.ring_the_bell();
+    }
+
+    pub fn u8(&self, offset: usize) -> &AtomicU8 {
+        assert!(offset < 4096);
+        // SAFETY: inside of the page, which is mapped for as long as `self` lives.
+        unsafe { self.page.base().add(offset).cast().as_ref() }
+    }
+
+    pub fn u16(&self, offset: usize) -> &AtomicU16 {
+        assert!(offset < 4096 && offset % 2 == 0);
+        // SAFETY: as above, and aligned.
+        unsafe { self.page.base().add(offset).cast().as_ref() }
+    }
+
+    pub fn u32(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset < 4096 && offset % 4 == 0);
+        // SAFETY: as above, and aligned.
+        unsafe { self.page.base().add(offset).cast().as_ref() }
+    }
+}

@@ -1,0 +1,175 @@
+//! What tests of several subjects use.
+
+use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use vchan::{ClientBuilder, ServerBuilder, Vchan};
+
+use crate::world::{World, CLIENT, SERVER};
+
+/// Long enough for anything that is going to happen at all.
+pub const LONG: Duration = Duration::from_secs(20);
+
+/// The usual name.
+pub const PORT: &str = "conformance";
+
+/// A server's builder under the usual name. Without nudges, which would heal a lost wake-up before a test sees it.
+pub fn server(world: &dyn World) -> ServerBuilder<'_> {
+    Vchan::server(CLIENT, PORT).transport(world.server()).without_nudges()
+}
+
+/// The builder of its client.
+pub fn client(world: &dyn World) -> ClientBuilder<'_> {
+    Vchan::client(SERVER, PORT).transport(world.client()).without_nudges()
+}
+
+/// A connected server and client.
+pub fn connect(server: &ServerBuilder<'_>, client: &ClientBuilder<'_>) -> (Vchan, Vchan) {
+    let listening = server.listen().expect("listen");
+    let client = client.connect().expect("connect");
+    (listening.accept(Some(LONG)).expect("accept"), client)
+}
+
+/// A connected server and client with rings of at least `size` bytes.
+pub fn pair(world: &dyn World, size: usize) -> (Vchan, Vchan) {
+    connect(&server(world).buffer_size(size), &client(world))
+}
+
+/// As [`pair`], with the reader and writer in mind that never spin.
+pub fn pair_without_spinning(world: &dyn World, size: usize) -> (Vchan, Vchan) {
+    let none = Duration::ZERO;
+    connect(&server(world).buffer_size(size).spin(none), &client(world).spin(none))
+}
+
+/// Whether a descriptor becomes readable within the time.
+pub fn readable(fd: impl AsFd, limit: Duration) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    let limit = PollTimeout::try_from(limit).expect("a time-out for poll");
+    loop {
+        match poll(&mut fds, limit) {
+            Ok(count) => return count > 0,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => panic!("poll: {errno}"),
+        }
+    }
+}
+
+/// Whether a descriptor is readable now.
+pub fn readable_now(fd: impl AsFd) -> bool {
+    readable(fd, Duration::ZERO)
+}
+
+/// Starts a thread and returns once it runs.
+pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let (started, has_started) = mpsc::channel();
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        started.send(()).expect("the starter waits");
+        body()
+    });
+    let thread = thread.expect("start a thread");
+    has_started.recv().expect("the thread starts");
+    thread
+}
+
+/// Waits until the kernel says that the thread with this name sleeps, so that it is (nearly always) blocked in the
+/// call that it is about to make. Tests hold without this too, they would only test less.
+pub fn wait_until_asleep(name: &str) {
+    for _ in 0..2000 {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("/proc/self/task");
+        let sleeps = tasks.flatten().any(|task| {
+            let text = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            text("comm").trim() == name && text("stat").contains(") S ")
+        });
+        if sleeps {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("the thread {name} never slept");
+}
+
+/// Numbers that are the same in every run.
+pub struct Random(u64);
+
+impl Random {
+    /// Any seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// The next number (xorshift64*).
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() >> 11) as usize % end
+    }
+
+    /// As many bytes.
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len + 8);
+        while bytes.len() < len {
+            bytes.extend(self.next().to_le_bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+}
+
+/// A byte stream whose every byte is known beforehand, so that both ends can check what came.
+pub struct Stream {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+/// A prime, so that the pattern repeats at no power of two.
+const PERIOD: usize = 65_521;
+
+impl Stream {
+    /// From its beginning.
+    pub fn new(seed: u64) -> Stream {
+        let mut bytes = Random::new(seed).bytes(PERIOD);
+        bytes.extend_from_within(..);
+        Stream { bytes, at: 0 }
+    }
+
+    /// How far it has been taken.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The next bytes: `len`, or fewer where the pattern is at an end. They stay the next until [`skip`](Self::skip).
+    pub fn next(&self, len: usize) -> &[u8] {
+        let at = self.at % PERIOD;
+        &self.bytes[at..(at + len).min(self.bytes.len())]
+    }
+
+    /// Goes on.
+    pub fn skip(&mut self, len: usize) {
+        self.at += len;
+    }
+
+    /// Compares what came with what must come.
+    pub fn check(&mut self, mut came: &[u8]) {
+        while !came.is_empty() {
+            let expected = self.next(came.len());
+            let len = expected.len();
+            assert!(came[..len] == *expected, "wrong bytes within {len} from {}", self.at);
+            self.skip(len);
+            came = &came[len..];
+        }
+    }
+}
+
+/// What is inside an [`std::io::Error`] of this crate.
+pub fn inner(error: &std::io::Error) -> &vchan::Error {
+    error.get_ref().and_then(|inner| inner.downcast_ref()).expect("an error of the crate")
+}

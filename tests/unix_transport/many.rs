@@ -1,0 +1,58 @@
+//! A server of many clients, one after the other: the next one need not wait until the server has noticed anything.
+
+use std::io::{Read, Write};
+
+use super::*;
+use vchan::{Error, State, Vchan};
+
+#[test]
+fn clients_come_while_the_server_does_nothing() {
+    let temp = private_dir();
+    let transport = transport(temp.path());
+    let mut server = Vchan::server_at(1, "/many").transport(&transport).persistent(true).listen().unwrap();
+    let connect = || Vchan::client_at(0, "/many").transport(&transport).connect();
+    server.set_timeout(Some(LONG));
+    for n in 0..3u8 {
+        let mut client = connect().unwrap();
+        assert!(matches!(connect(), Err(Error::InUse { serving: false, .. })));
+        client.write_all(&[n]).unwrap();
+        client.close();
+    }
+    let mut got = [0; 3];
+    server.read_exact(&mut got).unwrap();
+    assert_eq!(got, [0, 1, 2]);
+
+    // Some of these clients sleep before the server knows that it is another one: the event must find its way.
+    for n in 0..50u8 {
+        let mut client = connect().unwrap();
+        client.set_timeout(Some(LONG));
+        let reader = std::thread::spawn(move || {
+            let mut byte = [0];
+            client.read_exact(&mut byte).unwrap();
+            byte[0]
+        });
+        server.write_all(&[n]).unwrap();
+        assert_eq!(reader.join().unwrap(), n);
+    }
+    drop(server);
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_server_may_turn_persistent_late_and_back() {
+    let temp = private_dir();
+    let transport = transport(temp.path());
+    let server = Vchan::server_at(1, "/late").transport(&transport).listen().unwrap();
+    let connect = || Vchan::client_at(0, "/late").transport(&transport).connect();
+    let first = connect().unwrap();
+    let server = server.accept(Some(LONG)).unwrap();
+    server.channel().set_persistent(true).unwrap();
+    first.close();
+    let second = connect().unwrap();
+    server.channel().set_persistent(false).unwrap();
+    second.close();
+    assert_eq!(server.state().unwrap(), State::PeerClosed);
+    assert!(connect().is_err());
+    drop(server);
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+}
