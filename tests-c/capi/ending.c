@@ -59,11 +59,11 @@ static void orders(void)
     struct vchan_rs_options o = { .size = sizeof(o) };
 
     server = vchan_rs_server_init(0, "/vchan/orders", 2048, 2048, &o);
-    EXPECT(server && server->read.order == 10 && server->write.order == 11);
+    EXPECT(server && server->read.order == 11 && server->write.order == 12);
     libxenvchan_close(server);
     o.flags = VCHAN_RS_OCAML_ORDERS;
     server = vchan_rs_server_init(0, "/vchan/orders", 2048, 2048, &o);
-    EXPECT(server && (server->read.order != 10 || server->write.order != 11));
+    EXPECT(server && server->read.order == 10 && server->write.order == 12);
     libxenvchan_close(server);
 }
 
