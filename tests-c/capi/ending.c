@@ -139,15 +139,18 @@ static void closers(void)
         closer = vchan_rs_closer_new();
         EXPECT(closer != NULL);
         o.closer = closer;
+        if (what == 2) {
+            server = libxenvchan_server_init(NULL, 0, "/vchan/closed", 1, 1);
+            client = vchan_rs_client_init(0, "/vchan/closed", &o);
+            EXPECT(client != NULL);
+        }
         EXPECT(pthread_create(&thread, NULL, close_soon, closer) == 0);
         if (what == 0)
             EXPECT(!vchan_rs_client_init(0, "/vchan/nobody", &o) && errno == ESHUTDOWN);
         if (what == 1)
             EXPECT(!vchan_rs_server_init(0, "/vchan/nobody", 1, 1, &o) && errno == ESHUTDOWN);
         if (what == 2) {
-            server = libxenvchan_server_init(NULL, 0, "/vchan/closed", 1, 1);
-            client = vchan_rs_client_init(0, "/vchan/closed", &o);
-            EXPECT(client && FAILS(vchan_rs_read(client, &byte, 1, -1), ESHUTDOWN, CLOSED));
+            EXPECT(FAILS(vchan_rs_read(client, &byte, 1, -1), ESHUTDOWN, CLOSED));
             EXPECT(FAILS(libxenvchan_data_ready(client), ESHUTDOWN, CLOSED) && libxenvchan_is_open(server) == 0);
         }
         pthread_join(thread, NULL);
