@@ -268,8 +268,8 @@ int vchan_rs_accept(struct libxenvchan *ctrl,
 struct vchan_rs_closer *vchan_rs_closer_new(void);
 
 /**
- * Tells the peer, and ends all calls on the channel: those under way and all later ones fail with ESHUTDOWN, the init
- * function too. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
+ * Tells the peer, and ends all calls that move bytes or wait, the init function's too: those under way and later ones
+ * fail with ESHUTDOWN. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
  *
  * @param closer the closer; NULL does nothing
  */

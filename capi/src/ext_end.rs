@@ -36,8 +36,8 @@ pub extern "C" fn vchan_rs_closer_new() -> *mut vchan_rs_closer {
     })
 }
 
-/// Tells the peer, and ends all calls on the channel: those under way and all later ones fail with ESHUTDOWN, the init
-/// function too. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
+/// Tells the peer, and ends all calls that move bytes or wait, the init function's too: those under way and later ones
+/// fail with ESHUTDOWN. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
 ///
 /// @param closer the closer; NULL does nothing
 ///
