@@ -16,10 +16,13 @@ $(CATS_C)/%.o: cats/c/%.c $(wildcard cats/c/*.h) include/libxenvchan.h include/v
 	@mkdir -p $(CATS_C)
 	$(CC) $(CATS_CFLAGS) $(CFLAGS) -c -o $@ $<
 
-# They look for the library where it lies after an installation, and beside themselves.
+# link-cat NAME,FILE,DIRECTORY: links one of them as FILE, which looks for the library in DIRECTORY beside its own.
+link-cat = $(CC) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/$(3)' -o '$(2)' $(CATS_C)/$(1).o $(CATS_C_COMMON) \
+	$(OUT)/libvchan_rs.so
+
 $(OUT)/%-c: $(CATS_C)/%.o $(CATS_C_COMMON) | build-capi
 	ln -sf libvchan_rs.so $(OUT)/libvchan-rs.so.0
-	$(CC) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/../lib:$$ORIGIN' -o $@ $^ $(OUT)/libvchan_rs.so
+	$(call link-cat,$*,$@,)
 
 check-tools: cats-c
 	scripts/check-tools.sh '$(OUT)'
