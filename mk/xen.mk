@@ -1,5 +1,6 @@
 # The tests on real Xen: boots Xen and guests under QEMU's emulation; see tests-xen/README.md.
 
 .PHONY: check-xen
-check-xen:
-	$(CARGO) build --release -p vchan-rs-capi -p vchan-cats
+check-xen: build-capi cats-c
+	$(CARGO) build --release -p vchan-cats
+	tests-xen/run --ours '$(OUT)/libvchan_rs.so' --with '$(OUT)/xencat' --with '$(OUT)/xencat-c' $(XEN_TESTS)

@@ -179,7 +179,7 @@ def present(cpio):
 
 
 def make_tests(out, to, files):
-    have = present(os.path.join(out, "guest.cpio"))
+    have = present(os.path.join(out, "guest.cpio")) | {os.path.basename(path) for path in files}
     extra = {}
     for path in files:
         for needed in libraries(path, []):
