@@ -187,7 +187,7 @@ def destroy(lab, kind):
 
 def tests(lab):
     lab.guests.need(pv1="pv", pv2="pv", pvh1="pvh")
-    for who in lab.peers.pairs():
+    for who in lab.peers.pairs_of_interest():
         for server, client in (("dom0", "pv1"), ("pv1", "dom0"), ("pvh1", "pv1")):
             sides = f"server {server} {who[0]}, client {client} {who[1]}"
             lab.check(f"kill -9 of each side in each state: {sides}", kill_sides, server, client, who)

@@ -1,13 +1,17 @@
 /*
- * storm DIRECTORY: makes and removes nodes in a directory of xenstore as fast as it can, so that others' transactions
- * in it meet with conflicts, until SIGUSR1. Writes "blowing", and at the end "changes N".
+ * storm DIRECTORY: makes and removes a node in a directory of xenstore, in gusts, so that others' transactions in it meet
+ * with conflicts, until SIGUSR1. Between the gusts it is calm for a while, now shorter, now longer: no transaction could
+ * ever end otherwise. Writes "blowing", and at the end "changes N".
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <xenstore.h>
+
+#define GUST 40
 
 static volatile sig_atomic_t over;
 
@@ -36,6 +40,8 @@ int main(int argc, char **argv)
 			return 1;
 		}
 		changes += 2;
+		if (changes % GUST == 0)
+			usleep(changes / GUST % 8 * 100000);
 	}
 	printf("changes %lu\n", changes);
 	xs_close(store);

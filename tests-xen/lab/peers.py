@@ -29,10 +29,13 @@ class Peers:
         self.implementations = ["original", "ours"] if ours else ["original"]
         self.streams = {}
 
-    def pairs(self, need_ours=False):
+    def pairs(self):
         """Each implementation as server with each as client."""
-        pairs = [(server, client) for server in self.implementations for client in self.implementations]
-        return [pair for pair in pairs if "ours" in pair] if need_ours else pairs
+        return [(server, client) for server in self.implementations for client in self.implementations]
+
+    def pairs_of_interest(self):
+        """Without the original on both sides, unless there is nothing else to test."""
+        return [pair for pair in self.pairs() if "ours" in pair] or self.pairs()
 
     @staticmethod
     def command(implementation, command):
