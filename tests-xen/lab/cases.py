@@ -22,10 +22,10 @@ class Lab:
         self.work, self.only = work, re.compile(only)
         log = open(os.path.join(work, "talk"), "w", encoding="utf-8")
         self.machine = Machine(os.path.join(work, "agent"), time.monotonic() + limit, log)
-        self.guests = Guests(self.machine)
+        self.guests = Guests(self.machine, os.path.join(work, "console"))
         self.leaks = Leaks(self.machine, self.guests)
         self.peers = Peers(self.machine, self.guests, ours)
-        self.passed = self.failed = self.crashed = 0
+        self.passed = self.failed = 0
         self.notes = []
         self.results = {}
         with open(os.path.join(os.path.dirname(__file__), "../../README.md"), encoding="utf-8") as readme:
@@ -43,10 +43,8 @@ class Lab:
             return
         begun = time.monotonic()
         why = self._attempt(test, arguments)
-        if isinstance(why, GuestGone) and self._triple_faults() > self.crashed:
-            # Known of emulated PVH guests, and none of our doing: once more with a new one, and never in silence.
-            self.crashed = self._triple_faults()
-            print(f"# RETRIED {name}: {why}, by a triple fault of the emulated processor; started again", flush=True)
+        if isinstance(why, GuestGone) and self.guests.crashed_by_emulation():
+            print(f"# RETRIED {name}: {why}, by a triple fault of the emulated processor", flush=True)
             self._clean()
             why = self._attempt(test, arguments)
         took = time.monotonic() - begun
@@ -76,10 +74,6 @@ class Lab:
             return failure
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
             return Failure("the test itself is wrong:\n" + traceback.format_exc())
-
-    def _triple_faults(self):
-        with open(os.path.join(self.work, "console"), encoding="utf-8", errors="replace") as console:
-            return console.read().count("Triple fault")
 
     def _clean(self):
         """Ends what a failed test left, so that it cannot disturb the next one."""

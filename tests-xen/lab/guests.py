@@ -21,8 +21,9 @@ on_poweroff = "destroy"
 class Guests:
     """All guests of a run, by name."""
 
-    def __init__(self, machine):
-        self.machine = machine
+    def __init__(self, machine, console):
+        self.machine, self.console = machine, console
+        self.crashes = 0
         self.ids = {"dom0": 0}
         self.kinds = {}
 
@@ -40,7 +41,23 @@ class Guests:
             if name not in self.ids or name in self.machine.gone:
                 self._start(name, kind)
 
+    def crashed_by_emulation(self):
+        """Whether Xen reported another triple fault. Emulated PVH guests have them now and then, and it is none of our
+        doing; any other reason for which a guest goes away is."""
+        with open(self.console, encoding="utf-8", errors="replace") as console:
+            before, self.crashes = self.crashes, console.read().count("Triple fault")
+        return self.crashes > before
+
     def _start(self, name, kind):
+        try:
+            self._start_once(name, kind)
+        except GuestGone as gone:
+            if not self.crashed_by_emulation():
+                raise
+            print(f"# RETRIED the start of {name}: {gone}, by a triple fault of the emulated processor", flush=True)
+            self._start_once(name, kind)
+
+    def _start_once(self, name, kind):
         begun = time.monotonic()
         self.machine.forget(name)
         self.kinds[name] = kind

@@ -5,6 +5,12 @@ NAMES = {"original": "libxenvchan", "ours": "vchan-rs"}
 HEAD = """# Compatibility
 
 """
+LIMIT = [
+    "When a whole domain is destroyed, xenstored tells only dom0 so (`@releaseDomain` is not for guests). A guest's client",
+    "sees instead that the server's nodes vanish, and a guest's server that a node vanishes which a client of this library",
+    "made there. A server in a guest is therefore not told of the destruction of a domain whose client was the original's;",
+    "of the death of its process it is.",
+]
 KINDS = {"dom0": "dom0", "pv1": "PV guest", "pv2": "another PV guest", "pvh1": "PVH guest", "pvh2": "another PVH guest"}
 
 
@@ -45,7 +51,7 @@ def rewrite(path, results):
     if results.get("speed"):
         lines += ["Measured in the same run, 64 KiB rings; emulated, so that only the comparison counts. Throughput is "
                   "from client to", "server, events are those that both sides sent.", "", *speed(results["speed"]), ""]
-    lines.append(END)
+    lines += [*LIMIT, "", END]
     with open(path, encoding="utf-8") as file:
         text = file.read() or HEAD
     if BEGIN in text:
