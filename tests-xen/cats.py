@@ -81,7 +81,7 @@ def in_turn(lab, server, client, tools):
     one = lab.machine.shell(server, f"exec {tools[0]} -lk {lab.guests.domid(client)} many --recv-only >/run/many")
     other = lab.machine.shell(client, f"for i in 0 1 2 3 4 5 6 7 8 9; do echo client $i | "
                                       f"{tools[1]} --wait=100 {lab.guests.domid(server)} many || exit 1; done")
-    other.must_end()
+    other.must_end(limit=300)
     lab.machine.output(server, "i=0; until [ $(wc -l </run/many) = 10 ] || [ $i = 600 ]; do sleep 0.1; i=$((i+1)); done")
     one.signal(TERM)
     one.must_end()

@@ -118,7 +118,7 @@ def conflicts(lab, server, client):
     lab.empty_directories = True
     storm = lab.machine.run("dom0", f"storm {lab.peers.path(server, client, '')[:-1]}")
     storm.sees("blowing")
-    one = lab.peers.server(server, client, "stormy", "ours", "--opens 20 --send 2000 --receive 1000")
+    one = lab.peers.server(server, client, "stormy", "ours", "--opens 50 --send 2000 --receive 1000")
     one.sees("listening")
     other = lab.peers.client(client, server, "stormy", "ours", "--send 1000 --receive 2000")
     lab.peers.completed(one, other)

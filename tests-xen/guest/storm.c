@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 		}
 		changes += 2;
 		if (changes % GUST == 0)
-			usleep(changes / GUST % 8 * 100000);
+			usleep(changes / GUST % 8 * 50000);
 	}
 	printf("changes %lu\n", changes);
 	xs_close(store);
