@@ -112,9 +112,8 @@ pub fn command(tool: &dyn Tool) -> Command {
 
 /// Reads the command line. Help, the version and complaints are printed here, what is left is the exit code.
 pub fn parse(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> Result<Options, Exit> {
-    let parsed = command(tool)
-        .try_get_matches_from(args)
-        .and_then(|matches| Options::from_arg_matches(&matches));
+    let parsed =
+        command(tool).try_get_matches_from(args).and_then(|matches| Options::from_arg_matches(&matches));
     parsed.map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match error.print() {
             Ok(()) => Exit::Done,

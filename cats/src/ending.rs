@@ -69,7 +69,12 @@ pub fn converse(
         let _ = to_self.send(Event::Asked);
     });
     let stop = Arc::new(Stop::new().map_err(|errno| system("make an eventfd", errno.into()))?);
-    let course = Course { events: sender, meter: Arc::new(Meter::start()), stop, look: terms.timeout.map(|timeout| timeout / 4) };
+    let course = Course {
+        events: sender,
+        meter: Arc::new(Meter::start()),
+        stop,
+        look: terms.timeout.map(|timeout| timeout / 4),
+    };
     let receive = course.receive(reader, output).map_err(|error| system("start a thread", error))?;
     let send = match course.send(writer, input) {
         Ok(send) => send,
@@ -174,8 +179,7 @@ impl Talk<'_> {
         }
         let end_of_phase = match self.phase {
             Phase::Talking => None,
-            Phase::Lingering { until } => {
-Some(until.min(meter.last_received() + RECENT))            }
+            Phase::Lingering { until } => Some(until.min(meter.last_received() + RECENT)),
             Phase::Left { until } => Some(until),
         };
         if end_of_phase.is_some_and(|end| end <= now) {
@@ -189,7 +193,8 @@ Some(until.min(meter.last_received() + RECENT))            }
             return Ok(earlier(self.asked, end_of_phase));
         }
         let wake = earlier(self.asked, end_of_phase);
-        let out_of_time = self.terms.timeout.map(|timeout| (timeout, self.course.meter.last_moved() + timeout));
+        let out_of_time =
+            self.terms.timeout.map(|timeout| (timeout, self.course.meter.last_moved() + timeout));
         match out_of_time {
             Some((timeout, end)) if end <= now => Err(Err(Failure::timed_out(format!(
                 "conversation: nothing has moved for {timeout:?}; check that the other side is alive, or allow \
@@ -215,7 +220,9 @@ Some(until.min(meter.last_received() + RECENT))            }
                 self.on_sent(end);
                 None
             }
-            Event::Received(_, ReceiveEnd::Failed(failure)) => Some(Err(self.failure.take().unwrap_or(failure))),
+            Event::Received(_, ReceiveEnd::Failed(failure)) => {
+                Some(Err(self.failure.take().unwrap_or(failure)))
+            }
             Event::Received(_, ReceiveEnd::PeerLeft | ReceiveEnd::Stopped) => Some(self.verdict()),
         }
     }

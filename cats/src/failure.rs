@@ -74,7 +74,9 @@ impl fmt::Display for Failure {
         // One line, whatever strange names it contains.
         for part in self.text.split_inclusive(char::is_control) {
             match part.char_indices().next_back() {
-                Some((at, last)) if last.is_control() => write!(f, "{}{}", &part[..at], last.escape_default())?,
+                Some((at, last)) if last.is_control() => {
+                    write!(f, "{}{}", &part[..at], last.escape_default())?
+                }
                 _ => f.write_str(part)?,
             }
         }

@@ -1,7 +1,7 @@
 //! How the two sides of a conversation meet; the only thing in which the tools differ.
 
-use vchan::transport::unix::{export_lines, UnixTransport};
 use vchan::ring::OrderTable;
+use vchan::transport::unix::{export_lines, UnixTransport};
 use vchan::transport::{Meeting, Transport};
 use vchan::Result;
 

@@ -79,11 +79,12 @@ impl Session<'_> {
             // A server that keeps listening has nothing to be impatient about between two clients.
             let limit = self.options.timeout.filter(|_| !self.options.keep_listening);
             let met = listening.accept(limit);
-            let ended = match self.unless_asked(met).map_err(|error| Failure::new("wait for a client", &error)) {
-                Ok(Some(vchan)) => self.converse(vchan, &mut reads_input),
-                Ok(None) => return Ok(()),
-                Err(failure) => Err(failure),
-            };
+            let ended =
+                match self.unless_asked(met).map_err(|error| Failure::new("wait for a client", &error)) {
+                    Ok(Some(vchan)) => self.converse(vchan, &mut reads_input),
+                    Ok(None) => return Ok(()),
+                    Err(failure) => Err(failure),
+                };
             if !self.options.keep_listening || self.signals.asked() {
                 return ended;
             }

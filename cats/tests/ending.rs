@@ -261,7 +261,9 @@ fn signals_end_a_conversation_that_is_stuck() {
             } else {
                 assert_eq!(client.end_within(Duration::from_secs(10)).code, 0);
                 // What had arrived is still delivered.
-                std::thread::spawn(move || std::io::copy(&mut std::fs::File::from(reader), &mut std::io::sink()));
+                std::thread::spawn(move || {
+                    std::io::copy(&mut std::fs::File::from(reader), &mut std::io::sink())
+                });
                 assert_eq!(server.end_within(Duration::from_secs(10)).code, 0);
             }
             feeder.join().unwrap();

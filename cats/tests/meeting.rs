@@ -119,7 +119,10 @@ fn no_server_is_told_at_once() {
     let client = place.client(&["0", "port"]).start().end();
     assert_eq!(client.code, 1, "{client:?}");
     assert_eq!(client.stderr.len(), 1, "{client:?}");
-    assert!(client.last().contains(": connect: no server at /local/domain/0/data/vchan/0/port"), "{client:?}");
+    assert!(
+        client.last().contains(": connect: no server at /local/domain/0/data/vchan/0/port"),
+        "{client:?}"
+    );
     assert!(client.last().ends_with("; start the server first, or give --wait"), "{client:?}");
 }
 

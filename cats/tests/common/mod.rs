@@ -68,7 +68,11 @@ impl Place {
 
     fn setup(&self, choice: &str, args: &[&str]) -> Setup {
         let mut command = Command::new(program(choice));
-        command.args(args).env("XEN_ROOT", &self.root).env_remove("XEN_CONFIGURATION").env_remove("VCHAN_DOMID");
+        command
+            .args(args)
+            .env("XEN_ROOT", &self.root)
+            .env_remove("XEN_CONFIGURATION")
+            .env_remove("VCHAN_DOMID");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Setup { command }
     }
@@ -319,7 +323,9 @@ impl Cat {
         loop {
             let text = fs::read_to_string(&path).unwrap();
             let number = text.split(' ').next().unwrap().parse::<i64>().unwrap_or(-1);
-            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait].contains(&number) {
+            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait]
+                .contains(&number)
+            {
                 return;
             }
             assert!(Instant::now() < limit, "never sleeps: {text}");
