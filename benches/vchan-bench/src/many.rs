@@ -65,16 +65,16 @@ pub fn write(run: &Run, links: &mut [impl Link], size: usize) -> Result<Findings
     let mut sent = 0;
     let mut meter = Meter::start(run.length)?;
     while !meter.tick(sent)? {
-        for n in 0..done.len() {
+        for (n, done) in done.iter_mut().enumerate() {
             if !set.active[n] {
                 continue;
             }
-            let count = set.links[n].try_write(&data.get()[done[n]..])?;
+            let count = set.links[n].try_write(&data.get()[*done..])?;
             if count == 0 {
                 set.sleep(n);
             }
             sent += count as u64;
-            done[n] = (done[n] + count) % size;
+            *done = (*done + count) % size;
         }
         set.wake()?;
     }
