@@ -13,10 +13,11 @@ fn pair() -> (Vchan, Vchan) {
     let machine = InProcess::new();
     let server = Vchan::server(1, "bench").transport(&machine.domain(0)).listen().expect("a server");
     let client = Vchan::client(0, "bench").transport(&machine.domain(1)).connect().expect("a client");
-    // Each asks to be told of the other's first write; take that back.
+    // Each asks to be told of the other's first write; take that back. By a whole
+    // line, so that what is measured is aligned.
     for (writes, reads) in [(&client, &server), (&server, &client)] {
-        assert!(writes.channel().ring().producer.commit(1));
-        assert!(!reads.channel().ring().consumer.consume(1));
+        assert!(writes.channel().ring().producer.commit(64));
+        assert!(!reads.channel().ring().consumer.consume(64));
     }
     (server, client)
 }
