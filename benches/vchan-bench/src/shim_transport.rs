@@ -282,8 +282,8 @@ impl EventChannel for ShimChannel {
         false
     }
 
-    fn rearm(&self) -> Result<()> {
-        Ok(())
+    fn rearm(&self) -> Result<bool> {
+        Ok(true)
     }
 }
 
