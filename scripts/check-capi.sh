@@ -13,7 +13,7 @@ export VCHAN_TRANSPORT=unix XEN_ROOT="$work/root" LD_LIBRARY_PATH="$work"
 build() {
     name=$1
     shift
-    $CC -std=gnu11 -g -Wall -Wextra -Werror -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
+    $CC -std=gnu11 -D_GNU_SOURCE -g -Wall -Wextra -Werror -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
         "$work/libvchan-rs.so.0" -lpthread "$@"
 }
 

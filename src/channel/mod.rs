@@ -5,6 +5,7 @@
 
 mod builder;
 mod closer;
+mod descriptor;
 mod half;
 mod nudge;
 mod outside;
