@@ -21,7 +21,8 @@ demo:
 	$(CARGO) build --release -p vchan-cats
 	scripts/demo.sh
 
-check: check-fmt check-clippy check-files check-rust check-without-gpl check-doc check-readme
+check: check-fmt check-clippy check-files check-rust check-without-gpl check-doc check-capi check-behaviour \
+	check-tools check-foreign check-install check-readme
 	@echo 'make check: everything passed'
 
 check-fmt:

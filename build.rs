@@ -26,7 +26,10 @@ mod headers {
 
     const ALL: [Header; 2] = [
         Header { name: "libxenvchan", sources: &["init", "io", "state", "close"] },
-        Header { name: "vchan-rs", sources: &["ext_info", "ext_init", "ext_io", "ext_ring"] },
+        Header {
+            name: "vchan-rs",
+            sources: &["kinds", "ext_info", "ext_init", "ext_end", "ext_io", "ext_ring"],
+        },
     ];
 
     pub fn write() {

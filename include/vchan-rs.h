@@ -17,6 +17,81 @@
 #include <sys/uio.h>
 
 /**
+ * No call has failed in this thread.
+ */
+#define VCHAN_RS_ERROR_NONE 0
+
+/**
+ * The operating system refused something, and errno is its own.
+ */
+#define VCHAN_RS_ERROR_SYSTEM 1
+
+/**
+ * Xenstore refused something, or could not be reached.
+ */
+#define VCHAN_RS_ERROR_XENSTORE 2
+
+/**
+ * An argument, or a variable of the environment, that can't be meant.
+ */
+#define VCHAN_RS_ERROR_INVALID 3
+
+/**
+ * Refused for safety's sake: a file or directory that is not what it must be.
+ */
+#define VCHAN_RS_ERROR_REFUSED 4
+
+/**
+ * Nobody serves there.
+ */
+#define VCHAN_RS_ERROR_NO_SERVER 5
+
+/**
+ * Another server serves there (errno EADDRINUSE), or another client was first (EBUSY).
+ */
+#define VCHAN_RS_ERROR_IN_USE 6
+
+/**
+ * The peer has closed the channel.
+ */
+#define VCHAN_RS_ERROR_PEER_CLOSED 7
+
+/**
+ * The peer's process or domain has ended without closing the channel.
+ */
+#define VCHAN_RS_ERROR_PEER_DIED 8
+
+/**
+ * The peer wrote rubbish into the shared page.
+ */
+#define VCHAN_RS_ERROR_CORRUPT 9
+
+/**
+ * This side has closed or left the channel.
+ */
+#define VCHAN_RS_ERROR_CLOSED 10
+
+/**
+ * The time ran out.
+ */
+#define VCHAN_RS_ERROR_TIMED_OUT 11
+
+/**
+ * It would have to wait.
+ */
+#define VCHAN_RS_ERROR_WOULD_BLOCK 12
+
+/**
+ * A signal came first.
+ */
+#define VCHAN_RS_ERROR_INTERRUPTED 13
+
+/**
+ * More than the ring holds.
+ */
+#define VCHAN_RS_ERROR_TOO_LARGE 14
+
+/**
  * For vchan_rs_options.flags: sets blocking.
  */
 #define VCHAN_RS_BLOCKING 1
@@ -25,6 +100,24 @@
  * For vchan_rs_options.flags: sets server_persist.
  */
 #define VCHAN_RS_PERSIST 2
+
+/**
+ * For vchan_rs_options.flags: xs_path is not a path but a port, letters, digits, '_' and '-', and the sides meet at
+ * /local/domain/<server>/data/vchan/<client>/<port>. That is what the channel's xs_path says.
+ */
+#define VCHAN_RS_PORT 4
+
+/**
+ * For vchan_rs_options.flags: a server's sizes become those of ocaml-vchan, not of libxenvchan. They differ up to
+ * 2048 bytes.
+ */
+#define VCHAN_RS_OCAML_ORDERS 8
+
+/**
+ * Ends the calls on one channel from another thread, also the one that is making the channel. See
+ * vchan_rs_closer_new().
+ */
+struct vchan_rs_closer;
 
 /**
  * How a channel is to be made. Set all to zero, then size, then what should differ:
@@ -56,13 +149,22 @@ struct vchan_rs_options {
      */
     int spin_us;
     /**
-     * 0, or VCHAN_RS_BLOCKING and VCHAN_RS_PERSIST: what the flags of these names in struct libxenvchan are to be.
+     * 0, or some of VCHAN_RS_BLOCKING, VCHAN_RS_PERSIST, VCHAN_RS_PORT and VCHAN_RS_OCAML_ORDERS.
      */
     unsigned int flags;
     /**
      * Must be 0.
      */
     unsigned int reserved;
+    /**
+     * NULL, or one that has no channel yet: ends the waiting for the peer, and all calls on the channel.
+     */
+    const struct vchan_rs_closer *closer;
+    /**
+     * NULL, or the value of XEN_CONFIGURATION which a server's lines gave: a client on the Unix transport goes there,
+     * whatever its path.
+     */
+    const char *configuration;
 };
 
 #ifdef __cplusplus
@@ -80,6 +182,37 @@ const char *vchan_rs_version(void);
  * @return the text, "" if none has failed; valid until the next failure in this thread
  */
 const char *vchan_rs_last_error(void);
+
+/**
+ * What kind of failure that of the last call in this thread was, where errno is not enough: EPIPE is a peer that has
+ * closed or one that has died, or comes from the descriptor that was to be written to.
+ *
+ * @return one of the VCHAN_RS_ERROR_ constants
+ */
+int vchan_rs_last_error_kind(void);
+
+/**
+ * The whole configuration path of a channel, also where it was given as a relative path or a port.
+ *
+ * @param ctrl the channel
+ * @param text where to; gets a string that ends in zero, cut off where it is longer
+ * @param size how many bytes there are; 0, and text may be NULL
+ * @return the length of the whole path, or -1 with errno EINVAL
+ */
+ssize_t vchan_rs_path(struct libxenvchan *ctrl, char *text, size_t size);
+
+/**
+ * The lines by which a shell tells clients where a server is, as unixcat prints them; none on Xen. A client takes
+ * the value of XEN_CONFIGURATION from there as its options' configuration.
+ *
+ * @param ctrl the channel
+ * @param text where to; gets a string that ends in zero, cut off where it is longer
+ * @param size how many bytes there are; 0, and text may be NULL
+ * @return the length of all lines, or -1 with errno EINVAL
+ */
+ssize_t vchan_rs_export_lines(struct libxenvchan *ctrl,
+                              char *text,
+                              size_t size);
 
 /**
  * Withdraws a server's publication, so that no client finds it any more; closing does that by itself.
@@ -126,6 +259,56 @@ struct libxenvchan *vchan_rs_client_init(int domain,
  */
 int vchan_rs_accept(struct libxenvchan *ctrl,
                     int timeout_ms);
+
+/**
+ * Makes a closer for one channel, to be passed to its init function in the options.
+ *
+ * @return the closer, to be freed with vchan_rs_closer_free(), or NULL with errno
+ */
+struct vchan_rs_closer *vchan_rs_closer_new(void);
+
+/**
+ * Tells the peer, and ends all calls that move bytes or wait, the init function's too: those under way and later ones
+ * fail with ESHUTDOWN. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
+ *
+ * @param closer the closer; NULL does nothing
+ */
+void vchan_rs_closer_close(struct vchan_rs_closer *closer);
+
+/**
+ * Frees a closer. Its channel, if there is one, goes on as if it had never had it.
+ *
+ * @param closer the closer; NULL does nothing
+ */
+void vchan_rs_closer_free(struct vchan_rs_closer *closer);
+
+/**
+ * Tells the peer that this side leaves, but keeps the channel: what the peer has written, and still writes until it
+ * hears of it, can be read. Writing fails with ESHUTDOWN.
+ *
+ * @param ctrl the channel
+ * @return 0, or -1 with errno: ESHUTDOWN, EINVAL
+ */
+int vchan_rs_leave(struct libxenvchan *ctrl);
+
+/**
+ * How many of the bytes that were written the peer has not taken yet.
+ *
+ * @param ctrl the channel
+ * @return how many, or -1 with errno: EPROTO, ESHUTDOWN, EINVAL
+ */
+ssize_t vchan_rs_pending(struct libxenvchan *ctrl);
+
+/**
+ * Waits until the peer has taken everything that was written.
+ *
+ * @param ctrl       the channel
+ * @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
+ * @return 0, or -1 with errno: EAGAIN (timeout_ms is 0), ETIMEDOUT, EPIPE (the peer has gone and never will), EPROTO,
+ *         EINTR, ESHUTDOWN, EINVAL
+ */
+int vchan_rs_wait_drained(struct libxenvchan *ctrl,
+                          int timeout_ms);
 
 /**
  * Reads what there is, waiting for the first byte. Does not look at the blocking flag.

@@ -14,12 +14,15 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 
-TOOLS := $(addprefix $(OUT)/,$(if $(wildcard cats/Cargo.toml),unixcat xencat)) cats/vchan-run
+TOOLS := $(addprefix $(OUT)/,unixcat xencat) cats/vchan-run
+# Those that need the shared library, linked anew where they are going to be.
+TOOLS_C := unixcat xencat
 MANUALS := $(wildcard man/*.1)
 HEADERS := include/libxenvchan.h include/vchan-rs.h
 # What a program that links the static library needs besides, with any C compiler as linker.
 LIBS_PRIVATE := -lpthread -ldl -lm
 
+TO_LIBDIR = $(shell realpath -m --relative-to='$(BINDIR)' '$(LIBDIR)')
 TO_PREFIX = $(shell realpath -m --relative-to='$(LIBDIR)/pkgconfig' '$(PREFIX)')
 IN_PREFIX = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LIBDIR))|' \
@@ -28,7 +31,7 @@ FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LI
 
 .PHONY: install uninstall install-compat uninstall-compat check-install
 
-install:
+install: cats-c
 	$(CARGO) build --release --workspace
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
 	$(INSTALL) -m 755 $(OUT)/libvchan_rs.so '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)'
@@ -38,6 +41,7 @@ install:
 	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'
 	$(FILL) pkgconfig/vchan-rs.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc'
 	$(INSTALL) -m 755 $(TOOLS) '$(DESTDIR)$(BINDIR)/'
+	$(foreach tool,$(TOOLS_C),$(call link-cat,$(tool),$(DESTDIR)$(BINDIR)/$(tool)-c,$(TO_LIBDIR)) &&) :
 	$(if $(MANUALS),$(INSTALL) -m 644 $(MANUALS) '$(DESTDIR)$(MANDIR)/man1/')
 
 uninstall:
@@ -45,7 +49,7 @@ uninstall:
 		'$(DESTDIR)$(LIBDIR)/libvchan-rs.so' '$(DESTDIR)$(LIBDIR)/libvchan-rs.a' \
 		'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc' \
 		$(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/vchan-rs/%',$(notdir $(HEADERS))) \
-		$(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS))) \
+		$(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS)) $(TOOLS_C:=-c)) \
 		$(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
 	test ! -d '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' || rmdir '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
 

@@ -13,14 +13,16 @@ export VCHAN_TRANSPORT=unix XEN_ROOT="$work/root" LD_LIBRARY_PATH="$work"
 build() {
     name=$1
     shift
-    $CC -std=gnu11 -g -Wall -Wextra -Werror -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
+    $CC -std=gnu11 -D_GNU_SOURCE -g -Wall -Wextra -Werror -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
         "$work/libvchan-rs.so.0" -lpthread "$@"
 }
 
 build smoke
 build extensions
+build ending
 "$work/smoke"
 "$work/extensions"
+"$work/ending"
 if [ "$(find "$work/root" -mindepth 1)" ]; then
     echo 'check-capi: the programs left files behind:' >&2
     find "$work/root" >&2
@@ -42,7 +44,7 @@ if [ -e /usr/include/xentoollog.h ]; then
 fi
 
 if command -v valgrind >/dev/null; then
-    for program in smoke extensions; do
+    for program in smoke extensions ending; do
         valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/$program"
     done

@@ -51,6 +51,17 @@ unset LD_LIBRARY_PATH
 runs_well "$work/static"
 runs_well "$work/archive"
 
+step 'the tools'
+for cat in unixcat unixcat-c; do
+    "$work/moved/bin/$cat" -q -l --recv-only --timeout 60 0 tools >"$work/received" &
+    echo word | "$work/moved/bin/$cat" -q --wait=60 0 tools || fail "$cat failed as a client"
+    wait $! || fail "$cat failed as a server"
+    [ "$(cat "$work/received")" = word ] || fail "$cat did not carry its word"
+done
+for cat in xencat xencat-c; do
+    "$work/moved/bin/$cat" --version | grep -q "^$cat " || fail "$cat does not run"
+done
+
 compat() {
     $MAKE --no-print-directory --quiet install-compat XEN="$1" DESTDIR="$work/compat-$1" PREFIX=/usr LIBDIR=/usr/lib
     compat=$work/compat-$1/usr/lib

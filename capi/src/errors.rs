@@ -1,17 +1,19 @@
 //! Where a `Result` becomes a C return: errno, the text of the last error, the program's logger. And where a panic
 //! ends, if there should ever be one.
 
-use std::cell::RefCell;
-use std::ffi::{c_char, CString};
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_int, CString};
 use std::panic::{self, AssertUnwindSafe};
 
 use nix::errno::Errno;
 use vchan::{Error, Result};
 
+use crate::kinds::{kind_of, VCHAN_RS_ERROR_NONE};
 use crate::logger::{Level, Logger};
 
 thread_local! {
     static LAST: RefCell<CString> = RefCell::new(CString::default());
+    static LAST_KIND: Cell<c_int> = const { Cell::new(VCHAN_RS_ERROR_NONE) };
 }
 
 /// The errno for C. Programs written for libxenvchan know one error for a peer that is not there any more, however
@@ -42,6 +44,7 @@ fn report(what: &str, logger: Logger, error: &Error) {
     let errno = errno_of(error);
     logger.log(level(error), errno, &text);
     LAST.set(text);
+    LAST_KIND.set(kind_of(error));
     Errno::set_raw(errno);
 }
 
@@ -58,6 +61,11 @@ fn level(error: &Error) -> Level {
 /// The text of this thread's last error, empty before the first. Valid until the thread's next error.
 pub(crate) fn last_text() -> *const c_char {
     LAST.with_borrow(|text| text.as_ptr())
+}
+
+/// The kind of this thread's last error.
+pub(crate) fn last_kind() -> c_int {
+    LAST_KIND.get()
 }
 
 /// The argument `name` was NULL and must not be.
@@ -80,9 +88,11 @@ mod tests {
         let ret = answer("libxenvchan_read", Logger::NONE, -1, || Err(Error::PeerClosed));
         assert_eq!((ret, Errno::last()), (-1, Errno::EPIPE));
         assert_eq!(text(), "libxenvchan_read: the peer closed the channel");
+        assert_eq!(last_kind(), crate::kinds::VCHAN_RS_ERROR_PEER_CLOSED);
         answer("x", Logger::NONE, (), || Err(Error::PeerDied));
         assert_eq!(Errno::last(), Errno::EPIPE);
         assert_eq!(text(), "x: the peer died without closing the channel");
+        assert_eq!(last_kind(), crate::kinds::VCHAN_RS_ERROR_PEER_DIED);
     }
 
     #[test]

@@ -1,9 +1,14 @@
-//! `vchan-rs.h`: versions and errors, and an entry that Xen's library exports without declaring it.
+//! `vchan-rs.h`: versions and errors, what there is to know of a channel, and an entry that Xen's library exports
+//! without declaring it.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int};
+use std::ptr;
 
-use crate::errors::last_text;
-use crate::handle::{call, Kind};
+use libc::ssize_t;
+use vchan::Result;
+
+use crate::errors::{last_kind, last_text, null};
+use crate::handle::{call, Call, Kind};
 use crate::layout::libxenvchan;
 
 /// The library's version, as "0.1.0".
@@ -20,6 +25,81 @@ pub extern "C" fn vchan_rs_last_error() -> *const c_char {
     last_text()
 }
 
+/// What kind of failure that of the last call in this thread was, where errno is not enough: EPIPE is a peer that has
+/// closed or one that has died, or comes from the descriptor that was to be written to.
+///
+/// @return one of the VCHAN_RS_ERROR_ constants
+#[no_mangle]
+pub extern "C" fn vchan_rs_last_error_kind() -> c_int {
+    last_kind()
+}
+
+/// The whole configuration path of a channel, also where it was given as a relative path or a port.
+///
+/// @param ctrl the channel
+/// @param text where to; gets a string that ends in zero, cut off where it is longer
+/// @param size how many bytes there are; 0, and text may be NULL
+/// @return the length of the whole path, or -1 with errno EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel, `text` as in C.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_path(ctrl: *mut libxenvchan, text: *mut c_char, size: usize) -> ssize_t {
+    // SAFETY: the caller's.
+    let body = |call: &Call<'_>| unsafe { copy_out(call.channel().path(), text, size) };
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Asking, "vchan_rs_path", -1, body) }
+}
+
+/// The lines by which a shell tells clients where a server is, as unixcat prints them; none on Xen. A client takes
+/// the value of XEN_CONFIGURATION from there as its options' configuration.
+///
+/// @param ctrl the channel
+/// @param text where to; gets a string that ends in zero, cut off where it is longer
+/// @param size how many bytes there are; 0, and text may be NULL
+/// @return the length of all lines, or -1 with errno EINVAL
+///
+/// # Safety
+///
+/// As for `vchan_rs_path`.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_export_lines(
+    ctrl: *mut libxenvchan,
+    text: *mut c_char,
+    size: usize,
+) -> ssize_t {
+    let body = |call: &Call<'_>| {
+        let lines = call.transport().export_lines(call.channel().meeting())?;
+        let lines: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+        // SAFETY: the caller's.
+        unsafe { copy_out(&lines, text, size) }
+    };
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Asking, "vchan_rs_export_lines", -1, body) }
+}
+
+/// As `snprintf`: copies what fits, ends it with a zero, and says how long it is.
+///
+/// # Safety
+///
+/// `to` must point at `size` writable bytes, or be NULL.
+unsafe fn copy_out(text: &str, to: *mut c_char, size: usize) -> Result<ssize_t> {
+    if size > 0 {
+        if to.is_null() {
+            return Err(null("the buffer"));
+        }
+        let part = text.len().min(size - 1);
+        // SAFETY: `part` and a zero fit into `size` bytes.
+        unsafe {
+            ptr::copy_nonoverlapping(text.as_ptr(), to.cast(), part);
+            to.add(part).write(0);
+        }
+    }
+    // A `str` is never longer.
+    Ok(text.len() as ssize_t)
+}
+
 /// Withdraws a server's publication, so that no client finds it any more; closing does that by itself.
 ///
 /// @param ctrl the channel
@@ -29,7 +109,7 @@ pub extern "C" fn vchan_rs_last_error() -> *const c_char {
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
 pub unsafe extern "C" fn close_xs_srv(ctrl: *mut libxenvchan) {
-    let body = |call: &crate::handle::Call<'_>| {
+    let body = |call: &Call<'_>| {
         call.channel().withdraw();
         Ok(())
     };

@@ -1,16 +1,19 @@
 //! `vchan-rs.h`: making channels with options.
 
-use std::ffi::{c_char, c_int, c_uint};
+use std::ffi::{c_char, c_int, c_uint, CStr, CString};
 use std::mem;
 use std::ptr;
 use std::time::Duration;
 
-use vchan::{Error, Result, Vchan};
+use vchan::ring::OrderTable;
+use vchan::transport::{unix::UnixTransport, Transport};
+use vchan::{Closer, Error, Result, Vchan};
 
 use crate::errors::answer;
+use crate::ext_end::vchan_rs_closer;
 use crate::ext_io::{timeout, Timeout};
 use crate::handle;
-use crate::init::Which;
+use crate::init::{text, Which};
 use crate::layout::libxenvchan;
 use crate::logger::{xentoollog_logger, Logger};
 
@@ -34,16 +37,29 @@ pub struct vchan_rs_options {
     /// How long a blocking call looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
     /// time, negative for not at all.
     pub spin_us: c_int,
-    /// 0, or VCHAN_RS_BLOCKING and VCHAN_RS_PERSIST: what the flags of these names in struct libxenvchan are to be.
+    /// 0, or some of VCHAN_RS_BLOCKING, VCHAN_RS_PERSIST, VCHAN_RS_PORT and VCHAN_RS_OCAML_ORDERS.
     pub flags: c_uint,
     /// Must be 0.
     pub reserved: c_uint,
+    /// NULL, or one that has no channel yet: ends the waiting for the peer, and all calls on the channel.
+    pub closer: *const vchan_rs_closer,
+    /// NULL, or the value of XEN_CONFIGURATION which a server's lines gave: a client on the Unix transport goes there,
+    /// whatever its path.
+    pub configuration: *const c_char,
 }
 
 /// For vchan_rs_options.flags: sets blocking.
 pub const VCHAN_RS_BLOCKING: c_uint = 1;
 /// For vchan_rs_options.flags: sets server_persist.
 pub const VCHAN_RS_PERSIST: c_uint = 2;
+/// For vchan_rs_options.flags: xs_path is not a path but a port, letters, digits, '_' and '-', and the sides meet at
+/// /local/domain/<server>/data/vchan/<client>/<port>. That is what the channel's xs_path says.
+pub const VCHAN_RS_PORT: c_uint = 4;
+/// For vchan_rs_options.flags: a server's sizes become those of ocaml-vchan, not of libxenvchan. They differ up to
+/// 2048 bytes.
+pub const VCHAN_RS_OCAML_ORDERS: c_uint = 8;
+
+const KNOWN_FLAGS: c_uint = VCHAN_RS_BLOCKING | VCHAN_RS_PERSIST | VCHAN_RS_PORT | VCHAN_RS_OCAML_ORDERS;
 
 const DEFAULTS: vchan_rs_options = vchan_rs_options {
     size: 0,
@@ -53,6 +69,8 @@ const DEFAULTS: vchan_rs_options = vchan_rs_options {
     spin_us: 0,
     flags: 0,
     reserved: 0,
+    closer: ptr::null(),
+    configuration: ptr::null(),
 };
 
 impl vchan_rs_options {
@@ -77,10 +95,14 @@ impl vchan_rs_options {
         // SAFETY: `size` bytes are there by the contract, and the copy has at least as many; all values of all
         // fields are valid.
         unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut copy).cast::<u8>(), size) };
-        if copy.flags & !(VCHAN_RS_BLOCKING | VCHAN_RS_PERSIST) != 0 || copy.reserved != 0 {
+        if copy.flags & !KNOWN_FLAGS != 0 || copy.reserved != 0 {
             return Err(Error::Invalid("unknown flags in the options".into()));
         }
         Ok(copy)
+    }
+
+    fn has(&self, flag: c_uint) -> bool {
+        self.flags & flag != 0
     }
 
     fn spin(&self) -> Option<Duration> {
@@ -112,11 +134,15 @@ pub unsafe extern "C" fn vchan_rs_server_init(
     write_min: usize,
     options: *const vchan_rs_options,
 ) -> *mut libxenvchan {
-    let make = |which: &Which<'_>, options: &vchan_rs_options| {
-        let builder = Vchan::server_at(which.peer, which.path_text()?)
-            .transport(&*which.transport)
-            .read_size(read_min)
-            .write_size(write_min);
+    let make = |which: &Which<'_>, options: &vchan_rs_options, closer: &Closer| {
+        let name = which.path_text()?;
+        let builder = match options.has(VCHAN_RS_PORT) {
+            true => Vchan::server(which.peer, name),
+            false => Vchan::server_at(which.peer, name),
+        };
+        let table = if options.has(VCHAN_RS_OCAML_ORDERS) { OrderTable::Ocaml } else { OrderTable::Xen };
+        let builder = builder.transport(&*which.transport).closer(closer);
+        let builder = builder.read_size(read_min).write_size(write_min).order_table(table);
         let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).listen()?;
         match timeout(options.timeout_ms) {
             Timeout::Not => Ok(server),
@@ -143,8 +169,13 @@ pub unsafe extern "C" fn vchan_rs_client_init(
     xs_path: *const c_char,
     options: *const vchan_rs_options,
 ) -> *mut libxenvchan {
-    let make = |which: &Which<'_>, options: &vchan_rs_options| {
-        let builder = Vchan::client_at(which.peer, which.path_text()?).transport(&*which.transport);
+    let make = |which: &Which<'_>, options: &vchan_rs_options, closer: &Closer| {
+        let name = which.path_text()?;
+        let builder = match options.has(VCHAN_RS_PORT) {
+            true => Vchan::client(which.peer, name),
+            false => Vchan::client_at(which.peer, name),
+        };
+        let builder = builder.transport(&*which.transport).closer(closer);
         let builder = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin));
         match timeout(options.timeout_ms) {
             Timeout::Not => builder.connect(),
@@ -164,7 +195,7 @@ unsafe fn init(
     domain: c_int,
     xs_path: *const c_char,
     options: *const vchan_rs_options,
-    make: impl FnOnce(&Which<'_>, &vchan_rs_options) -> Result<Vchan>,
+    make: impl FnOnce(&Which<'_>, &vchan_rs_options, &Closer) -> Result<Vchan>,
 ) -> *mut libxenvchan {
     // SAFETY: the caller's.
     let options = unsafe { vchan_rs_options::read(options) };
@@ -176,15 +207,30 @@ unsafe fn init(
     answer(what, logger, ptr::null_mut(), || {
         let options = options?;
         // SAFETY: the caller's.
-        let which = unsafe { Which::new(domain, xs_path, options.transport) }?;
-        let vchan = make(&which, &options)?;
-        let ctrl = handle::new(vchan.channel().clone(), which.path, logger);
+        let mut which = unsafe { Which::new(domain, xs_path, options.transport) }?;
+        if !options.configuration.is_null() {
+            // SAFETY: the caller's.
+            let configuration = unsafe { CStr::from_ptr(options.configuration) };
+            which.transport = told(&*which.transport, text("the configuration", configuration)?)?;
+        }
+        // SAFETY: the caller's.
+        let closer = unsafe { vchan_rs_closer::get(options.closer) }.map_or_else(Closer::new, Ok)?;
+        let vchan = make(&which, &options, &closer)?;
+        let whole = options.has(VCHAN_RS_PORT).then(|| CString::new(vchan.path()).unwrap_or_default());
+        let path = whole.as_deref().unwrap_or(which.path);
+        let ctrl = handle::new(vchan.channel().clone(), which.transport, path, logger);
         // SAFETY: just made, and nobody else has it.
-        unsafe {
-            (*ctrl).set_flags(options.flags & VCHAN_RS_BLOCKING != 0, options.flags & VCHAN_RS_PERSIST != 0)
-        };
+        unsafe { (*ctrl).set_flags(options.has(VCHAN_RS_BLOCKING), options.has(VCHAN_RS_PERSIST)) };
         Ok(ctrl)
     })
+}
+
+/// The transport for clients of the server whose configuration that is.
+fn told(transport: &dyn Transport, configuration: &str) -> Result<Box<dyn Transport>> {
+    if transport.name() != "unix" {
+        return Err(Error::Invalid("only the Unix transport knows such configurations".into()));
+    }
+    Ok(Box::new(UnixTransport::from_env()?.exported(configuration)?))
 }
 
 /// Waits until the client has come, where libxenvchan_is_open() says 2 (server).

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use libc::ssize_t;
-use vchan::channel::Channel;
+use vchan::channel::{Channel, Wait};
 use vchan::ring::Want;
 use vchan::{Error, Result};
 
@@ -160,7 +160,8 @@ pub unsafe extern "C" fn vchan_rs_read_to_fd(
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
-        wanted(channel, Want::Data, timeout_ms).and_then(|limit| channel.copy_to_fd(fd, max.min(MOST), limit))
+        wanted(channel, Want::Data, timeout_ms)
+            .and_then(|limit| channel.copy_to_fd(fd, max.min(MOST), Wait::Upto(limit)))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_read_to_fd", -1, |call| body(call.channel()).map(count)) }
@@ -192,7 +193,7 @@ pub unsafe extern "C" fn vchan_rs_write_from_fd(
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
         wanted(channel, Want::Space, timeout_ms)
-            .and_then(|limit| channel.copy_from_fd(fd, max.min(MOST), limit))
+            .and_then(|limit| channel.copy_from_fd(fd, max.min(MOST), Wait::Upto(limit)))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_write_from_fd", -1, |call| body(call.channel()).map(count)) }

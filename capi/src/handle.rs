@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use vchan::channel::Channel;
 use vchan::ring::Role;
+use vchan::transport::Transport;
 use vchan::{Error, Result};
 
 use crate::errors::{answer, null};
@@ -31,6 +32,7 @@ pub(crate) struct Handle {
 
 struct Private {
     channel: Arc<Channel>,
+    transport: Box<dyn Transport>,
     logger: Logger,
     /// What `public.event` points at.
     _event: Event,
@@ -76,10 +78,19 @@ impl Call<'_> {
     pub(crate) fn channel(&self) -> &Channel {
         &self.private.channel
     }
+
+    pub(crate) fn transport(&self) -> &dyn Transport {
+        &*self.private.transport
+    }
 }
 
 /// Makes the C side of a channel. `path` is what the program called it.
-pub(crate) fn new(channel: Arc<Channel>, path: &CStr, logger: Logger) -> *mut libxenvchan {
+pub(crate) fn new(
+    channel: Arc<Channel>,
+    transport: Box<dyn Transport>,
+    path: &CStr,
+    logger: Logger,
+) -> *mut libxenvchan {
     let event = Event::new(channel.evtchn_fd(), channel.fd().as_raw_fd(), logger);
     let mut public = libxenvchan::describing(channel.ring(), channel.event_port());
     public.event = event.as_ptr();
@@ -87,6 +98,7 @@ pub(crate) fn new(channel: Arc<Channel>, path: &CStr, logger: Logger) -> *mut li
     public.xs_path = unsafe { libc::strdup(path.as_ptr()) };
     let private = Private {
         channel,
+        transport,
         logger,
         _event: event,
         closing: AtomicBool::new(false),

@@ -53,7 +53,7 @@ impl<'a> Which<'a> {
     }
 }
 
-fn text<'a>(what: &str, from: &'a CStr) -> Result<&'a str> {
+pub(crate) fn text<'a>(what: &str, from: &'a CStr) -> Result<&'a str> {
     from.to_str().map_err(|_| Error::Invalid(format!("{what} is not valid UTF-8")))
 }
 
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn libxenvchan_server_init(
             .write_size(write_min)
             .order_table(OrderTable::Xen)
             .listen()?;
-        Ok(handle::new(server.channel().clone(), which.path, logger))
+        Ok(handle::new(server.channel().clone(), which.transport, which.path, logger))
     })
 }
 
@@ -123,6 +123,6 @@ pub unsafe extern "C" fn libxenvchan_client_init(
         let which = unsafe { Which::new(domain, xs_path, ptr::null()) }?;
         let client =
             Vchan::client_at(which.peer, which.path_text()?).transport(&*which.transport).connect()?;
-        Ok(handle::new(client.channel().clone(), which.path, logger))
+        Ok(handle::new(client.channel().clone(), which.transport, which.path, logger))
     })
 }

@@ -10,6 +10,7 @@
 mod close;
 mod errors;
 mod event;
+mod ext_end;
 mod ext_info;
 mod ext_init;
 mod ext_io;
@@ -17,6 +18,7 @@ mod ext_ring;
 mod handle;
 mod init;
 mod io;
+mod kinds;
 mod layout;
 mod logger;
 mod state;

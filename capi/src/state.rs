@@ -100,6 +100,7 @@ pub unsafe extern "C" fn libxenvchan_buffer_space(ctrl: *mut libxenvchan) -> c_i
 }
 
 fn available(call: &Call<'_>, want: Want) -> vchan::Result<c_int> {
+    call.channel().check_open()?;
     call.channel().expect(want);
     // A ring holds 1 MiB at most.
     Ok(call.channel().ring().available(want)? as c_int)

@@ -37,8 +37,13 @@ pub struct Ended {
 }
 
 /// At the end of input, data that came in this recently means that the peer is in the middle of something. So does a
-/// conversation that is younger: who receives with standard input from /dev/null must not leave at once.
+/// conversation that is younger.
 const RECENT: Duration = Duration::from_millis(100);
+/// Who had nothing at all to say (standard input from /dev/null, as a shell gives it to background jobs) came to
+/// listen, and does so until nothing has come for this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how long such a one listens to a peer that doesn't stop.
+const LISTENING: Duration = Duration::from_secs(10);
 /// For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
 /// shorter.
 const LINGER: Duration = Duration::from_secs(3);
@@ -121,6 +126,9 @@ enum Phase {
     Talking,
     /// Our input is over and the peer has it; it is still sending.
     Lingering {
+        /// How long nothing may come.
+        quiet: Duration,
+        /// When to go at the latest.
         until: Instant,
     },
     /// We have left; the peer hasn't.
@@ -179,7 +187,7 @@ impl Talk<'_> {
         }
         let end_of_phase = match self.phase {
             Phase::Talking => None,
-            Phase::Lingering { until } => Some(until.min(meter.last_received() + RECENT)),
+            Phase::Lingering { quiet, until } => Some(until.min(meter.last_received() + quiet)),
             Phase::Left { until } => Some(until),
         };
         if end_of_phase.is_some_and(|end| end <= now) {
@@ -238,17 +246,26 @@ impl Talk<'_> {
             }
             SendEnd::EndOfInput => {
                 self.input_over = true;
-                let recently = self.course.meter.last_received().elapsed() < RECENT;
+                let meter = &self.course.meter;
+                let recently = meter.last_received().elapsed() < RECENT;
                 if self.asked.is_some() {
                     self.leave();
+                } else if self.terms.ends_with_input && self.terms.lingers && meter.counts().0 == 0 {
+                    self.linger(PATIENCE, LISTENING);
                 } else if self.terms.ends_with_input && self.terms.lingers && recently {
-                    let limit = LINGER.max(self.course.meter.elapsed());
-                    self.phase = Phase::Lingering { until: Instant::now() + limit };
+                    self.linger(RECENT, LINGER);
                 } else if self.terms.ends_with_input {
                     self.leave();
                 }
             }
         }
+    }
+
+    /// Stays until nothing has come for `quiet`, at most as long as the conversation has lasted, or `most` if that is
+    /// more.
+    fn linger(&mut self, quiet: Duration, most: Duration) {
+        let until = Instant::now() + most.max(self.course.meter.elapsed());
+        self.phase = Phase::Lingering { quiet, until };
     }
 
     /// Tells the peer that we go. What it has put into the ring still arrives.

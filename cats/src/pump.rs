@@ -50,9 +50,14 @@ pub enum ReceiveEnd {
     Failed(Failure),
 }
 
-/// Most bytes per system call: what goes to a pipe or a terminal is kept in portions that a slow reader takes in
-/// a moment, so that the peer sees it move.
-const AT_ONCE: usize = 64 << 10;
+/// Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these
+/// bounds: below, the calls cost more than the copies; above, the peer waits long for the first byte.
+const LEAST: usize = 16 << 10;
+const MOST: usize = 256 << 10;
+
+fn portion(ring: usize) -> usize {
+    (ring / 4).clamp(LEAST, MOST)
+}
 
 /// Stops pumps.
 pub struct Stop {
@@ -156,6 +161,7 @@ impl Course {
     }
 
     fn sending(&self, writer: &mut Writer, input: Option<BorrowedFd>) -> SendEnd {
+        let portion = portion(writer.ring_size());
         let end = loop {
             // Without a look before, the read would block beyond the reach of `stop`.
             match self.stop.wait(input.map(|fd| (fd, PollFlags::POLLIN))) {
@@ -164,7 +170,7 @@ impl Course {
                 Err(errno) => return SendEnd::Failed(Failure::stream("standard input", errno)),
             }
             let Some(input) = input else { continue };
-            match writer.copy_from_fd(input, AT_ONCE) {
+            match writer.copy_from_fd(input, portion) {
                 Ok(0) => break SendEnd::EndOfInput,
                 Ok(count) => self.meter.add_sent(count),
                 Err(Error::PeerClosed | Error::PeerDied) => return SendEnd::PeerGone,
@@ -198,8 +204,9 @@ impl Course {
     }
 
     fn receiving(&self, reader: &mut Reader, output: BorrowedFd) -> ReceiveEnd {
+        let portion = portion(reader.ring_size());
         loop {
-            match reader.copy_to_fd(output, AT_ONCE) {
+            match reader.copy_to_fd(output, portion) {
                 Ok(0) | Err(Error::PeerClosed) => return ReceiveEnd::PeerLeft,
                 Ok(count) => self.meter.add_received(count),
                 Err(Error::Closed) => return ReceiveEnd::Stopped,

@@ -64,7 +64,8 @@ fn nothing_at_all_is_a_conversation() {
 #[test]
 fn a_single_byte_and_odd_sizes() {
     for len in [1, 2, 1023, 1024, 1025, 65535, 65537] {
-        transfer("1K", len, len / 2);
+        transfer("1K", len, 0);
+        transfer("1K", 0, len);
     }
 }
 
@@ -85,6 +86,23 @@ fn the_last_bytes_are_never_lost() {
         assert_eq!((client.end().code, server.end().code), (0, 0), "round {round}");
         assert_eq!(sha256(&place.path("out")), sha256(&file), "round {round}");
     }
+    place.assert_clean();
+}
+
+/// Who has nothing to say listens for longer than a pause of the other side's.
+#[test]
+fn a_listener_without_input_gets_everything() {
+    let place = Place::new();
+    let mut server = place.server(&["0", "port"]).to(&place.path("out")).start();
+    server.serving();
+    let mut client = place.client(&["0", "port"]).piped().start();
+    for _ in 0..5 {
+        client.say(&noise(1000, 3));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    client.close_input();
+    assert_eq!((client.end().code, server.end().code), (0, 0));
+    assert_eq!(std::fs::read(place.path("out")).expect("out"), noise(1000, 3).repeat(5));
     place.assert_clean();
 }
 

@@ -85,10 +85,10 @@ impl Reader {
         self.channel.ring.consumer.size() as usize
     }
 
-    /// Waits for data, then writes at most `max` bytes of it to `fd` with one system call, straight out of the
+    /// Waits for data, then writes at most `max` bytes (at least 1) of it to `fd` with one system call, straight out of the
     /// ring. Returns how many; 0 is the end of the stream. If `fd` fails, nothing is lost from the ring.
     pub fn copy_to_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
-        end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.timeout))
+        end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.wait()))
     }
 
     /// See [`Vchan::state`](super::Vchan::state).
@@ -164,10 +164,10 @@ impl Writer {
         self.channel.wait_drained(timeout)
     }
 
-    /// Waits for space, then reads at most `max` bytes from `fd` with one system call, straight into the ring.
+    /// Waits for space, then reads at most `max` bytes (at least 1) from `fd` with one system call, straight into the ring.
     /// Returns how many; 0 is the end of the file. A descriptor that blocks, blocks this call.
     pub fn copy_from_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
-        self.channel.copy_from_fd(fd, max, self.mode.timeout)
+        self.channel.copy_from_fd(fd, max, self.mode.wait())
     }
 
     /// Sends one event that the peer did not ask for. A peer that keeps to the protocol ignores it; one that misses

@@ -6,6 +6,7 @@
 mod bells;
 mod builder;
 mod closer;
+mod descriptor;
 mod half;
 #[cfg(all(test, model))]
 mod model;

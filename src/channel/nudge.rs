@@ -65,8 +65,13 @@ impl Nudges<'_> {
 
     /// The wait is over: something moved.
     pub(super) fn moved(&self) {
-        if self.last.is_some_and(|last| last.elapsed() < PROMPT) {
-            self.peer.seen.fetch_add(1, Ordering::Relaxed);
+        match self.last {
+            None => {}
+            Some(last) if last.elapsed() < PROMPT => {
+                self.peer.seen.fetch_add(1, Ordering::Relaxed);
+            }
+            // It moved in its own time, so it wasn't the nudge that it had been waiting for.
+            Some(_) => self.peer.seen.store(0, Ordering::Relaxed),
         }
     }
 }

@@ -35,8 +35,8 @@ pub(super) struct Habits {
 
 /// One end of a channel, to be shared between threads.
 ///
-/// One thread may read while another writes and a third closes. Two that read at once (or write at once) get each
-/// other's bytes in no useful order, but do no harm. [`Vchan`](super::Vchan) rules that out by its types and is
+/// One thread may read while another writes and a third closes. Two that read at once (or write at once) mix up their
+/// data and may break the channel (it is corrupt then), but touch no memory that isn't theirs. [`Vchan`](super::Vchan) rules that out by its types and is
 /// what Rust programs want; this is for interfaces that can't, such as C's.
 // The fields are dropped in this order: the name first, the memory last.
 pub struct Channel {
@@ -232,7 +232,7 @@ impl Channel {
             Want::Data => &self.spin_for_data,
             Want::Space => &self.spin_for_space,
         };
-        if spin.until(|| !matches!(self.look(want, need), Ok(false))) {
+        if spin.until(timeout, || !matches!(self.look(want, need), Ok(false))) {
             return self.look(want, need).map(drop);
         }
         self.settle(want);
@@ -365,10 +365,11 @@ impl Channel {
         if self.outside.settle_both() {
             return Ok(());
         }
-        if self.ended.load(Ordering::Acquire) {
-            if let Some(error) = self.absent(self.state()?) {
-                return Err(error);
-            }
+        if let Some(error) = self.absent(self.state()?) {
+            // No event will come any more. What has come, or can still be read, is worth waking for once.
+            self.sleepers.drain(self)?;
+            let news = self.sleepers.is_past(ticket) || self.ring.available(Want::Data)? > 0;
+            return if news { Ok(()) } else { Err(error) };
         }
         let deadline = super::deadline(timeout);
         match self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, deadline)? {

@@ -138,6 +138,11 @@ impl Sleepers {
         Ticket(self.round.load(Ordering::Acquire))
     }
 
+    /// Whether an event has come since the ticket was taken.
+    pub(super) fn is_past(&self, ticket: Ticket) -> bool {
+        self.round.load(Ordering::Acquire) != ticket.0
+    }
+
     /// To be held from before the first sleep of a wait until after the last.
     pub(super) fn stay(&self) -> Stay<'_> {
         Stay(self)
@@ -154,7 +159,7 @@ impl Sleepers {
     ) -> Result<Woken> {
         let mut beds = self.lock();
         loop {
-            if self.round.load(Ordering::Acquire) != ticket.0 {
+            if self.is_past(ticket) {
                 return Ok(Woken::Event);
             }
             if !beds.polling {
@@ -176,7 +181,7 @@ impl Sleepers {
                 }
             };
             beds.get_up(until);
-            if self.round.load(Ordering::Acquire) == ticket.0 && super::is_over(deadline) {
+            if !self.is_past(ticket) && super::is_over(deadline) {
                 return Ok(Woken::Late);
             }
         }

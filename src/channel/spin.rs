@@ -43,9 +43,13 @@ impl Spin {
         Spin { max, budget: AtomicU32::new(max / 2), skipped: AtomicU32::new(0) }
     }
 
-    /// Looks until `done` says so or the time is up; says which.
-    pub(super) fn until(&self, mut done: impl FnMut() -> bool) -> bool {
+    /// Looks until `done` says so or the time is up, `limit` at the latest; says which.
+    pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> bool {
         let mut budget = self.budget.load(Ordering::Relaxed);
+        if limit.is_some_and(|limit| limit.as_nanos() < u128::from(budget)) {
+            // Too short a time to learn anything from.
+            return done();
+        }
         if budget < LEAST {
             if self.max < LEAST
                 || self.skipped.fetch_add(1, Ordering::Relaxed) % PROBE_EVERY != PROBE_EVERY - 1
@@ -88,15 +92,15 @@ mod tests {
     #[test]
     fn failure_shrinks_and_success_grows() {
         let spin = Spin { max: 100_000, budget: AtomicU32::new(50_000), skipped: AtomicU32::new(0) };
-        assert!(spin.until(|| true));
+        assert!(spin.until(None, || true));
         assert_eq!(spin.budget.load(Ordering::Relaxed), 62_500);
         while spin.budget.load(Ordering::Relaxed) >= LEAST {
-            assert!(!spin.until(|| false));
+            assert!(!spin.until(None, || false));
         }
         // Now nothing is looked at, but for a probe.
         let mut looked = 0;
         for _ in 0..PROBE_EVERY {
-            spin.until(|| {
+            spin.until(None, || {
                 looked += 1;
                 true
             });
@@ -109,7 +113,7 @@ mod tests {
     fn off_is_off() {
         let spin = Spin::new(Some(Duration::ZERO));
         for _ in 0..2 * PROBE_EVERY {
-            assert!(!spin.until(|| panic!("looked")));
+            assert!(!spin.until(None, || panic!("looked")));
         }
     }
 }

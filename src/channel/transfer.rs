@@ -1,12 +1,11 @@
-//! Moving bytes: between a program's buffers and the rings, and between descriptors and the rings.
+//! Moving bytes between a program's buffers and the rings.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::shared::Channel;
 use crate::fault::{fault, Fault};
-use crate::ring::{RawSlice, Want};
+use crate::ring::Want;
 use crate::{Error, Result};
 
 /// How much is copied before it is published, so that the peer can begin on it: less costs more notifications than
@@ -98,7 +97,7 @@ impl Channel {
     }
 
     /// Fails where writing makes no sense (any more).
-    fn check_writable(&self) -> Result<()> {
+    pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.has_left() {
             return Err(Error::Closed);
@@ -179,7 +178,7 @@ impl Channel {
         Progress { done, stopped: stopped.err() }.into_result()
     }
 
-    fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
+    pub(super) fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
         if drain {
             self.take_events(want)?;
         }
@@ -238,43 +237,6 @@ impl Channel {
                 Wait::Upto(timeout) => self.wait_for(Want::Data, need, timeout)?,
             }
         }
-    }
-
-    /// Reads from `fd` straight into the ring: one `readv`, of at most `max` bytes. 0 is the end of the file.
-    pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, timeout: Option<Duration>) -> Result<usize> {
-        self.check_writable()?;
-        let producer = &self.ring.producer;
-        while producer.space_for(1)? == 0 {
-            self.wait_for(Want::Space, 1, timeout)?;
-        }
-        let len = producer.space_for(max)?.min(u32::try_from(max).unwrap_or(u32::MAX));
-        let parts = vectors(producer.free_slices(len));
-        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives; nobody else writes there but
-        // the peer, who may write anything anyway.
-        let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
-        let count = moved("read from the descriptor", count)?;
-        if count > 0 && producer.commit(count as u32) {
-            self.notify()?;
-        }
-        Ok(count)
-    }
-
-    /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes.
-    pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, timeout: Option<Duration>) -> Result<usize> {
-        self.check_open()?;
-        let consumer = &self.ring.consumer;
-        while consumer.ready_for(1)? == 0 {
-            self.wait_for(Want::Data, 1, timeout)?;
-        }
-        let len = consumer.ready_for(max)?.min(u32::try_from(max).unwrap_or(u32::MAX));
-        let parts = vectors(consumer.ready_slices(len));
-        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives.
-        let count = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) };
-        let count = moved("write to the descriptor", count)?;
-        if count > 0 && consumer.consume(count as u32) {
-            self.notify()?;
-        }
-        Ok(count)
     }
 
     /// Waits until the peer has consumed everything that was written.
@@ -343,19 +305,4 @@ pub enum Wait {
     },
     /// At most so long.
     Upto(Option<Duration>),
-}
-
-fn vectors(parts: [RawSlice; 2]) -> [libc::iovec; 2] {
-    parts.map(|part| libc::iovec { iov_base: part.start.as_ptr().cast(), iov_len: part.len })
-}
-
-fn moved(doing: &'static str, count: isize) -> Result<usize> {
-    usize::try_from(count).map_err(|_| {
-        let error = std::io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::EINTR) => Error::Interrupted,
-            Some(libc::EAGAIN) => Error::WouldBlock,
-            _ => Error::os(doing, error),
-        }
-    })
 }

@@ -2,11 +2,13 @@
 #include <vchan-rs.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define EXPECT(what) expect((what) != 0, #what, __LINE__)
@@ -261,6 +263,57 @@ static void close_under_a_reader(void)
     }
 }
 
+static int full_pipe[2];
+static volatile int closed;
+
+static void *move_much(void *arg)
+{
+    return (void *)(intptr_t)(vchan_rs_read_to_fd(arg, full_pipe[1], 6000, -1) == 6000);
+}
+
+static void *close_it(void *arg)
+{
+    libxenvchan_close(arg);
+    closed = 1;
+    return NULL;
+}
+
+/* A call that is in the middle of the ring keeps closing waiting. */
+static void close_waits_for_a_call(void)
+{
+    pthread_t mover, closer;
+    char data[4096];
+    int room, there = 0;
+    void *ok;
+
+    open_pair(8192, 1024);
+    EXPECT(libxenvchan_write(client, memset(data, 'x', sizeof(data)), 4096) == 4096);
+    EXPECT(libxenvchan_write(client, data, 1904) == 1904);
+    EXPECT(pipe(full_pipe) == 0);
+    room = fcntl(full_pipe[1], F_GETPIPE_SZ);
+    for (int n = 4096; n < room; n += 4096)
+        EXPECT(write(full_pipe[1], data, 4096) == 4096);
+    EXPECT(pthread_create(&mover, NULL, move_much, server) == 0);
+    /* One page goes in, then writev() waits for more room. */
+    while (there < room) {
+        EXPECT(ioctl(full_pipe[0], FIONREAD, &there) == 0);
+        usleep(100);
+    }
+    EXPECT(pthread_create(&closer, NULL, close_it, server) == 0);
+    while (libxenvchan_is_open(client))
+        usleep(100);
+    usleep(20000);
+    EXPECT(!closed);
+    for (int n = 0; n < room + 1904; n += 1904)
+        EXPECT(read(full_pipe[0], data, 1904) > 0);
+    pthread_join(mover, &ok);
+    pthread_join(closer, NULL);
+    EXPECT(ok != NULL && closed);
+    close(full_pipe[0]);
+    close(full_pipe[1]);
+    libxenvchan_close(client);
+}
+
 int main(void)
 {
     EXPECT(!strcmp(vchan_rs_last_error(), ""));
@@ -272,6 +325,7 @@ int main(void)
     in_the_ring();
     waiting_client();
     close_under_a_reader();
+    close_waits_for_a_call();
     puts("extensions: all well");
     return 0;
 }

@@ -1,0 +1,139 @@
+//! `vchan-rs.h`: leaving in order, and ending calls from another thread.
+
+use std::ffi::c_int;
+
+use libc::ssize_t;
+use vchan::Closer;
+
+use crate::errors::answer;
+use crate::ext_io::{timeout, Timeout};
+use crate::handle::{call, Kind};
+use crate::layout::libxenvchan;
+use crate::logger::Logger;
+
+/// Ends the calls on one channel from another thread, also the one that is making the channel. See
+/// vchan_rs_closer_new().
+#[allow(non_camel_case_types)]
+pub struct vchan_rs_closer(Closer);
+
+impl vchan_rs_closer {
+    /// # Safety
+    ///
+    /// `closer` must be NULL or one that was made and not freed.
+    pub(crate) unsafe fn get(closer: *const vchan_rs_closer) -> Option<Closer> {
+        // SAFETY: the caller's.
+        unsafe { closer.as_ref() }.map(|closer| closer.0.clone())
+    }
+}
+
+/// Makes a closer for one channel, to be passed to its init function in the options.
+///
+/// @return the closer, to be freed with vchan_rs_closer_free(), or NULL with errno
+#[no_mangle]
+pub extern "C" fn vchan_rs_closer_new() -> *mut vchan_rs_closer {
+    answer("vchan_rs_closer_new", Logger::NONE, std::ptr::null_mut(), || {
+        Ok(Box::into_raw(Box::new(vchan_rs_closer(Closer::new()?))))
+    })
+}
+
+/// Tells the peer, and ends all calls that move bytes or wait, the init function's too: those under way and later ones
+/// fail with ESHUTDOWN. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
+///
+/// @param closer the closer; NULL does nothing
+///
+/// # Safety
+///
+/// `closer` must be NULL or one that was made and not freed.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_closer_close(closer: *mut vchan_rs_closer) {
+    answer("vchan_rs_closer_close", Logger::NONE, (), || {
+        // SAFETY: the caller's.
+        if let Some(closer) = unsafe { vchan_rs_closer::get(closer) } {
+            closer.close();
+        }
+        Ok(())
+    });
+}
+
+/// Frees a closer. Its channel, if there is one, goes on as if it had never had it.
+///
+/// @param closer the closer; NULL does nothing
+///
+/// # Safety
+///
+/// `closer` must be NULL or one that was made and not freed, and is gone after this.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_closer_free(closer: *mut vchan_rs_closer) {
+    if !closer.is_null() {
+        // SAFETY: made by `vchan_rs_closer_new`, and the caller lets go of it.
+        drop(unsafe { Box::from_raw(closer) });
+    }
+}
+
+/// Tells the peer that this side leaves, but keeps the channel: what the peer has written, and still writes until it
+/// hears of it, can be read. Writing fails with ESHUTDOWN.
+///
+/// @param ctrl the channel
+/// @return 0, or -1 with errno: ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_leave(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        call(ctrl, Kind::Asking, "vchan_rs_leave", -1, |call| {
+            call.channel().leave();
+            Ok(0)
+        })
+    }
+}
+
+/// How many of the bytes that were written the peer has not taken yet.
+///
+/// @param ctrl the channel
+/// @return how many, or -1 with errno: EPROTO, ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_pending(ctrl: *mut libxenvchan) -> ssize_t {
+    // SAFETY: the caller's.
+    unsafe {
+        call(ctrl, Kind::Writing, "vchan_rs_pending", -1, |call| {
+            // A ring holds 1 MiB at most.
+            Ok(call.channel().ring().producer.pending()? as ssize_t)
+        })
+    }
+}
+
+/// Waits until the peer has taken everything that was written.
+///
+/// @param ctrl       the channel
+/// @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
+/// @return 0, or -1 with errno: EAGAIN (timeout_ms is 0), ETIMEDOUT, EPIPE (the peer has gone and never will), EPROTO,
+///         EINTR, ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_wait_drained(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        call(ctrl, Kind::Writing, "vchan_rs_wait_drained", -1, |call| {
+            let channel = call.channel();
+            match timeout(timeout_ms) {
+                Timeout::Upto(limit) => channel.wait_drained(limit)?,
+                Timeout::Not if channel.ring().producer.pending()? == 0 => channel.check_open()?,
+                Timeout::Not => {
+                    channel.check_peer()?;
+                    return Err(vchan::Error::WouldBlock);
+                }
+            }
+            Ok(0)
+        })
+    }
+}

@@ -1,0 +1,56 @@
+//! `vchan-rs.h`: the kinds of errors.
+
+use std::ffi::c_int;
+
+use vchan::Error;
+
+/// No call has failed in this thread.
+pub const VCHAN_RS_ERROR_NONE: c_int = 0;
+/// The operating system refused something, and errno is its own.
+pub const VCHAN_RS_ERROR_SYSTEM: c_int = 1;
+/// Xenstore refused something, or could not be reached.
+pub const VCHAN_RS_ERROR_XENSTORE: c_int = 2;
+/// An argument, or a variable of the environment, that can't be meant.
+pub const VCHAN_RS_ERROR_INVALID: c_int = 3;
+/// Refused for safety's sake: a file or directory that is not what it must be.
+pub const VCHAN_RS_ERROR_REFUSED: c_int = 4;
+/// Nobody serves there.
+pub const VCHAN_RS_ERROR_NO_SERVER: c_int = 5;
+/// Another server serves there (errno EADDRINUSE), or another client was first (EBUSY).
+pub const VCHAN_RS_ERROR_IN_USE: c_int = 6;
+/// The peer has closed the channel.
+pub const VCHAN_RS_ERROR_PEER_CLOSED: c_int = 7;
+/// The peer's process or domain has ended without closing the channel.
+pub const VCHAN_RS_ERROR_PEER_DIED: c_int = 8;
+/// The peer wrote rubbish into the shared page.
+pub const VCHAN_RS_ERROR_CORRUPT: c_int = 9;
+/// This side has closed or left the channel.
+pub const VCHAN_RS_ERROR_CLOSED: c_int = 10;
+/// The time ran out.
+pub const VCHAN_RS_ERROR_TIMED_OUT: c_int = 11;
+/// It would have to wait.
+pub const VCHAN_RS_ERROR_WOULD_BLOCK: c_int = 12;
+/// A signal came first.
+pub const VCHAN_RS_ERROR_INTERRUPTED: c_int = 13;
+/// More than the ring holds.
+pub const VCHAN_RS_ERROR_TOO_LARGE: c_int = 14;
+
+/// The kind of an error, for C.
+pub(crate) fn kind_of(error: &Error) -> c_int {
+    match error {
+        Error::PeerClosed => VCHAN_RS_ERROR_PEER_CLOSED,
+        Error::PeerDied => VCHAN_RS_ERROR_PEER_DIED,
+        Error::Closed => VCHAN_RS_ERROR_CLOSED,
+        Error::Corrupt(_) => VCHAN_RS_ERROR_CORRUPT,
+        Error::TimedOut(_) => VCHAN_RS_ERROR_TIMED_OUT,
+        Error::WouldBlock => VCHAN_RS_ERROR_WOULD_BLOCK,
+        Error::Interrupted => VCHAN_RS_ERROR_INTERRUPTED,
+        Error::PacketTooLarge { .. } => VCHAN_RS_ERROR_TOO_LARGE,
+        Error::Invalid(_) => VCHAN_RS_ERROR_INVALID,
+        Error::NoServer { .. } => VCHAN_RS_ERROR_NO_SERVER,
+        Error::InUse { .. } => VCHAN_RS_ERROR_IN_USE,
+        Error::Refused(_) => VCHAN_RS_ERROR_REFUSED,
+        Error::Xenstore(_) => VCHAN_RS_ERROR_XENSTORE,
+        _ => VCHAN_RS_ERROR_SYSTEM,
+    }
+}

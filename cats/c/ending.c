@@ -1,0 +1,275 @@
+#include "ending.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pump.h"
+#include "signals.h"
+#include "size.h"
+
+/* At the end of input, data that came in this recently means that the peer is in the middle of something. So does a
+ * conversation that is younger: who receives with standard input from /dev/null must not leave at once. */
+#define RECENT (100 * MILLISECOND)
+/* For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
+ * shorter. */
+#define LINGER (3 * SECOND)
+/* How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile. */
+#define FAREWELL (1 * SECOND)
+/* How long everything may take after a signal. */
+#define ASKED (1 * SECOND)
+/* How often the progress is shown. */
+#define TICK (100 * MILLISECOND)
+/* How long a pump may need to end after it was told to, and how often it is interrupted. */
+#define STOPPING (2 * SECOND)
+#define AGAIN (10 * MILLISECOND)
+
+enum phase {
+    TALKING,
+    /* Our input is over and the peer has it; it is still sending. */
+    LINGERING,
+    /* We have left; the peer hasn't. */
+    LEFT,
+};
+
+struct talk {
+    const struct terms *terms;
+    struct course *course;
+    enum phase phase;
+    /* When the phase ends, where it is not the first. */
+    int64_t until;
+    /* When to go at the latest, once a signal has come; 0 before. */
+    int64_t asked;
+    /* Which of the news are known. */
+    unsigned int known_asked;
+    bool known_sent;
+    bool input_over;
+    /* What went wrong, perhaps while the rest is still being received. */
+    struct failure failure;
+};
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void news_init(struct news *news)
+{
+    pthread_condattr_t monotonic;
+
+    pthread_mutex_init(&news->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&news->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+/* Sleeps until there may be news, or until then, if that is not 0. The lock is held. */
+static void await_news(struct news *news, int64_t until)
+{
+    struct timespec time = { until / SECOND, until % SECOND };
+
+    if (until)
+        pthread_cond_timedwait(&news->changed, &news->lock, &time);
+    else
+        pthread_cond_wait(&news->changed, &news->lock);
+}
+
+static void ask(void *arg)
+{
+    struct news *news = arg;
+
+    pthread_mutex_lock(&news->lock);
+    news->asked++;
+    pthread_cond_signal(&news->changed);
+    pthread_mutex_unlock(&news->lock);
+}
+
+/* Tells the peer that we go. What it has put into the ring still arrives. */
+static void leave(struct talk *talk)
+{
+    if (talk->phase == LEFT)
+        return;
+    /* The sending pump may still be handing over what it has read. */
+    if (talk->known_sent)
+        vchan_rs_leave(talk->course->ctrl);
+    talk->phase = LEFT;
+    talk->until = now() + FAREWELL;
+}
+
+/* Does what is due, and says in *wake when to come back, 0 for never. Returns whether it is over. */
+static bool due(struct talk *talk, int64_t *wake)
+{
+    const struct meter *meter = &talk->course->meter;
+    int64_t moment = now(), end = 0, out_of_time = 0;
+
+    if (talk->asked && talk->asked <= moment)
+        return true;
+    if (talk->phase == LINGERING)
+        end = earlier(talk->until, atomic_load(&meter->last_received) + RECENT);
+    else if (talk->phase == LEFT)
+        end = talk->until;
+    if (end && end <= moment) {
+        if (talk->phase == LEFT)
+            return true;
+        leave(talk);
+        end = talk->until;
+    }
+    *wake = earlier(talk->asked, end);
+    if (talk->phase == LEFT || !talk->terms->timeout)
+        return false;
+    out_of_time = atomic_load(&meter->last_moved) + talk->terms->timeout;
+    if (out_of_time <= moment) {
+        forget(&talk->failure);
+        talk->failure = idle_failure(talk->terms->timeout);
+        return true;
+    }
+    *wake = earlier(*wake, out_of_time);
+    return false;
+}
+
+static void on_sent(struct talk *talk, struct news *news)
+{
+    const struct meter *meter = &talk->course->meter;
+    int64_t lasted = now() - meter->start;
+    bool recently = now() - atomic_load(&meter->last_received) < RECENT;
+
+    switch (news->send_end) {
+    case SEND_PEER_GONE:
+        /* The receiving pump will report the same, and whether it was in order. */
+        break;
+    case SEND_STOPPED:
+        leave(talk);
+        break;
+    case SEND_FAILED:
+        talk->failure = news->send_failure;
+        news->send_failure = NO_FAILURE;
+        leave(talk);
+        break;
+    case SEND_END_OF_INPUT:
+        talk->input_over = true;
+        if (!talk->asked && talk->terms->ends_with_input && talk->terms->lingers && recently) {
+            talk->phase = LINGERING;
+            talk->until = now() + (lasted > LINGER ? lasted : LINGER);
+        } else if (talk->asked || talk->terms->ends_with_input) {
+            leave(talk);
+        }
+        break;
+    }
+}
+
+/* Takes in what is new. Returns whether it is over. The lock is held. */
+static bool on_news(struct talk *talk, struct news *news)
+{
+    while (talk->known_asked < news->asked) {
+        talk->known_asked++;
+        if (talk->asked)
+            return true;
+        talk->asked = now() + ASKED;
+        course_stop(talk->course);
+        if (talk->known_sent)
+            leave(talk);
+    }
+    if (news->sent && !talk->known_sent) {
+        talk->known_sent = true;
+        on_sent(talk, news);
+    }
+    if (!news->received)
+        return false;
+    if (news->receive_end == RECEIVE_FAILED && talk->failure.exit == EXIT_DONE) {
+        talk->failure = news->receive_failure;
+        news->receive_failure = NO_FAILURE;
+    }
+    return true;
+}
+
+/* Returns when the conversation is over. */
+static void run_talk(struct talk *talk, struct progress *progress)
+{
+    struct news *news = &talk->course->news;
+    bool over = false;
+
+    pthread_mutex_lock(&news->lock);
+    while (!over) {
+        int64_t wake = 0;
+
+        progress_show(progress, &talk->course->meter);
+        over = on_news(talk, news) || due(talk, &wake);
+        if (progress->shows)
+            wake = earlier(wake, now() + TICK);
+        if (!over)
+            await_news(news, wake);
+    }
+    pthread_mutex_unlock(&news->lock);
+}
+
+/* Tells the peer, if it doesn't know yet, and ends the pumps, whatever they wait for. */
+static void part(struct course *course, struct vchan_rs_closer *closer, const struct pumps *pumps)
+{
+    int64_t limit = now() + STOPPING;
+
+    direct_signals(NULL, NULL);
+    vchan_rs_closer_close(closer);
+    course_stop(course);
+    while (!pumps_have_ended(pumps, course)) {
+        if (now() >= limit) {
+            /* It is in a system call that nothing ends, and keeps what it uses. */
+            close_xs_srv(course->ctrl);
+            pumps_abandon(pumps);
+            return;
+        }
+        pumps_interrupt(pumps, course);
+        pthread_mutex_lock(&course->news.lock);
+        await_news(&course->news, now() + AGAIN);
+        pthread_mutex_unlock(&course->news.lock);
+    }
+    pumps_join(pumps);
+    libxenvchan_close(course->ctrl);
+    close(course->wake);
+    forget(&course->news.send_failure);
+    forget(&course->news.receive_failure);
+    pthread_cond_destroy(&course->news.changed);
+    pthread_mutex_destroy(&course->news.lock);
+    free(course);
+}
+
+struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer, const struct terms *terms,
+                        struct progress *progress, struct ended *ended)
+{
+    struct course *course = calloc(1, sizeof(*course));
+    struct talk talk = { .terms = terms, .course = course, .failure = NO_FAILURE };
+    struct pumps pumps = { .sending = false };
+    int error, wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    if (!course || wake < 0) {
+        error = errno;
+        free(course);
+        if (wake >= 0)
+            close(wake);
+        direct_signals(NULL, NULL);
+        libxenvchan_close(ctrl);
+        return system_failure("conversation: prepare it", error);
+    }
+    course->ctrl = ctrl;
+    course->input = terms->input;
+    course->output = terms->output;
+    course->look_ms = terms->timeout ? milliseconds(terms->timeout / 4) : -1;
+    course->wake = wake;
+    meter_start(&course->meter);
+    news_init(&course->news);
+    direct_signals(ask, &course->news);
+    error = pumps_start(&pumps, course);
+    if (error)
+        talk.failure = system_failure("conversation: start a thread", error);
+    else
+        run_talk(&talk, progress);
+    ended->input_over = talk.input_over;
+    ended->sent = atomic_load(&course->meter.sent);
+    ended->received = atomic_load(&course->meter.received);
+    ended->lasted = now() - course->meter.start;
+    part(course, closer, &pumps);
+    return talk.failure;
+}

@@ -1,0 +1,121 @@
+#include "meet.h"
+
+#include <stdlib.h>
+
+#include "signals.h"
+#include "size.h"
+
+static void close_channel(void *closer)
+{
+    vchan_rs_closer_close(closer);
+}
+
+/* Makes a closer that signals use until the conversation begins. */
+static bool make_closer(struct side *side)
+{
+    side->ctrl = NULL;
+    side->closer = vchan_rs_closer_new();
+    if (!side->closer)
+        return false;
+    direct_signals(close_channel, side->closer);
+    return true;
+}
+
+static struct vchan_rs_options library_options(const struct tool *tool, const struct options *options,
+                                               const struct side *side)
+{
+    struct vchan_rs_options chosen = { .size = sizeof(chosen) };
+
+    chosen.transport = tool->transport;
+    chosen.closer = side->closer;
+    chosen.flags = VCHAN_RS_OCAML_ORDERS | (options->path ? 0 : VCHAN_RS_PORT);
+    return chosen;
+}
+
+/* What became of an attempt to meet: a failure, unless a signal asked for that. */
+static struct failure outcome(struct side *side, bool fine, const char *doing)
+{
+    struct failure failure = NO_FAILURE;
+
+    if (fine)
+        return failure;
+    if (vchan_rs_last_error_kind() != VCHAN_RS_ERROR_CLOSED || !signal_came())
+        failure = library_failure(doing);
+    part_from(side);
+    return failure;
+}
+
+/* How long a client waits for its server, as the library takes it. */
+static int patience(const struct options *options)
+{
+    int64_t limit = options->wait_time ? options->wait_time : options->timeout;
+
+    if (!options->wait)
+        return 0;
+    return limit ? milliseconds(limit) : -1;
+}
+
+struct failure meet_server(const struct tool *tool, const struct options *options, struct side *side)
+{
+    const char *point = options->path ? options->path : options->port;
+    const char *told = tool->configuration ? getenv(tool->configuration) : NULL;
+    struct vchan_rs_options chosen;
+
+    if (!make_closer(side))
+        return library_failure("start");
+    chosen = library_options(tool, options, side);
+    chosen.timeout_ms = patience(options);
+    if (told && *told)
+        chosen.configuration = told;
+    side->ctrl = vchan_rs_client_init(options->domid, point, &chosen);
+    return outcome(side, side->ctrl != NULL, "connect");
+}
+
+struct failure offer_channel(const struct tool *tool, const struct options *options, struct side *side)
+{
+    const char *point = options->path ? options->path : options->port;
+    struct vchan_rs_options chosen;
+
+    if (!make_closer(side))
+        return library_failure("start");
+    chosen = library_options(tool, options, side);
+    side->ctrl = vchan_rs_server_init(options->domid, point, options->buffer_size, options->buffer_size, &chosen);
+    return outcome(side, side->ctrl != NULL, "listen");
+}
+
+struct failure accept_client(struct side *side, int64_t timeout)
+{
+    int fine = vchan_rs_accept(side->ctrl, timeout ? milliseconds(timeout) : -1) == 0;
+
+    return outcome(side, fine, "wait for a client");
+}
+
+void part_from(struct side *side)
+{
+    direct_signals(NULL, NULL);
+    libxenvchan_close(side->ctrl);
+    vchan_rs_closer_free(side->closer);
+    side->ctrl = NULL;
+    side->closer = NULL;
+}
+
+/* What one of the library's functions writes, however long it is. */
+static char *written(ssize_t (*write)(struct libxenvchan *, char *, size_t), struct libxenvchan *ctrl)
+{
+    ssize_t length = write(ctrl, NULL, 0);
+    char *text = length < 0 ? NULL : malloc((size_t)length + 1);
+
+    if (text)
+        write(ctrl, text, (size_t)length + 1);
+    return text;
+}
+
+char *path_of(const struct side *side)
+{
+    return written(vchan_rs_path, side->ctrl);
+}
+
+char *export_lines_of(const struct side *side)
+{
+    return written(vchan_rs_export_lines, side->ctrl);
+}

@@ -1,0 +1,236 @@
+#include "messages.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <vchan-rs.h>
+
+#include "size.h"
+
+static char *text_of(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static char *vtext_of(const char *format, va_list args)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+
+    if (to) {
+        vfprintf(to, format, args);
+        fclose(to);
+    }
+    return text;
+}
+
+static char *text_of(const char *format, ...)
+{
+    va_list args;
+    char *text;
+
+    va_start(args, format);
+    text = vtext_of(format, args);
+    va_end(args);
+    return text;
+}
+
+static const char *system_advice(int error)
+{
+    switch (error) {
+    case ENOSPC:
+        return "make room on that file system, or ask for smaller rings by --buffer-size";
+    case EACCES:
+    case EPERM:
+        return "check the permissions, or run it as another user";
+    case EMFILE:
+    case ENFILE:
+        return "close other files, or raise the limit (ulimit -n)";
+    case ENOMEM:
+        return "free memory, or ask for smaller rings by --buffer-size";
+    case ENOENT:
+    case ENOTDIR:
+        return "check that it exists";
+    case ENAMETOOLONG:
+        return "choose a shorter path or smaller rings";
+    default:
+        return "see what the system says, and try again";
+    }
+}
+
+static const char *advice(int kind, int error)
+{
+    switch (kind) {
+    case VCHAN_RS_ERROR_NO_SERVER:
+        return "start the server first, or give --wait";
+    case VCHAN_RS_ERROR_IN_USE:
+        return error == EADDRINUSE ? "end the other server, or choose another port"
+                                   : "another client was first; give --wait to be the next";
+    case VCHAN_RS_ERROR_PEER_DIED:
+        return "some data may be missing, start both sides again";
+    case VCHAN_RS_ERROR_TIMED_OUT:
+        return "check that the other side runs, or allow more time";
+    case VCHAN_RS_ERROR_CORRUPT:
+        return "the other program is broken or hostile, don't trust what it sent";
+    case VCHAN_RS_ERROR_INVALID:
+        return "correct the value";
+    case VCHAN_RS_ERROR_REFUSED:
+        return "check who owns it, or choose another place";
+    case VCHAN_RS_ERROR_XENSTORE:
+        return "see that xenstored runs, and what this domain may do there";
+    case VCHAN_RS_ERROR_SYSTEM:
+        return system_advice(error);
+    default:
+        return "start both sides again";
+    }
+}
+
+static const char *stream_advice(int error)
+{
+    switch (error) {
+    case EPIPE:
+        return "whoever read this output has ended, the peer has been told";
+    case ENOSPC:
+    case EDQUOT:
+        return "make room there and start again, the peer has been told";
+    case EISDIR:
+        return "give it a file or a pipe";
+    case EBADF:
+        return "open it before starting this program";
+    case EFBIG:
+        return "raise the limit on file sizes (ulimit -f)";
+    default:
+        return "check that file or device, the peer has been told";
+    }
+}
+
+struct failure library_failure(const char *doing)
+{
+    int error = errno, kind = vchan_rs_last_error_kind();
+    const char *what = vchan_rs_last_error(), *colon = strstr(what, ": ");
+    struct failure failure = { EXIT_ERROR, false, NULL };
+
+    if (kind == VCHAN_RS_ERROR_PEER_DIED)
+        failure.exit = EXIT_PEER_DIED;
+    else if (kind == VCHAN_RS_ERROR_TIMED_OUT)
+        failure.exit = EXIT_TIMED_OUT;
+    failure.peers = failure.exit != EXIT_ERROR || kind == VCHAN_RS_ERROR_PEER_CLOSED ||
+                    kind == VCHAN_RS_ERROR_CORRUPT || kind == VCHAN_RS_ERROR_REFUSED;
+    /* Which function of the library it was is nobody's business. */
+    failure.text = text_of("%s: %s; %s", doing, colon ? colon + 2 : what, advice(kind, error));
+    return failure;
+}
+
+struct failure stream_failure(const char *stream, int error)
+{
+    return (struct failure){ EXIT_ERROR, false, text_of("%s: %s; %s", stream, strerror(error), stream_advice(error)) };
+}
+
+struct failure system_failure(const char *doing, int error)
+{
+    return (struct failure){ EXIT_ERROR, false, text_of("%s: %s; %s", doing, strerror(error), system_advice(error)) };
+}
+
+struct failure idle_failure(int64_t timeout)
+{
+    char *text = text_of("conversation: nothing has moved for %s; check that the other side is alive, or allow more "
+                         "time by --timeout",
+                         duration(timeout).text);
+
+    return (struct failure){ EXIT_TIMED_OUT, true, text };
+}
+
+void forget(struct failure *failure)
+{
+    free(failure->text);
+    *failure = NO_FAILURE;
+}
+
+/* Writes it all at once, so that lines of several processes don't mix. */
+static void say(char *text)
+{
+    size_t done = 0, size = text ? strlen(text) : 0;
+
+    while (done < size) {
+        ssize_t count = write(STDERR_FILENO, text + done, size - done);
+
+        if (count < 0 && errno != EINTR)
+            break;
+        done += count < 0 ? 0 : (size_t)count;
+    }
+    free(text);
+}
+
+/* One line, whatever strange names it contains: writes out what would control a terminal, also by its two bytes in
+ * UTF-8. */
+static void put_line(FILE *to, const char *text)
+{
+    for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
+        static const char short_names[] = "\tt\nn\rr";
+        const char *name = *at < 0x20 ? strchr(short_names, *at) : NULL;
+
+        if (name)
+            fprintf(to, "\\%c", name[1]);
+        else if (*at < 0x20 || *at == 0x7f)
+            fprintf(to, "\\u{%x}", *at);
+        else if (*at == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+            fprintf(to, "\\u{%x}", *++at);
+        else
+            fputc(*at, to);
+    }
+}
+
+static void say_line(const char *name, const char *line, const char *end)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *to = open_memstream(&text, &size);
+
+    if (!to)
+        return;
+    fprintf(to, "%s: ", name);
+    put_line(to, line ? line : "no memory for the message");
+    fprintf(to, "%s\n", end);
+    fclose(to);
+    say(text);
+}
+
+void say_lines(const struct report *report, const char *lines)
+{
+    if (!report->quiet)
+        say(text_of("%s", lines));
+}
+
+void say_detail(const struct report *report, const char *format, ...)
+{
+    va_list args;
+    char *line;
+
+    if (!report->verbose)
+        return;
+    va_start(args, format);
+    line = vtext_of(format, args);
+    va_end(args);
+    say_line(report->name, line, "");
+    free(line);
+}
+
+void say_failure(const struct report *report, const struct failure *failure)
+{
+    say_line(report->name, failure->text, "");
+}
+
+void say_complaint(const char *name, const char *format, ...)
+{
+    va_list args;
+    char *line, *end = text_of("; see %s --help", name);
+
+    va_start(args, format);
+    line = vtext_of(format, args);
+    va_end(args);
+    say_line(name, line, end ? end : "");
+    free(line);
+    free(end);
+}

@@ -1,0 +1,242 @@
+#include "pump.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+/* A signal which does nothing if it comes from elsewhere. */
+#define INTERRUPT SIGURG
+/* Most bytes per system call: what goes to a pipe or a terminal is kept in portions that a slow reader takes in a
+ * moment, so that the peer sees it move. */
+#define AT_ONCE ((size_t)64 << 10)
+
+static void nothing(int number)
+{
+    (void)number;
+}
+
+int prepare_to_interrupt(void)
+{
+    struct sigaction action = { .sa_handler = nothing };
+
+    return sigaction(INTERRUPT, &action, NULL) == 0 ? 0 : errno;
+}
+
+void course_stop(struct course *course)
+{
+    uint64_t one = 1;
+
+    atomic_store(&course->stopped, true);
+    /* The eventfd's counter is far from its limit, the only reason to fail. */
+    if (write(course->wake, &one, sizeof(one)) < 0)
+        return;
+}
+
+/* Waits until fd (or nothing, where it is negative) is ready. Returns 1, or 0 if it was stopped, or -1 with errno. */
+static int wait_for(const struct course *course, int fd, short events)
+{
+    struct pollfd fds[] = { { course->wake, POLLIN, 0 }, { fd, events, 0 } };
+
+    while (poll(fds, 2, -1) < 0)
+        if (errno != EINTR)
+            return -1;
+    return fds[0].revents == 0;
+}
+
+/* Of the channel's errors only the system's own are about the stream. */
+static struct failure failure_of(const char *stream)
+{
+    int error = errno;
+
+    return vchan_rs_last_error_kind() == VCHAN_RS_ERROR_SYSTEM ? stream_failure(stream, error)
+                                                               : library_failure("conversation");
+}
+
+/* Sends what the input gives, to its end. */
+static enum send_end send_all(struct course *course, struct failure *failure)
+{
+    for (;;) {
+        /* Without a look before, the read would block beyond the reach of a stop. */
+        int ready = wait_for(course, course->input, POLLIN);
+        ssize_t count;
+
+        if (ready == 0)
+            return SEND_STOPPED;
+        if (ready < 0) {
+            *failure = stream_failure("standard input", errno);
+            return SEND_FAILED;
+        }
+        count = vchan_rs_write_from_fd(course->ctrl, course->input, AT_ONCE, -1);
+        if (count == 0)
+            return SEND_END_OF_INPUT;
+        if (count > 0) {
+            meter_sent(&course->meter, (size_t)count);
+            continue;
+        }
+        switch (vchan_rs_last_error_kind()) {
+        case VCHAN_RS_ERROR_INTERRUPTED:
+        case VCHAN_RS_ERROR_WOULD_BLOCK:
+            break;
+        case VCHAN_RS_ERROR_PEER_CLOSED:
+        case VCHAN_RS_ERROR_PEER_DIED:
+            return SEND_PEER_GONE;
+        case VCHAN_RS_ERROR_CLOSED:
+            return SEND_STOPPED;
+        default:
+            *failure = failure_of("standard input");
+            return SEND_FAILED;
+        }
+    }
+}
+
+/* Waits until the peer has got everything; returns `end`, or why it never will. */
+static enum send_end drain(struct course *course, enum send_end end, struct failure *failure)
+{
+    ssize_t before = -1;
+
+    while (vchan_rs_wait_drained(course->ctrl, course->look_ms) < 0) {
+        ssize_t pending;
+
+        switch (vchan_rs_last_error_kind()) {
+        case VCHAN_RS_ERROR_TIMED_OUT:
+            pending = vchan_rs_pending(course->ctrl);
+            if (pending != before)
+                meter_moved(&course->meter);
+            before = pending;
+            break;
+        case VCHAN_RS_ERROR_INTERRUPTED:
+            break;
+        case VCHAN_RS_ERROR_CLOSED:
+            return SEND_STOPPED;
+        case VCHAN_RS_ERROR_PEER_CLOSED:
+        case VCHAN_RS_ERROR_PEER_DIED:
+            return SEND_PEER_GONE;
+        default:
+            *failure = library_failure("conversation");
+            return SEND_FAILED;
+        }
+    }
+    return end;
+}
+
+static enum receive_end receive_all(struct course *course, struct failure *failure)
+{
+    for (;;) {
+        ssize_t count = vchan_rs_read_to_fd(course->ctrl, course->output, AT_ONCE, -1);
+
+        if (count == 0)
+            return RECEIVE_PEER_LEFT;
+        if (count > 0) {
+            meter_received(&course->meter, (size_t)count);
+            continue;
+        }
+        switch (vchan_rs_last_error_kind()) {
+        case VCHAN_RS_ERROR_PEER_CLOSED:
+            return RECEIVE_PEER_LEFT;
+        case VCHAN_RS_ERROR_CLOSED:
+            return RECEIVE_STOPPED;
+        case VCHAN_RS_ERROR_INTERRUPTED:
+        case VCHAN_RS_ERROR_WOULD_BLOCK:
+            /* A write that was interrupted, or one to a descriptor that doesn't block. */
+            if (wait_for(course, course->output, POLLOUT) < 0) {
+                *failure = stream_failure("standard output", errno);
+                return RECEIVE_FAILED;
+            }
+            if (atomic_load(&course->stopped))
+                return RECEIVE_STOPPED;
+            break;
+        default:
+            *failure = failure_of("standard output");
+            return RECEIVE_FAILED;
+        }
+    }
+}
+
+static void *send_body(void *arg)
+{
+    struct course *course = arg;
+    struct failure failure = NO_FAILURE;
+    enum send_end end = send_all(course, &failure);
+
+    if (end == SEND_END_OF_INPUT || end == SEND_STOPPED)
+        end = drain(course, end, &failure);
+    pthread_mutex_lock(&course->news.lock);
+    course->news.send_end = end;
+    course->news.send_failure = failure;
+    course->news.sent = true;
+    pthread_cond_signal(&course->news.changed);
+    pthread_mutex_unlock(&course->news.lock);
+    return NULL;
+}
+
+static void *receive_body(void *arg)
+{
+    struct course *course = arg;
+    struct failure failure = NO_FAILURE;
+    enum receive_end end = receive_all(course, &failure);
+
+    pthread_mutex_lock(&course->news.lock);
+    course->news.receive_end = end;
+    course->news.receive_failure = failure;
+    course->news.received = true;
+    pthread_cond_signal(&course->news.changed);
+    pthread_mutex_unlock(&course->news.lock);
+    return NULL;
+}
+
+int pumps_start(struct pumps *pumps, struct course *course)
+{
+    int error = pthread_create(&pumps->receive, NULL, receive_body, course);
+
+    pumps->receiving = !error;
+    pumps->sending = false;
+    if (!error) {
+        error = pthread_create(&pumps->send, NULL, send_body, course);
+        pumps->sending = !error;
+    }
+    return error;
+}
+
+/* Which pumps run: bit 0 for the sending one, bit 1 for the other. */
+static int running(const struct pumps *pumps, struct course *course)
+{
+    int which;
+
+    pthread_mutex_lock(&course->news.lock);
+    which = (pumps->sending && !course->news.sent) | (pumps->receiving && !course->news.received) << 1;
+    pthread_mutex_unlock(&course->news.lock);
+    return which;
+}
+
+bool pumps_have_ended(const struct pumps *pumps, struct course *course)
+{
+    return running(pumps, course) == 0;
+}
+
+void pumps_interrupt(const struct pumps *pumps, struct course *course)
+{
+    int which = running(pumps, course);
+
+    /* A thread that has ended meanwhile has not been joined yet, so that its number is still its own. */
+    if (which & 1)
+        pthread_kill(pumps->send, INTERRUPT);
+    if (which & 2)
+        pthread_kill(pumps->receive, INTERRUPT);
+}
+
+void pumps_join(const struct pumps *pumps)
+{
+    if (pumps->sending)
+        pthread_join(pumps->send, NULL);
+    if (pumps->receiving)
+        pthread_join(pumps->receive, NULL);
+}
+
+void pumps_abandon(const struct pumps *pumps)
+{
+    if (pumps->sending)
+        pthread_detach(pumps->send);
+    if (pumps->receiving)
+        pthread_detach(pumps->receive);
+}

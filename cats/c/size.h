@@ -1,0 +1,29 @@
+/* Numbers on the command line and in messages: bytes with a suffix, seconds. Times are in nanoseconds. */
+#ifndef CATS_SIZE_H
+#define CATS_SIZE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SECOND INT64_C(1000000000)
+#define MILLISECOND INT64_C(1000000)
+
+/* Read a number of bytes (4096, 64K, 1M), and a positive number of seconds. Return NULL, or what is wrong. */
+const char *read_bytes(const char *text, size_t *bytes);
+const char *read_seconds(const char *text, int64_t *time);
+
+/* Write a number of bytes as people read it (17 bytes, 1.5 MiB), and a time (1.5s, 300ms). */
+struct words {
+    char text[48];
+};
+struct words human(uint64_t bytes);
+struct words duration(int64_t time);
+
+/* A time in milliseconds, as the library takes it: rounded up, and negative for more than an int can tell. */
+int milliseconds(int64_t time);
+
+/* The monotonic clock. */
+int64_t now(void);
+
+#endif

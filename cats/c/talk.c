@@ -1,0 +1,148 @@
+#include "talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ending.h"
+#include "meet.h"
+#include "pump.h"
+#include "signals.h"
+#include "size.h"
+
+struct session {
+    const struct tool *tool;
+    const struct options *options;
+    const struct report *report;
+    /* Whether standard input is still to be read. */
+    bool reads_input;
+    /* The lines for the shell that were printed last. */
+    char *announced;
+};
+
+static void say_path(const struct report *report, const char *what, const struct side *side)
+{
+    char *path = path_of(side);
+
+    say_detail(report, "%s %s", what, path ? path : "?");
+    free(path);
+}
+
+/* Talks with the peer that was met, and parts from it. */
+static struct failure talk_with(struct session *session, struct side *side)
+{
+    const struct options *options = session->options;
+    struct terms terms = {
+        .ends_with_input = !options->keep_listening,
+        .lingers = !options->send_only,
+        .timeout = options->timeout,
+        .input = session->reads_input ? STDIN_FILENO : -1,
+        .output = STDOUT_FILENO,
+    };
+    struct progress progress;
+    struct ended ended;
+    struct failure failure;
+
+    say_lines(session->report, "Connected.\n");
+    say_path(session->report, "connected at", side);
+    if (options->send_only) {
+        terms.output = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (terms.output < 0) {
+            failure = stream_failure("/dev/null", errno);
+            part_from(side);
+            return failure;
+        }
+    }
+    progress_start(&progress, options->progress);
+    failure = converse(side->ctrl, side->closer, &terms, &progress, &ended);
+    side->ctrl = NULL;
+    part_from(side);
+    progress_finish(&progress);
+    if (options->send_only)
+        close(terms.output);
+    if (failure.exit != EXIT_DONE)
+        return failure;
+    if (ended.input_over)
+        session->reads_input = false;
+    say_lines(session->report, "Disconnected.\n");
+    say_detail(session->report, "sent %s, received %s in %.3f s", human(ended.sent).text, human(ended.received).text,
+               (double)ended.lasted / (double)SECOND);
+    return failure;
+}
+
+static struct failure call(struct session *session)
+{
+    const struct options *options = session->options;
+    struct side side;
+    struct failure failure;
+
+    if (options->wait)
+        say_detail(session->report, "waiting for a server of %s", options->path ? options->path : options->port);
+    failure = meet_server(session->tool, options, &side);
+    if (failure.exit != EXIT_DONE || !side.ctrl)
+        return failure;
+    return talk_with(session, &side);
+}
+
+/* Tells where clients find the server, unless it is where the last one found it. */
+static void announce(struct session *session, const struct side *side)
+{
+    char *lines = export_lines_of(side);
+
+    if (lines && (!session->announced || strcmp(lines, session->announced))) {
+        say_lines(session->report, lines);
+        free(session->announced);
+        session->announced = lines;
+    } else {
+        free(lines);
+    }
+    say_path(session->report, "serving at", side);
+}
+
+static struct failure serve(struct session *session)
+{
+    const struct options *options = session->options;
+    /* A server that keeps listening has nothing to be impatient about between two clients. */
+    int64_t limit = options->keep_listening ? 0 : options->timeout;
+
+    for (;;) {
+        struct side side;
+        struct failure failure = offer_channel(session->tool, options, &side);
+
+        if (failure.exit != EXIT_DONE || !side.ctrl)
+            return failure;
+        announce(session, &side);
+        failure = accept_client(&side, limit);
+        if (failure.exit == EXIT_DONE) {
+            if (!side.ctrl)
+                return failure;
+            failure = talk_with(session, &side);
+        }
+        if (!options->keep_listening || signal_came())
+            return failure;
+        if (failure.exit != EXIT_DONE) {
+            if (!failure.peers)
+                return failure;
+            /* What one client did is no reason to refuse the next one. */
+            say_failure(session->report, &failure);
+            forget(&failure);
+        }
+    }
+}
+
+struct failure talk(const struct tool *tool, const struct options *options, const struct report *report)
+{
+    struct session session = { .tool = tool, .options = options, .report = report, .reads_input = !options->recv_only };
+    struct failure failure;
+    int error = catch_signals();
+
+    if (!error)
+        error = prepare_to_interrupt();
+    if (error)
+        return system_failure("start: catch signals", error);
+    failure = options->listen ? serve(&session) : call(&session);
+    free(session.announced);
+    return failure;
+}

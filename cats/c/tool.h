@@ -1,0 +1,21 @@
+/* What makes a tool the one that it is. */
+#ifndef CATS_TOOL_H
+#define CATS_TOOL_H
+
+struct tool {
+    /* What it is called. */
+    const char *name;
+    /* What it is for, in one sentence. */
+    const char *about;
+    /* Examples, for the help. */
+    const char *examples;
+    /* What carries the channel, as the library calls it. */
+    const char *transport;
+    /* The variable by which a client is told where its server is, or NULL. */
+    const char *configuration;
+};
+
+/* Runs a tool, and says what the process exits with. */
+int run(const struct tool *tool, int argc, char **argv);
+
+#endif

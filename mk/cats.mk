@@ -1,0 +1,28 @@
+# The tools in C, on the shared library, and one suite for all builds of the tools.
+
+OUT := $(or $(CARGO_TARGET_DIR),target)/release
+CATS_C := $(OUT)/cats-c
+CATS_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -pthread -Iinclude
+CFLAGS ?= -O2 -g
+CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o help.o size.o messages.o signals.o meter.o meet.o pump.o \
+	ending.o talk.o)
+
+.PHONY: cats-c check-tools
+.PRECIOUS: $(CATS_C)/%.o
+
+cats-c: $(OUT)/unixcat-c $(OUT)/xencat-c
+
+$(CATS_C)/%.o: cats/c/%.c $(wildcard cats/c/*.h) include/libxenvchan.h include/vchan-rs.h
+	@mkdir -p $(CATS_C)
+	$(CC) $(CATS_CFLAGS) $(CFLAGS) -c -o $@ $<
+
+# link-cat NAME,FILE,DIRECTORY: links one of them as FILE, which looks for the library in DIRECTORY beside its own.
+link-cat = $(CC) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/$(3)' -o '$(2)' $(CATS_C)/$(1).o $(CATS_C_COMMON) \
+	$(OUT)/libvchan_rs.so
+
+$(OUT)/%-c: $(CATS_C)/%.o $(CATS_C_COMMON) | build-capi
+	ln -sf libvchan_rs.so $(OUT)/libvchan-rs.so.0
+	$(call link-cat,$*,$@,)
+
+check-tools: cats-c
+	scripts/check-tools.sh '$(OUT)'

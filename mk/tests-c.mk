@@ -1,0 +1,25 @@
+# The behaviour suite in C over Xen's own library and over ours, and foreign programs on ours.
+
+OUT := $(or $(CARGO_TARGET_DIR),target)/release
+BY_NAME := $(abspath $(OUT))/by-name
+
+.PHONY: check-behaviour check-foreign
+
+# The library under the names that the linker and the loader look for.
+$(BY_NAME): | build-capi
+	mkdir -p $@
+	ln -sf ../libvchan_rs.so $@/libvchan-rs.so
+	ln -sf libvchan-rs.so $@/libvchan-rs.so.0
+
+# Linked with ours, and linked with Xen's but run with ours preloaded: both must answer as the original does, but for
+# the differences that are listed.
+check-behaviour: build-capi $(BY_NAME)
+	$(MAKE) -C tests-c original
+	$(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(BY_NAME)'
+	$(MAKE) -C tests-c compare
+	$(MAKE) -C tests-c preloaded VCHAN_LIBDIR='$(BY_NAME)'
+	$(MAKE) -C tests-c compare OURS=build/preloaded.txt
+
+check-foreign: cats-c $(BY_NAME)
+	$(CARGO) build --release -p vchan-cats
+	tests-c/foreign/socket_proxy.py '$(BY_NAME)/libvchan-rs.so' '$(OUT)/unixcat' '$(OUT)/unixcat-c'

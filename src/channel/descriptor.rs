@@ -1,0 +1,97 @@
+//! Moving bytes straight between a file descriptor and a ring: one copy, made by the kernel.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::shared::Channel;
+use super::transfer::Wait;
+use crate::ring::{RawSlice, Want};
+use crate::{Error, Result};
+
+impl Channel {
+    /// Reads from `fd` straight into the ring: one `readv`, of at most `max` bytes (at least 1), once there is space.
+    /// 0 is the end of the file.
+    pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
+        self.check_writable()?;
+        self.wait_for_some(Want::Space, wait)?;
+        let producer = &self.ring.producer;
+        let len = producer.space_for(max)?.min(at_most(max)?);
+        let parts = vectors(producer.free_slices(len));
+        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives; nobody else writes there but
+        // the peer, who may write anything anyway.
+        let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
+        let count = moved("read from the descriptor", count)?;
+        if count > 0 && producer.commit(count as u32) {
+            self.notify_of_moved();
+        }
+        Ok(count)
+    }
+
+    /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes (at least 1), once there is data.
+    pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
+        self.check_open()?;
+        self.wait_for_some(Want::Data, wait)?;
+        let consumer = &self.ring.consumer;
+        let len = consumer.ready_for(max)?.min(at_most(max)?);
+        let parts = vectors(consumer.ready_slices(len));
+        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives.
+        let count = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) };
+        let count = moved("write to the descriptor", count)?;
+        if count > 0 && consumer.consume(count as u32) {
+            self.notify_of_moved();
+        }
+        Ok(count)
+    }
+
+    /// Waits for at least one byte of data or space.
+    fn wait_for_some(&self, want: Want, wait: Wait) -> Result<()> {
+        let known = match want {
+            Want::Data => self.ring.consumer.ready_for(1)?,
+            Want::Space => self.ring.producer.space_for(1)?,
+        };
+        match wait {
+            _ if known > 0 => Ok(()),
+            Wait::Upto(timeout) => self.wait_for(want, 1, timeout),
+            Wait::No { drain } => {
+                self.prepare_to_poll(want, 1, drain)?;
+                if self.ring.available(want)? > 0 {
+                    return Ok(());
+                }
+                let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);
+                // The peer may have written between the look above and its leaving.
+                if want == Want::Data && self.ring.available(want)? > 0 {
+                    return Ok(());
+                }
+                Err(absent)
+            }
+        }
+    }
+
+    /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the
+    /// caller; an event channel that fails will do so again.
+    fn notify_of_moved(&self) {
+        let _ = self.notify();
+    }
+}
+
+/// 0 bytes moved would be taken for the end.
+fn at_most(max: usize) -> Result<u32> {
+    match max {
+        0 => Err(Error::Invalid("at most 0 bytes can't be told from the end of the stream".into())),
+        _ => Ok(u32::try_from(max).unwrap_or(u32::MAX)),
+    }
+}
+
+fn vectors(parts: [RawSlice; 2]) -> [libc::iovec; 2] {
+    parts.map(|part| libc::iovec { iov_base: part.start.as_ptr().cast(), iov_len: part.len })
+}
+
+fn moved(doing: &'static str, count: isize) -> Result<usize> {
+    usize::try_from(count).map_err(|_| {
+        let error = std::io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => Error::Interrupted,
+            Some(libc::EAGAIN) => Error::WouldBlock,
+            _ => Error::os(doing, error),
+        }
+    })
+}
