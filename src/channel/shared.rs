@@ -306,7 +306,7 @@ impl Channel {
     }
 
     /// An event was taken: wakes whoever polls the descriptor for `want`, if that has come or never will.
-    fn pass_on(&self, want: Want) {
+    pub(super) fn pass_on(&self, want: Want) {
         let Some(need) = self.outside.expected(want) else { return };
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.absent(state).is_none());
@@ -354,7 +354,10 @@ impl Channel {
         self.settle(want);
         self.take_events(want)?;
         self.expect(want);
-        Ok(self.ring.available(want)? as usize)
+        let count = self.ring.available(want)? as usize;
+        // The events just taken may have been the peer's last.
+        self.pass_on(want);
+        Ok(count)
     }
 
     /// Waits until an event comes that this thread has not seen.

@@ -254,7 +254,7 @@ fn closer() {
                 let (_world, one, other) = transfer.world();
                 let closer = one.channel.closer().clone();
                 let sleeping = thread::spawn(move || {
-                    assert!(if writes { !one.write(&text(3)) } else { one.read(1).is_empty() });
+                    assert!(if writes { !one.write(&text(5)) } else { one.read(1).is_empty() });
                     one
                 });
                 let closing = thread::spawn(move || closer.close());
