@@ -32,7 +32,8 @@ check-pairs: cats-c $(BY_NAME) $(OUT)/foreign-transfer
 	$(CARGO) build --release -p vchan-cats
 	tests-c/foreign/pairs.sh '$(BY_NAME)/libvchan-rs.so' '$(OUT)/unixcat' '$(OUT)/unixcat-c' '$(OUT)/foreign-transfer'
 
-# The behaviour suite as a program whose every access is checked.
+# The behaviour suite as a program whose every access is checked. Leaks are valgrind's business, in check-capi: some
+# tests end with a channel open.
 check-sanitized: build-capi $(BY_NAME)
-	$(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(BY_NAME)' B=build/sanitized \
+	ASAN_OPTIONS=detect_leaks=0 $(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(BY_NAME)' B=build/sanitized \
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' LDFLAGS='-fsanitize=address,undefined'

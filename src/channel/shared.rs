@@ -11,6 +11,7 @@ use super::outside::Outside;
 use super::sleep::{Host, Sleepers, Stay, Ticket, Until, Woken};
 use super::spin::Spin;
 use super::State;
+use crate::fault::{fault, Fault};
 use crate::ring::{Endpoint, PeerLive, Role, Want};
 use crate::transport::{EventChannel, Mapping, Meeting, Publication};
 use crate::{Error, Result};
@@ -199,6 +200,9 @@ impl Channel {
     pub fn leave(&self) {
         if !self.left.swap(true, Ordering::AcqRel) {
             self.ring.leave();
+            if fault(Fault::SilentLeave) {
+                return;
+            }
             // The peer that can't be told has gone itself.
             let _ = self.events.notify();
         }
@@ -242,7 +246,7 @@ impl Channel {
         loop {
             let ticket = self.sleepers.ticket();
             self.ring.request(want);
-            if self.look(want, need)? {
+            if !fault(Fault::Recheck) && self.look(want, need)? {
                 nudges.moved();
                 return Ok(());
             }
@@ -276,7 +280,11 @@ impl Channel {
         }
         match self.absent(self.state()?) {
             // The peer may have written between the look above and its leaving.
-            Some(_) if want == Want::Data && self.ring.available(want)? >= need => Ok(true),
+            Some(_)
+                if want == Want::Data && !fault(Fault::FinalLook) && self.ring.available(want)? >= need =>
+            {
+                Ok(true)
+            }
             Some(error) => Err(error),
             None => Ok(self.ring.available(want)? >= need),
         }
@@ -298,11 +306,11 @@ impl Channel {
     }
 
     /// An event was taken: wakes whoever polls the descriptor for `want`, if that has come or never will.
-    fn pass_on(&self, want: Want) {
+    pub(super) fn pass_on(&self, want: Want) {
         let Some(need) = self.outside.expected(want) else { return };
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.absent(state).is_none());
-        if !waits_on {
+        if !waits_on && !fault(Fault::PassOn) {
             self.outside.kick(want);
         }
     }
@@ -346,7 +354,10 @@ impl Channel {
         self.settle(want);
         self.take_events(want)?;
         self.expect(want);
-        Ok(self.ring.available(want)? as usize)
+        let count = self.ring.available(want)? as usize;
+        // The events just taken may have been the peer's last.
+        self.pass_on(want);
+        Ok(count)
     }
 
     /// Waits until an event comes that this thread has not seen.

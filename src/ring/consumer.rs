@@ -79,7 +79,6 @@ impl Consumer {
     pub fn consume(&self, len: u32) -> bool {
         let cons = self.cons.load(Private::Relaxed).wrapping_add(len);
         self.cons.store(cons, Private::Relaxed);
-        self.shared.read_ring().cons.store(cons, Ordering::Release);
-        notify::take(self.shared.own_notify(), Want::Space)
+        notify::publish(&self.shared.read_ring().cons, cons, self.shared.own_notify(), Want::Space)
     }
 }

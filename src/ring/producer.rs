@@ -85,7 +85,6 @@ impl Producer {
     pub fn commit(&self, len: u32) -> bool {
         let prod = self.prod.load(Private::Relaxed).wrapping_add(len);
         self.prod.store(prod, Private::Relaxed);
-        self.shared.written_ring().prod.store(prod, Ordering::Release);
-        notify::take(self.shared.own_notify(), Want::Data)
+        notify::publish(&self.shared.written_ring().prod, prod, self.shared.own_notify(), Want::Data)
     }
 }
