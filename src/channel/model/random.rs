@@ -29,11 +29,11 @@ fn any_world() -> World {
 }
 
 fn any_write(side: &Side, data: &[u8]) {
-    assert!(if thread_rng().gen() { side.write(data) } else { side.poll_and_write(data) });
+    assert!(if any_blocks() { side.write(data) } else { side.poll_and_write(data) });
 }
 
 fn any_read(side: &Side, len: usize) -> Vec<u8> {
-    if thread_rng().gen() {
+    if any_blocks() {
         side.read(len)
     } else {
         side.poll_and_read(len)
@@ -140,4 +140,12 @@ fn one_client_after_the_other() {
         }
         echo.join().unwrap();
     });
+}
+
+fn any_blocks() -> bool {
+    match std::env::var("MIX").as_deref() {
+        Ok("b") => true,
+        Ok("p") => false,
+        _ => thread_rng().gen(),
+    }
 }
