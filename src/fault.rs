@@ -27,6 +27,8 @@ pub(crate) enum Fault {
     OnBehalf,
     /// An event that a thread took is not passed on to who polls the descriptor.
     PassOn,
+    /// The same, and nobody asks for the next one.
+    Unasked,
 }
 
 /// Whether to make this mistake.
@@ -40,7 +42,7 @@ pub(crate) const fn fault(_: Fault) -> bool {
 #[cfg(model)]
 pub(crate) fn fault(which: Fault) -> bool {
     use Fault::*;
-    const ALL: [Fault; 12] = [
+    const ALL: [Fault; 13] = [
         Recheck,
         FinalLook,
         FinalLookNow,
@@ -53,6 +55,7 @@ pub(crate) fn fault(which: Fault) -> bool {
         Handover,
         OnBehalf,
         PassOn,
+        Unasked,
     ];
     static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();
     let chosen = CHOSEN.get_or_init(|| {

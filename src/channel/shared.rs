@@ -315,6 +315,10 @@ impl Channel {
     /// An event was taken: wakes whoever polls the descriptor for `want`, if that has come or never will.
     pub(super) fn pass_on(&self, want: Want) {
         let Some(need) = self.outside.expected(want) else { return };
+        // The event may have been the answer to their request, though it told of bytes that they have taken.
+        if !fault(Fault::Unasked) {
+            self.ring.request(want);
+        }
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.absent(state).is_none());
         if !waits_on && !fault(Fault::PassOn) {

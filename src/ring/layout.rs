@@ -13,6 +13,7 @@ pub const MAX_GRANTS: usize = 2 * (1 << (20 - 12));
 pub const MAX_GRANTS: usize = 0;
 
 /// Offset of the grant references.
+#[cfg(not(model))]
 pub(crate) const GRANTS_OFFSET: usize = 24;
 
 /// One direction's indices. Both count bytes since the ring was made, modulo 2^32.

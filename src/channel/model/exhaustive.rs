@@ -105,7 +105,7 @@ fn for_all(
 /// Neither side closes: nobody who is idle may leave the other asleep.
 #[test]
 fn transfer() {
-    for_all("transfer", 3, 3, |transfer| {
+    for_all("transfer", 2, 3, |transfer| {
         let (_world, sender, receiver) = transfer.world();
         let thread = thread::spawn(move || {
             assert!(transfer.write(&sender, &text(transfer.len)));

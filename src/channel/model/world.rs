@@ -76,6 +76,9 @@ impl Bell {
 
     /// Waits until `fd` is readable, as a program does that polls a channel's descriptor.
     pub(super) fn poll(&self, fd: BorrowedFd<'_>) {
+        // The descriptor stays readable until the thread that is about to take the event has run.
+        #[cfg(shuttle)]
+        shuttle::thread::yield_now();
         self.wait_until(|| {
             let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
             (poll(&mut fds, PollTimeout::ZERO).unwrap() > 0).then_some(())
@@ -248,6 +251,7 @@ impl World {
         Channel::new(parts, &Closer::new().unwrap(), habits).unwrap()
     }
 
+    #[cfg(loom)]
     /// An event that means nothing, to one side: 0 the server, 1 the client.
     pub(super) fn stray_event(&self, side: usize) {
         self.line.send(side);
