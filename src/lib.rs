@@ -31,6 +31,7 @@
 
 pub mod channel;
 mod error;
+mod fault;
 pub mod ring;
 pub mod transport;
 

@@ -56,6 +56,8 @@ impl Closer {
         }
         // An eventfd that is written once can't be full.
         let _ = self.inner.bell.write(1);
+        #[cfg(model)]
+        super::model::Bell::ring_all();
         if let Some(channel) = self.inner.channel.get().and_then(Weak::upgrade) {
             channel.leave();
         }

@@ -44,6 +44,7 @@ impl Channel {
 
     /// Waits for at least one byte of data or space.
     fn wait_for_some(&self, want: Want, wait: Wait) -> Result<()> {
+        self.settle(want);
         let known = match want {
             Want::Data => self.ring.consumer.ready_for(1)?,
             Want::Space => self.ring.producer.space_for(1)?,
@@ -54,6 +55,8 @@ impl Channel {
             Wait::No { drain } => {
                 self.prepare_to_poll(want, 1, drain)?;
                 if self.ring.available(want)? > 0 {
+                    // Not all of the events just taken need have told of these bytes.
+                    self.pass_on(want);
                     return Ok(());
                 }
                 let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);

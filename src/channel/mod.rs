@@ -3,15 +3,19 @@
 //! [`Vchan`] is what programs use; it splits into a [`Reader`] and a [`Writer`] for two threads. [`Channel`] is the
 //! same without their modes, for interfaces in other languages.
 
+mod bells;
 mod builder;
 mod closer;
 mod descriptor;
 mod half;
+#[cfg(all(test, model))]
+mod model;
 mod nudge;
 mod outside;
 mod shared;
 mod sleep;
 mod spin;
+mod sync;
 mod transfer;
 mod vchan;
 

@@ -6,12 +6,13 @@
 //! until that direction is tried again.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::sync::{AtomicU32, Mutex};
 use crate::ring::Want;
 use crate::{Error, Result};
 
@@ -49,6 +50,8 @@ impl Direction {
         let mut kicked = self.kicked.lock().unwrap_or_else(PoisonError::into_inner);
         if !*kicked {
             *kicked = self.kick.write(1).is_ok();
+            #[cfg(model)]
+            super::model::Bell::ring_all();
         }
     }
 

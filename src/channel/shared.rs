@@ -11,6 +11,7 @@ use super::outside::Outside;
 use super::sleep::{Host, Sleepers, Stay, Ticket, Until, Woken};
 use super::spin::Spin;
 use super::State;
+use crate::fault::{fault, Fault};
 use crate::ring::{Endpoint, PeerLive, Role, Want};
 use crate::transport::{EventChannel, Mapping, Meeting, Publication};
 use crate::{Error, Result};
@@ -199,6 +200,9 @@ impl Channel {
     pub fn leave(&self) {
         if !self.left.swap(true, Ordering::AcqRel) {
             self.ring.leave();
+            if fault(Fault::SilentLeave) {
+                return;
+            }
             // The peer that can't be told has gone itself.
             let _ = self.events.notify();
         }
@@ -222,28 +226,34 @@ impl Channel {
         Ok(received.event || received.ended)
     }
 
-    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
-    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
-        let spin = match want {
+    /// What is known of the waits for `want`.
+    pub(super) fn spin_for(&self, want: Want) -> &Spin {
+        match want {
             Want::Data => &self.spin_for_data,
             Want::Space => &self.spin_for_space,
-        };
-        if spin.until(timeout, || !matches!(self.look(want, need), Ok(false))) {
-            return self.look(want, need).map(drop);
         }
+    }
+
+    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
+    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let spin = self.spin_for(want);
+        let Some(begun) = spin.until(timeout, || !matches!(self.look(want, need), Ok(false))) else {
+            return self.look(want, need).map(drop);
+        };
         self.settle(want);
         let stay = self.sleepers.stay();
         let deadline = super::deadline(timeout);
         let mut nudges = self.forgetful.nudges();
-        let mut due = nudges.due(Instant::now());
+        let mut due = nudges.due(begun);
         if nudges.at_once() {
             self.notify()?;
         }
         loop {
             let ticket = self.sleepers.ticket();
             self.ring.request(want);
-            if self.look(want, need)? {
+            if !fault(Fault::Recheck) && self.look(want, need)? {
                 nudges.moved();
+                spin.slept(begun);
                 return Ok(());
             }
             let until = [deadline, due].into_iter().flatten().min();
@@ -251,6 +261,7 @@ impl Channel {
             if woken == Woken::Event && self.look(want, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
+                spin.slept(begun);
                 return Ok(());
             }
             // After an event, too: events that bring nothing must not stop the clock.
@@ -276,7 +287,11 @@ impl Channel {
         }
         match self.absent(self.state()?) {
             // The peer may have written between the look above and its leaving.
-            Some(_) if want == Want::Data && self.ring.available(want)? >= need => Ok(true),
+            Some(_)
+                if want == Want::Data && !fault(Fault::FinalLook) && self.ring.available(want)? >= need =>
+            {
+                Ok(true)
+            }
             Some(error) => Err(error),
             None => Ok(self.ring.available(want)? >= need),
         }
@@ -298,11 +313,15 @@ impl Channel {
     }
 
     /// An event was taken: wakes whoever polls the descriptor for `want`, if that has come or never will.
-    fn pass_on(&self, want: Want) {
+    pub(super) fn pass_on(&self, want: Want) {
         let Some(need) = self.outside.expected(want) else { return };
+        // The event may have been the answer to their request, though it told of bytes that they have taken.
+        if !fault(Fault::Unasked) {
+            self.ring.request(want);
+        }
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.absent(state).is_none());
-        if !waits_on {
+        if !waits_on && !fault(Fault::PassOn) {
             self.outside.kick(want);
         }
     }
@@ -346,7 +365,10 @@ impl Channel {
         self.settle(want);
         self.take_events(want)?;
         self.expect(want);
-        Ok(self.ring.available(want)? as usize)
+        let count = self.ring.available(want)? as usize;
+        // The events just taken may have been the peer's last.
+        self.pass_on(want);
+        Ok(count)
     }
 
     /// Waits until an event comes that this thread has not seen.

@@ -7,16 +7,15 @@
 //! not sleep if the round has changed since.
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
-
+use super::bells::{Bells, Heard};
 use super::closer::Closer;
-use super::outside::epoll_of;
+use super::sync::{thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
+use crate::fault::{fault, Fault};
 use crate::ring::Want;
 use crate::transport::EventChannel;
 use crate::{Error, Result};
@@ -36,13 +35,12 @@ pub(super) enum Woken {
 
 thread_local! {
     /// The channel and the round that this thread saw when it last asked for an event without waiting for it.
-    static SEEN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    // The model checkers' macros know no `const`.
+    #[allow(clippy::missing_const_for_thread_local)]
+    static SEEN: Cell<(u64, u64)> = Cell::new((0, 0));
 }
 
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-
-const EVENTS: u64 = 0;
-const CLOSER: u64 = 1;
+static NEXT_ID: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// What a sleeper waits for.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +72,7 @@ pub(super) trait Host {
 #[derive(Debug)]
 pub(super) struct Sleepers {
     id: u64,
-    /// The event channel and the closer.
-    inner: Arc<Epoll>,
+    bells: Bells,
     round: AtomicU64,
     beds: Mutex<Beds>,
     /// One for each [`Until::place`].
@@ -99,7 +96,7 @@ pub(super) struct Stay<'a>(&'a Sleepers);
 impl Drop for Stay<'_> {
     fn drop(&mut self) {
         let beds = self.0.lock();
-        if !beds.polling {
+        if !beds.polling && !fault(Fault::Handover) {
             if let Some(place) = beds.asleep.iter().position(|&asleep| asleep > 0) {
                 self.0.woken[place].notify_one();
             }
@@ -109,11 +106,9 @@ impl Drop for Stay<'_> {
 
 impl Sleepers {
     pub(super) fn new(events: &dyn EventChannel, closer: &Closer) -> Result<Sleepers> {
-        let inner = Arc::new(epoll_of(&[(closer.fd(), CLOSER)])?);
-        events.attach(inner.clone(), EVENTS)?;
         Ok(Sleepers {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            inner,
+            bells: Bells::new(events, closer)?,
             round: AtomicU64::new(0),
             beds: Mutex::default(),
             woken: Default::default(),
@@ -122,17 +117,17 @@ impl Sleepers {
 
     /// Readable when an event has come, or the peer or this side has ended.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.inner.0.as_fd()
+        self.bells.fd()
     }
 
     /// A ticket that this thread keeps for a [`remembered`](Self::remembered) wait in a later call.
     pub(super) fn remember(&self) {
-        SEEN.set((self.id, self.round.load(Ordering::Acquire)));
+        SEEN.with(|seen| seen.set((self.id, self.round.load(Ordering::Acquire))));
     }
 
     /// The ticket that this thread kept, or a fresh one. So an event that another thread took in between counts.
     pub(super) fn remembered(&self) -> Ticket {
-        match SEEN.replace((0, 0)) {
+        match SEEN.with(|seen| seen.replace((0, 0))) {
             (id, round) if id == self.id => Ticket(round),
             _ => self.ticket(),
         }
@@ -200,6 +195,9 @@ impl Sleepers {
             Err(_) => true,
         };
         self.round.fetch_add(1, Ordering::Release);
+        if fault(Fault::OnBehalf) {
+            return;
+        }
         for want in [Want::Data, Want::Space] {
             let place = Until::Bytes(want, 0).place();
             if beds.asleep[place] > 0 && (all || !host.sleeps_on(want, beds.need[place])) {
@@ -213,28 +211,12 @@ impl Sleepers {
 
     /// Waits on the event channel itself.
     fn poll(&self, deadline: Option<Instant>, host: &dyn Host) -> Result<Woken> {
-        let mut found = [EpollEvent::empty(); 2];
         loop {
-            let timeout = match deadline {
-                None => EpollTimeout::NONE,
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    // Rounded up, so that a wait is never shorter than asked for.
-                    let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
-                    EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
-                }
-            };
-            let count = match self.inner.wait(&mut found, timeout) {
-                Ok(0) => return Ok(Woken::Late),
-                Ok(count) => count,
-                Err(Errno::EINTR) => return Err(Error::Interrupted),
-                Err(errno) => return Err(Error::os("wait for an event", errno)),
-            };
-            if found[..count].iter().any(|event| event.data() == CLOSER) {
-                return Err(Error::Closed);
-            }
-            if host.drain()? {
-                return Ok(Woken::Event);
+            match self.bells.listen(deadline)? {
+                Heard::Nothing => return Ok(Woken::Late),
+                Heard::Closer => return Err(Error::Closed),
+                Heard::Event if host.drain()? => return Ok(Woken::Event),
+                Heard::Event => {}
             }
         }
     }

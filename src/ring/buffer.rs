@@ -1,6 +1,8 @@
 //! A ring's bytes. The only place where data is copied from and into shared memory.
 
-use std::ptr::{self, NonNull};
+#[cfg(not(loom))]
+use std::ptr;
+use std::ptr::NonNull;
 
 /// A contiguous part of a ring, for calls that take an address and a length (`readv`, `writev`).
 ///
@@ -50,7 +52,7 @@ impl RingBuffer {
         let offset = at & (self.size - 1);
         let first = len.min(self.size - offset);
         // SAFETY: offset < size.
-        let start = unsafe { self.start.add(offset as usize) };
+        let start = unsafe { self.start.cast::<Byte>().add(offset as usize) }.cast();
         [RawSlice { start, len: first as usize }, RawSlice { start: self.start, len: (len - first) as usize }]
     }
 
@@ -59,10 +61,10 @@ impl RingBuffer {
     pub(super) fn copy_in(&self, at: u32, data: &[u8]) {
         let [first, second] = self.slices(at, u32::try_from(data.len()).unwrap_or(u32::MAX));
         // SAFETY: `slices` cut both parts to the ring, and together to the length of `data`.
-        unsafe { shared_copy(data.as_ptr(), first.start.as_ptr(), first.len) };
+        unsafe { copy_to_shared(data.as_ptr(), first.start, first.len) };
         if second.len > 0 {
             // SAFETY: as above.
-            unsafe { shared_copy(data.as_ptr().add(first.len), second.start.as_ptr(), second.len) };
+            unsafe { copy_to_shared(data.as_ptr().add(first.len), second.start, second.len) };
         }
     }
 
@@ -71,18 +73,69 @@ impl RingBuffer {
     pub(super) fn copy_out(&self, at: u32, into: &mut [u8]) {
         let [first, second] = self.slices(at, u32::try_from(into.len()).unwrap_or(u32::MAX));
         // SAFETY: `slices` cut both parts to the ring, and together to the length of `into`.
-        unsafe { shared_copy(first.start.as_ptr(), into.as_mut_ptr(), first.len) };
+        unsafe { copy_from_shared(first.start, into.as_mut_ptr(), first.len) };
         if second.len > 0 {
             // SAFETY: as above.
-            unsafe { shared_copy(second.start.as_ptr(), into.as_mut_ptr().add(first.len), second.len) };
+            unsafe { copy_from_shared(second.start, into.as_mut_ptr().add(first.len), second.len) };
         }
     }
 }
 
+/// What lies at a ring's addresses.
+#[cfg(not(loom))]
+type Byte = u8;
+/// In a model, a cell that notices when one thread writes what another may be reading.
+#[cfg(loom)]
+pub(crate) type Byte = loom::cell::UnsafeCell<u8>;
+
+/// # Safety
+///
+/// Both ranges must be mapped, and must not overlap.
+#[cfg(not(loom))]
+#[inline]
+unsafe fn copy_to_shared(from: *const u8, to: NonNull<u8>, len: usize) {
+    // SAFETY: the caller's.
+    unsafe { shared_copy(from, to.as_ptr(), len) };
+}
+
+/// # Safety
+///
+/// Both ranges must be mapped, and must not overlap.
+#[cfg(not(loom))]
+#[inline]
+unsafe fn copy_from_shared(from: NonNull<u8>, to: *mut u8, len: usize) {
+    // SAFETY: the caller's.
+    unsafe { shared_copy(from.as_ptr(), to, len) };
+}
+
+/// # Safety
+///
+/// `from` must be `len` bytes and `to` as many cells.
+#[cfg(loom)]
+unsafe fn copy_to_shared(from: *const u8, to: NonNull<u8>, len: usize) {
+    for at in 0..len {
+        // SAFETY: the caller's.
+        unsafe { to.cast::<Byte>().add(at).as_ref().with_mut(|byte| *byte = *from.add(at)) };
+    }
+}
+
+/// # Safety
+///
+/// `from` must be `len` cells and `to` as many bytes.
+#[cfg(loom)]
+unsafe fn copy_from_shared(from: NonNull<u8>, to: *mut u8, len: usize) {
+    for at in 0..len {
+        // SAFETY: the caller's.
+        unsafe { from.cast::<Byte>().add(at).as_ref().with(|byte| *to.add(at) = *byte) };
+    }
+}
+
+#[cfg(not(loom))]
 type Memcpy = unsafe extern "C" fn(*mut libc::c_void, *const libc::c_void, usize) -> *mut libc::c_void;
 
 /// The C library's memcpy behind a pointer that is read volatile: to the compiler a foreign function that does
 /// something with two addresses, so it can neither repeat nor elide an access to the shared bytes.
+#[cfg(not(loom))]
 static MEMCPY: Memcpy = libc::memcpy;
 
 /// Copies `len` bytes, one side of which the peer may be writing at the same moment.
@@ -90,6 +143,7 @@ static MEMCPY: Memcpy = libc::memcpy;
 /// # Safety
 ///
 /// Both ranges must be mapped, and must not overlap.
+#[cfg(not(loom))]
 #[inline]
 unsafe fn shared_copy(from: *const u8, to: *mut u8, len: usize) {
     // SAFETY: the static is initialised and never changes.
@@ -98,7 +152,7 @@ unsafe fn shared_copy(from: *const u8, to: *mut u8, len: usize) {
     unsafe { memcpy(to.cast(), from.cast(), len) };
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
 

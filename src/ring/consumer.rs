@@ -1,14 +1,13 @@
 //! The reading side of one ring.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering as Private};
 use std::sync::Arc;
 
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
 use super::endpoint::Shared;
 use super::notify::{self, Want};
-use super::sync::Ordering;
+use super::sync::{AtomicU32, Ordering};
 
 /// Reads from a ring: look for what is [`ready`](Consumer::ready), take it, [`consume`](Consumer::consume).
 ///
@@ -18,7 +17,7 @@ pub struct Consumer {
     shared: Arc<Shared>,
     buffer: RingBuffer,
     cons: AtomicU32,
-    /// The peer's index when it was last looked at.
+    /// The peer's index when it was last looked at, by whichever thread.
     prod_seen: AtomicU32,
 }
 
@@ -38,22 +37,30 @@ impl Consumer {
     }
 
     /// How many bytes may be read now: a fresh look at the peer's index.
+    ///
+    /// Any thread may ask, also while another consumes.
     pub fn ready(&self) -> Result<u32, Corrupt> {
         self.shared.poison.check()?;
-        let prod = self.shared.read_ring().prod.load(Ordering::Acquire);
-        let ready = prod.wrapping_sub(self.cons.load(Private::Relaxed));
-        if ready > self.size() {
-            return Err(self.shared.poison.set(self.shared.role.read_prod(), prod));
+        loop {
+            let cons = self.cons.load(Ordering::Acquire);
+            let prod = self.shared.read_ring().prod.load(Ordering::Acquire);
+            let ready = prod.wrapping_sub(cons);
+            if ready <= self.size() {
+                self.prod_seen.store(prod, Ordering::Release);
+                return Ok(ready);
+            }
+            // Both may have moved on between the two looks.
+            if self.cons.load(Ordering::Relaxed) == cons {
+                return Err(self.shared.poison.set(self.shared.role.read_prod(), prod));
+            }
         }
-        self.prod_seen.store(prod, Private::Relaxed);
-        Ok(ready)
     }
 
     /// How many bytes may be read, looking at the peer's index only if fewer than `wanted` were known of.
     #[inline]
     pub fn ready_for(&self, wanted: usize) -> Result<u32, Corrupt> {
         self.shared.poison.check()?;
-        let known = self.prod_seen.load(Private::Relaxed).wrapping_sub(self.cons.load(Private::Relaxed));
+        let known = self.prod_seen.load(Ordering::Acquire).wrapping_sub(self.cons.load(Ordering::Relaxed));
         if known as usize >= wanted && known <= self.size() {
             return Ok(known);
         }
@@ -63,13 +70,13 @@ impl Consumer {
     /// The next `len` bytes to be read, in up to two parts; `len` must be within what is ready.
     #[inline]
     pub fn ready_slices(&self, len: u32) -> [RawSlice; 2] {
-        self.buffer.slices(self.cons.load(Private::Relaxed), len)
+        self.buffer.slices(self.cons.load(Ordering::Relaxed), len)
     }
 
     /// Copies the next bytes into `into`, which must be within what is ready, without consuming them.
     #[inline]
     pub fn peek(&self, into: &mut [u8]) {
-        self.buffer.copy_out(self.cons.load(Private::Relaxed), into);
+        self.buffer.copy_out(self.cons.load(Ordering::Relaxed), into);
     }
 
     /// Gives `len` bytes back to the peer as space. Says whether the peer has asked to be told, that is, whether
@@ -77,9 +84,8 @@ impl Consumer {
     #[inline]
     #[must_use]
     pub fn consume(&self, len: u32) -> bool {
-        let cons = self.cons.load(Private::Relaxed).wrapping_add(len);
-        self.cons.store(cons, Private::Relaxed);
-        self.shared.read_ring().cons.store(cons, Ordering::Release);
-        notify::take(self.shared.own_notify(), Want::Space)
+        let cons = self.cons.load(Ordering::Relaxed).wrapping_add(len);
+        self.cons.store(cons, Ordering::Release);
+        notify::publish(&self.shared.read_ring().cons, cons, self.shared.own_notify(), Want::Space)
     }
 }

@@ -13,6 +13,7 @@ use super::order::Orders;
 use super::producer::Producer;
 use super::role::Role;
 use super::sync::{AtomicU8, Ordering};
+use crate::fault::{fault, Fault};
 
 /// What a live byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,9 @@ impl Shared {
 
     #[inline]
     pub(super) fn own_notify(&self) -> &AtomicU8 {
+        if fault(Fault::WrongByte) {
+            return self.peer_notify();
+        }
         match self.role {
             Role::Server => &self.page().srv_notify,
             Role::Client => &self.page().cli_notify,
@@ -150,7 +154,6 @@ impl Endpoint {
     /// # Safety
     ///
     /// `page` must point at a mapped page.
-    #[cfg(not(loom))]
     pub(crate) unsafe fn published(page: NonNull<u8>) -> Result<(Orders, Vec<u32>, Vec<u32>), Corrupt> {
         // SAFETY: the caller's.
         let fields = unsafe { page.cast::<SharedPage>().as_ref() };
@@ -167,7 +170,6 @@ impl Endpoint {
     /// # Safety
     ///
     /// `page` must point at a mapped page.
-    #[cfg(not(loom))]
     pub(crate) unsafe fn publish_grants(page: NonNull<u8>, left: &[u32], right: &[u32]) {
         // SAFETY: the caller's.
         let fields = unsafe { page.cast::<SharedPage>().as_ref() };

@@ -6,9 +6,14 @@ use super::sync::{AtomicU16, AtomicU32, AtomicU8};
 pub const PAGE_SIZE: usize = 4096;
 
 /// The most grant references a shared page holds: both rings of order 20.
+#[cfg(not(model))]
 pub const MAX_GRANTS: usize = 2 * (1 << (20 - 12));
+/// A model shares no pages.
+#[cfg(model)]
+pub const MAX_GRANTS: usize = 0;
 
 /// Offset of the grant references.
+#[cfg(not(model))]
 pub(crate) const GRANTS_OFFSET: usize = 24;
 
 /// One direction's indices. Both count bytes since the ring was made, modulo 2^32.
@@ -38,7 +43,6 @@ pub struct SharedPage {
     /// What the server must tell the client about; the client sets bits, the server clears them.
     pub(crate) srv_notify: AtomicU8,
     /// Grant references of the left ring's pages, then of the right ring's. In-page rings lie over the unused end.
-    #[cfg(not(loom))]
     pub(crate) grants: [AtomicU32; MAX_GRANTS],
 }
 
@@ -47,12 +51,30 @@ impl SharedPage {
     pub const CLI_LIVE_OFFSET: usize = 20;
     /// Offset of the server's live byte, for crash notices.
     pub const SRV_LIVE_OFFSET: usize = 21;
+
+    /// A page of zeroes, whose fields a model checker knows.
+    #[cfg(model)]
+    pub(crate) fn zeroed() -> SharedPage {
+        let indices = || Indices { cons: AtomicU32::new(0), prod: AtomicU32::new(0) };
+        let byte = || AtomicU8::new(0);
+        SharedPage {
+            left: indices(),
+            right: indices(),
+            left_order: AtomicU16::new(0),
+            right_order: AtomicU16::new(0),
+            cli_live: byte(),
+            srv_live: byte(),
+            cli_notify: byte(),
+            srv_notify: byte(),
+            grants: [],
+        }
+    }
 }
 
 #[cfg(target_endian = "big")]
 compile_error!("the shared page is little-endian and read in place");
 
-#[cfg(not(loom))]
+#[cfg(not(model))]
 const _: () = {
     use std::mem::{offset_of, size_of};
     assert!(offset_of!(SharedPage, left) == 0);

@@ -15,9 +15,11 @@ mod order;
 mod producer;
 mod role;
 mod sync;
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests;
 
+#[cfg(loom)]
+pub(crate) use buffer::Byte;
 pub use buffer::RawSlice;
 pub use consumer::Consumer;
 pub use corrupt::{Corrupt, Field};

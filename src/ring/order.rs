@@ -19,6 +19,12 @@ impl Order {
         (10..=20).contains(&value).then_some(Order(value as u8))
     }
 
+    /// A ring smaller than any that there is, for models.
+    #[cfg(model)]
+    pub(crate) fn small(value: u8) -> Order {
+        Order(value)
+    }
+
     /// log2 of the size.
     pub fn get(self) -> u32 {
         u32::from(self.0)
@@ -65,6 +71,12 @@ impl Orders {
     /// below 12.
     pub fn new(left: Order, right: Order) -> Option<Orders> {
         (left != right || left.pages() > 0).then_some(Orders { left, right })
+    }
+
+    /// Rings for a model.
+    #[cfg(model)]
+    pub(crate) fn small(left: u8, right: u8) -> Orders {
+        Orders { left: Order::small(left), right: Order::small(right) }
     }
 
     /// Client to server.

@@ -1,14 +1,13 @@
 //! The writing side of one ring.
 
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering as Private};
 use std::sync::Arc;
 
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
 use super::endpoint::Shared;
 use super::notify::{self, Want};
-use super::sync::Ordering;
+use super::sync::{AtomicU32, Ordering};
 
 /// Writes into a ring: look for [`space`](Producer::space), fill it, [`commit`](Producer::commit).
 ///
@@ -19,7 +18,7 @@ pub struct Producer {
     shared: Arc<Shared>,
     buffer: RingBuffer,
     prod: AtomicU32,
-    /// The peer's index when it was last looked at.
+    /// The peer's index when it was last looked at, by whichever thread.
     cons_seen: AtomicU32,
 }
 
@@ -39,22 +38,30 @@ impl Producer {
     }
 
     /// How many bytes may be written now: a fresh look at the peer's index.
+    ///
+    /// Any thread may ask, also while another produces.
     pub fn space(&self) -> Result<u32, Corrupt> {
         self.shared.poison.check()?;
-        let cons = self.shared.written_ring().cons.load(Ordering::Acquire);
-        let used = self.prod.load(Private::Relaxed).wrapping_sub(cons);
-        if used > self.size() {
-            return Err(self.shared.poison.set(self.shared.role.written_cons(), cons));
+        loop {
+            let prod = self.prod.load(Ordering::Acquire);
+            let cons = self.shared.written_ring().cons.load(Ordering::Acquire);
+            let used = prod.wrapping_sub(cons);
+            if used <= self.size() {
+                self.cons_seen.store(cons, Ordering::Release);
+                return Ok(self.size() - used);
+            }
+            // Both may have moved on between the two looks.
+            if self.prod.load(Ordering::Relaxed) == prod {
+                return Err(self.shared.poison.set(self.shared.role.written_cons(), cons));
+            }
         }
-        self.cons_seen.store(cons, Private::Relaxed);
-        Ok(self.size() - used)
     }
 
     /// How many bytes may be written, looking at the peer's index only if fewer than `wanted` were known of.
     #[inline]
     pub fn space_for(&self, wanted: usize) -> Result<u32, Corrupt> {
         self.shared.poison.check()?;
-        let used = self.prod.load(Private::Relaxed).wrapping_sub(self.cons_seen.load(Private::Relaxed));
+        let used = self.prod.load(Ordering::Relaxed).wrapping_sub(self.cons_seen.load(Ordering::Acquire));
         let known = self.size().wrapping_sub(used);
         if known as usize >= wanted && known <= self.size() {
             return Ok(known);
@@ -70,22 +77,27 @@ impl Producer {
     /// The next `len` bytes to be written, in up to two parts; `len` must be within the space.
     #[inline]
     pub fn free_slices(&self, len: u32) -> [RawSlice; 2] {
-        self.buffer.slices(self.prod.load(Private::Relaxed), len)
+        self.buffer.slices(self.prod.load(Ordering::Relaxed), len)
     }
 
     /// Copies `data` into the free space, which it must fit, without publishing it.
     #[inline]
     pub fn fill(&self, data: &[u8]) {
-        self.buffer.copy_in(self.prod.load(Private::Relaxed), data);
+        self.fill_behind(0, data);
+    }
+
+    /// As [`fill`](Self::fill), behind `offset` bytes that were filled but not yet published.
+    #[inline]
+    pub fn fill_behind(&self, offset: u32, data: &[u8]) {
+        self.buffer.copy_in(self.prod.load(Ordering::Relaxed).wrapping_add(offset), data);
     }
 
     /// Publishes `len` bytes. Says whether the peer has asked to be told, that is, whether to send an event.
     #[inline]
     #[must_use]
     pub fn commit(&self, len: u32) -> bool {
-        let prod = self.prod.load(Private::Relaxed).wrapping_add(len);
-        self.prod.store(prod, Private::Relaxed);
-        self.shared.written_ring().prod.store(prod, Ordering::Release);
-        notify::take(self.shared.own_notify(), Want::Data)
+        let prod = self.prod.load(Ordering::Relaxed).wrapping_add(len);
+        self.prod.store(prod, Ordering::Release);
+        notify::publish(&self.shared.written_ring().prod, prod, self.shared.own_notify(), Want::Data)
     }
 }

@@ -1,7 +1,10 @@
 //! The atomics of the shared page, in one place so that a model checker can take their place.
 
-#[cfg(not(loom))]
+#[cfg(not(model))]
 pub(crate) use std::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};

@@ -46,7 +46,7 @@ macro_rules! suite {
             nonblocking: would_block_then_woken, echo_through_poll, neither_direction_keeps_the_descriptor_busy,
                 a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
                 the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
-                data_and_space;
+                data_and_space, who_asks_for_more_hears_of_the_end;
             packets: exact_sizes, too_large, nothing_by_halves;
             persistent: one_client_after_the_other, a_client_waits_for_the_one_before;
             split: both_halves_block_at_once, both_halves_block_at_once_without_spinning,

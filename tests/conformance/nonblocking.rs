@@ -273,3 +273,22 @@ pub fn one_half_polls_while_the_other_blocks(world: &dyn World) {
     drop(server);
     assert_eq!(blocked.join().expect("the reader").expect("the end"), 0);
 }
+
+/// The event of the peer's leaving comes together with the last data, and is taken with it.
+pub fn who_asks_for_more_hears_of_the_end(world: &dyn World) {
+    for asks in [false, true] {
+        let (mut server, mut client) = nonblocking_pair(world, 4096);
+        would_block(server.read(&mut [0; 10]));
+        client.write_all(b"data").expect("write");
+        client.leave();
+        assert!(readable(&server, LONG), "not woken by data");
+        if asks {
+            assert_eq!(server.data_ready().expect("data_ready"), 4);
+        } else {
+            assert_eq!(server.read(&mut [0; 10]).expect("read"), 4);
+        }
+        assert!(readable(&server, LONG), "the end was swallowed, asks {asks}");
+        assert_eq!(server.read(&mut [0; 4]).expect("read"), if asks { 4 } else { 0 });
+        assert_eq!(server.read(&mut [0; 4]).expect("read"), 0);
+    }
+}

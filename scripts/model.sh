@@ -1,0 +1,62 @@
+#!/bin/bash
+# Builds and runs the models; then once more with each mistake made on purpose, which must be noticed.
+# VCHAN_SCHEDULES: how many random schedules of each model (2000). VCHAN_SEED: which ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${CARGO_TARGET_DIR:-target}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export RUST_BACKTRACE=0
+
+# build CHECKER: prints the path of the test program.
+build() {
+    RUSTFLAGS="--cfg model --cfg $1" CARGO_TARGET_DIR="$out/$1" \
+        cargo test --release -p vchan-rs --lib --no-run --message-format json-render-diagnostics |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+}
+loom=$(build loom)
+shuttle=$(build shuttle)
+
+for program in "$loom" "$shuttle"; do
+    "$program" --nocapture channel::model | grep -E '^model |FAILED|^test result' || {
+        echo 'the models fail; run the program above by hand'
+        exit 1
+    }
+done
+
+# caught FAULT MODEL: the model must fail, within 2 minutes, in the way of a model and not as a crash of the checker.
+caught() {
+    local fault=$1 model=$2 program=$loom log=$logs/$1
+    [[ $model == random::* ]] && program=$shuttle
+    if VCHAN_FAULT=$fault timeout 120 "$program" --nocapture --exact "channel::model::$model" >"$log" 2>&1; then
+        echo "fault $fault: NOT noticed by $model"
+        return 1
+    fi
+    local how
+    how=$(grep -m1 -oE 'deadlock|Causality violation|assertion .*failed|is corrupt' "$log") || {
+        echo "fault $fault: $model ended for another reason:"
+        tail -5 "$log"
+        return 1
+    }
+    echo "fault $fault: noticed by $model ($how)"
+}
+bad=0
+while read -r fault model; do
+    caught "$fault" "$model" || bad=1
+done <<'FAULTS'
+Recheck exhaustive::transfer
+FinalLook exhaustive::closing_sender
+FinalLookNow exhaustive::closing_sender
+ClearedEarly exhaustive::transfer
+FenceInTake exhaustive::transfer
+FenceInRequest exhaustive::transfer
+RelaxedIndex exhaustive::transfer
+WrongByte exhaustive::transfer
+SilentLeave exhaustive::closing_sender
+Handover exhaustive::two_threads_of_one_side
+OnBehalf exhaustive::two_threads_of_one_side
+PassOn random::two_directions_of_two_threads
+Unasked random::two_directions_of_two_threads
+FAULTS
+[ $bad = 0 ] && echo 'make model: the models hold, and every fault was noticed'
+exit $bad

@@ -1,0 +1,89 @@
+//! What the threads of a model do with a channel.
+
+use std::sync::Arc;
+
+use super::world::{Bell, World};
+use crate::channel::shared::Channel;
+use crate::ring::Want;
+use crate::Error;
+
+/// The bytes that go through.
+pub(super) fn text(len: usize) -> Vec<u8> {
+    (1..=len).map(|n| n as u8).collect()
+}
+
+/// One side.
+#[derive(Clone)]
+pub(super) struct Side {
+    pub(super) channel: Arc<Channel>,
+    bell: Arc<Bell>,
+}
+
+impl Side {
+    pub(super) fn new(world: &World, channel: Arc<Channel>, side: usize) -> Side {
+        Side { channel, bell: world.bell(side) }
+    }
+
+    /// Writes everything; false where that is over.
+    pub(super) fn write(&self, data: &[u8]) -> bool {
+        let progress = self.channel.write(data, None);
+        match progress.stopped {
+            None => assert_eq!(progress.done, data.len()),
+            Some(Error::PeerClosed | Error::Closed) => return false,
+            Some(error) => panic!("{error}"),
+        }
+        true
+    }
+
+    /// As `write`, without blocking in a call.
+    pub(super) fn poll_and_write(&self, mut data: &[u8]) -> bool {
+        while !data.is_empty() {
+            let progress = self.channel.write_now(data, true);
+            data = &data[progress.done..];
+            match progress.stopped {
+                None if data.is_empty() => {}
+                None | Some(Error::WouldBlock) => self.bell.poll(self.channel.fd_for(Want::Space)),
+                Some(Error::PeerClosed) => return false,
+                Some(error) => panic!("{error}"),
+            }
+        }
+        true
+    }
+
+    /// Reads `len` bytes, or up to the end.
+    pub(super) fn read(&self, len: usize) -> Vec<u8> {
+        let mut data = Vec::new();
+        let mut part = [0; 2];
+        while data.len() < len {
+            let most = part.len().min(len - data.len());
+            match self.channel.read(&mut part[..most], None) {
+                Ok(count) => data.extend(&part[..count]),
+                Err(Error::PeerClosed | Error::Closed) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        data
+    }
+
+    /// As `read`, without blocking in a call.
+    pub(super) fn poll_and_read(&self, len: usize) -> Vec<u8> {
+        let mut data = Vec::new();
+        let mut part = [0; 2];
+        while data.len() < len {
+            let most = part.len().min(len - data.len());
+            match self.channel.read_now(&mut part[..most], true) {
+                Ok(count) => {
+                    data.extend(&part[..count]);
+                    // Whoever gets less than they asked for may poll.
+                    if count < most {
+                        self.bell.poll(self.channel.fd_for(Want::Data));
+                    }
+                }
+                Err(Error::WouldBlock) => self.bell.poll(self.channel.fd_for(Want::Data)),
+                Err(Error::PeerClosed) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        data
+    }
+}

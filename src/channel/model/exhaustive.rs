@@ -1,0 +1,268 @@
+//! Every schedule of small transfers, under loom.
+//!
+//! A side that sleeps for ever is a deadlock, which loom reports. So a transfer that ends under every schedule shows
+//! that nobody sleeps who could go on: a receiver beside an idle sender gets all that was sent, a sender beside an
+//! idle receiver fills the ring. Bytes that are read before they were published, or overwritten before they were
+//! read, are races of the ring's cells, which loom reports, too.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use loom::model::Builder;
+use loom::thread;
+
+use super::calls::{text, Side};
+use super::world::World;
+use crate::ring::Want;
+
+/// Runs `body` under every schedule with at most `preemptions` switches away from a thread that could go on; with
+/// all if `None`.
+fn check(name: &str, preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = count.clone();
+    let begun = Instant::now();
+    let mut builder = Builder::new();
+    builder.preemption_bound = preemptions;
+    builder.max_branches = 50_000;
+    builder.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        body();
+    });
+    let bound = preemptions.map_or("any number of".into(), |bound| bound.to_string());
+    let count = count.load(Ordering::Relaxed);
+    println!("model {name}: {count} schedules, {bound} preemptions, {:.1?}", begun.elapsed());
+}
+
+/// How a side waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// In its calls.
+    Blocking,
+    /// In its calls, after another look.
+    Spinning,
+    /// Polling a descriptor.
+    Polling,
+}
+
+const ALL_WAITS: [Waits; 3] = [Waits::Blocking, Waits::Spinning, Waits::Polling];
+
+/// A transfer in one direction.
+#[derive(Clone, Copy, Debug)]
+struct Transfer {
+    /// From the client to the server.
+    up: bool,
+    waits: Waits,
+    /// Bytes.
+    len: usize,
+    /// The ring's order.
+    order: u8,
+}
+
+impl Transfer {
+    /// The sender, the receiver, and the world, which the whole body holds.
+    fn world(self) -> (World, Side, Side) {
+        let world = World::new(self.order, self.order, self.waits == Waits::Spinning);
+        let (server, client) = world.pair();
+        let (server, client) = (Side::new(&world, server, 0), Side::new(&world, client, 1));
+        if self.up {
+            (world, client, server)
+        } else {
+            (world, server, client)
+        }
+    }
+
+    fn write(self, side: &Side, data: &[u8]) -> bool {
+        match self.waits {
+            Waits::Polling => side.poll_and_write(data),
+            _ => side.write(data),
+        }
+    }
+
+    fn read(self, side: &Side, len: usize) -> Vec<u8> {
+        match self.waits {
+            Waits::Polling => side.poll_and_read(len),
+            _ => side.read(len),
+        }
+    }
+}
+
+fn for_all(
+    name: &str,
+    preemptions: usize,
+    len: usize,
+    body: impl Fn(Transfer) + Copy + Send + Sync + 'static,
+) {
+    for up in [true, false] {
+        for waits in ALL_WAITS {
+            let transfer = Transfer { up, waits, len, order: 1 };
+            let direction = if up { "up" } else { "down" };
+            check(&format!("{name}, {direction}, {waits:?}"), Some(preemptions), move || body(transfer));
+        }
+    }
+}
+
+/// Neither side closes: nobody who is idle may leave the other asleep.
+#[test]
+fn transfer() {
+    for_all("transfer", 2, 3, |transfer| {
+        let (_world, sender, receiver) = transfer.world();
+        let thread = thread::spawn(move || {
+            assert!(transfer.write(&sender, &text(transfer.len)));
+            sender
+        });
+        assert_eq!(transfer.read(&receiver, transfer.len), text(transfer.len));
+        thread.join().unwrap();
+    });
+}
+
+/// One byte through a ring of one, without a bound.
+#[test]
+fn transfer_unbounded() {
+    for up in [true, false] {
+        let transfer = Transfer { up, waits: Waits::Blocking, len: 1, order: 0 };
+        check(&format!("unbounded, up {up}"), None, move || {
+            let (_world, sender, receiver) = transfer.world();
+            let thread = thread::spawn(move || {
+                assert!(sender.write(&text(1)));
+                sender
+            });
+            assert_eq!(receiver.read(1), text(1));
+            thread.join().unwrap();
+        });
+    }
+}
+
+/// The receiver stops when there is just room for the rest.
+#[test]
+fn idle_receiver() {
+    for_all("idle receiver", 2, 4, |transfer| {
+        let (_world, sender, receiver) = transfer.world();
+        let thread = thread::spawn(move || {
+            assert!(transfer.write(&sender, &text(transfer.len)));
+            sender
+        });
+        assert_eq!(transfer.read(&receiver, transfer.len - 2), text(transfer.len - 2));
+        let _sender = thread.join().unwrap();
+        assert_eq!(receiver.channel.ring().available(Want::Data), Ok(2));
+    });
+}
+
+/// The sender leaves after its last byte.
+#[test]
+fn closing_sender() {
+    for len in [0, 1, 2] {
+        for_all(&format!("closing sender after {len}"), 3, len, |transfer| {
+            let (_world, sender, receiver) = transfer.world();
+            let thread = thread::spawn(move || {
+                assert!(transfer.write(&sender, &text(transfer.len)));
+                sender.channel.leave();
+                sender
+            });
+            // More than there will be, so the end is found.
+            assert_eq!(transfer.read(&receiver, transfer.len + 1), text(transfer.len));
+            thread.join().unwrap();
+        });
+    }
+}
+
+/// The receiver leaves while the sender is at any point of its work: the sender is told.
+#[test]
+fn closing_receiver() {
+    for len in [0, 1] {
+        for_all(&format!("closing receiver after {len}"), 2, len, |transfer| {
+            let (_world, sender, receiver) = transfer.world();
+            let thread = thread::spawn(move || {
+                // More than ever fits.
+                assert!(!transfer.write(&sender, &text(transfer.len + 3)));
+                sender
+            });
+            assert_eq!(transfer.read(&receiver, transfer.len), text(transfer.len));
+            receiver.channel.leave();
+            thread.join().unwrap();
+        });
+    }
+}
+
+/// Events that mean nothing come to either side at any time.
+#[test]
+fn stray_events() {
+    for_all("stray events", 1, 3, |transfer| {
+        let (world, sender, receiver) = transfer.world();
+        let writing = thread::spawn(move || {
+            assert!(transfer.write(&sender, &text(transfer.len)));
+            sender
+        });
+        let ringing = thread::spawn(move || {
+            world.stray_event(0);
+            world.stray_event(1);
+            world
+        });
+        assert_eq!(transfer.read(&receiver, transfer.len), text(transfer.len));
+        writing.join().unwrap();
+        ringing.join().unwrap();
+    });
+}
+
+/// A question and an answer: both directions over one event channel.
+#[test]
+fn both_directions() {
+    for_all("both directions", 2, 1, |transfer| {
+        let (_world, asking, answering) = transfer.world();
+        let thread = thread::spawn(move || {
+            let question = transfer.read(&answering, 1);
+            assert!(transfer.write(&answering, &question));
+            answering
+        });
+        assert!(transfer.write(&asking, &[7]));
+        assert_eq!(transfer.read(&asking, 1), [7]);
+        thread.join().unwrap();
+    });
+}
+
+/// A reader and a writer of one side, blocked at once on one event channel: neither takes the other's event away.
+#[test]
+fn two_threads_of_one_side() {
+    for up in [true, false] {
+        let transfer = Transfer { up, waits: Waits::Blocking, len: 2, order: 0 };
+        check(&format!("two threads, up {up}"), Some(1), move || {
+            let (_world, one, other) = transfer.world();
+            let writer = one.clone();
+            let writing = thread::spawn(move || {
+                assert!(writer.write(&text(2)));
+                writer
+            });
+            let reading = thread::spawn(move || {
+                assert_eq!(one.read(1), [9]);
+                one
+            });
+            assert!(other.write(&[9]));
+            assert_eq!(other.read(2), text(2));
+            writing.join().unwrap();
+            reading.join().unwrap();
+        });
+    }
+}
+
+/// A thread closes what another sleeps on.
+#[test]
+fn closer() {
+    for up in [true, false] {
+        for writes in [true, false] {
+            let transfer = Transfer { up, waits: Waits::Blocking, len: 1, order: 0 };
+            check(&format!("closer, up {up}, writes {writes}"), Some(2), move || {
+                let (_world, one, other) = transfer.world();
+                let closer = one.channel.closer().clone();
+                let sleeping = thread::spawn(move || {
+                    assert!(if writes { !one.write(&text(5)) } else { one.read(1).is_empty() });
+                    one
+                });
+                let closing = thread::spawn(move || closer.close());
+                // The other side is told in its turn.
+                other.read(3);
+                sleeping.join().unwrap();
+                closing.join().unwrap();
+            });
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Models: whole channels, as they are, on an event channel and under threads that a checker schedules.
+//!
+//! `loom` tries every schedule, and every value that the memory model lets a thread see, for small rings and few
+//! bytes. `shuttle` tries many random schedules of more threads and more bytes. `make model` runs both, and then
+//! each mistake of `fault.rs`, which must be noticed.
+
+mod calls;
+mod world;
+
+#[cfg(loom)]
+mod exhaustive;
+#[cfg(shuttle)]
+mod random;
+
+pub(super) use world::Bell;

@@ -1,0 +1,270 @@
+//! What a model's channels run on: memory, an event channel, and a way to wait that the checker knows of.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::channel::shared::{Channel, Habits, Parts};
+use crate::channel::sync::{Condvar, Mutex};
+use crate::channel::Closer;
+use crate::ring::{Endpoint, Orders, Rings, SharedPage};
+use crate::transport::{EventChannel, Mapping, Meeting, Received};
+use crate::Result;
+
+/// Where the threads of one side wait for a descriptor to become readable. Whoever makes one readable rings.
+pub(in crate::channel) struct Bell {
+    lock: Mutex<()>,
+    rung: Condvar,
+}
+
+thread_local! {
+    /// Both sides' bells, in the world that is being made. All threads of a model run on one thread of the system.
+    static BELLS: RefCell<Vec<Arc<Bell>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bell")
+    }
+}
+
+impl Bell {
+    fn new() -> Arc<Bell> {
+        Arc::new(Bell { lock: Mutex::new(()), rung: Condvar::new() })
+    }
+
+    /// The bell of the side whose local event port is `port`.
+    pub(in crate::channel) fn of_port(port: u32) -> Arc<Bell> {
+        BELLS.with_borrow(|bells| bells[port as usize - 1].clone())
+    }
+
+    /// A descriptor became readable, on one side or the other.
+    pub(in crate::channel) fn ring_all() {
+        let bells = BELLS.with_borrow(Vec::clone);
+        bells.iter().for_each(|bell| bell.ring(|| ()));
+    }
+
+    /// Does what makes a descriptor readable.
+    fn ring<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _guard = self.lock.lock().unwrap();
+        let result = body();
+        self.rung.notify_all();
+        result
+    }
+
+    /// Does what depends on a descriptor.
+    fn quietly<T>(&self, body: impl FnOnce() -> T) -> T {
+        let _guard = self.lock.lock().unwrap();
+        body()
+    }
+
+    pub(in crate::channel) fn wait_until<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        let mut guard = self.lock.lock().unwrap();
+        loop {
+            if let Some(result) = ready() {
+                return result;
+            }
+            guard = self.rung.wait(guard).unwrap();
+        }
+    }
+
+    /// Waits until `fd` is readable, as a program does that polls a channel's descriptor.
+    pub(super) fn poll(&self, fd: BorrowedFd<'_>) {
+        // The descriptor stays readable until the thread that is about to take the event has run.
+        #[cfg(shuttle)]
+        shuttle::thread::yield_now();
+        self.wait_until(|| {
+            let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+            (poll(&mut fds, PollTimeout::ZERO).unwrap() > 0).then_some(())
+        });
+    }
+}
+
+/// The page and both rings.
+struct Shared {
+    page: Box<SharedPage>,
+    rings: [Vec<Byte>; 2],
+}
+
+#[cfg(loom)]
+use crate::ring::Byte;
+#[cfg(not(loom))]
+type Byte = std::cell::UnsafeCell<u8>;
+
+/// Keeps the memory for as long as a channel lives.
+struct Held(Arc<Shared>);
+
+// SAFETY: the threads of a model take turns; loom checks what they do to the bytes.
+unsafe impl Send for Held {}
+// SAFETY: as above.
+unsafe impl Sync for Held {}
+
+// SAFETY: nobody but the endpoints uses the address, and those know that it leads to a model's page.
+unsafe impl Mapping for Held {
+    fn base(&self) -> NonNull<u8> {
+        NonNull::from(&*self.0.page).cast()
+    }
+
+    fn pages(&self) -> usize {
+        0
+    }
+
+    fn grants(&self) -> &[u32] {
+        &[]
+    }
+}
+
+/// What both ends of an event channel have in common. Server first.
+struct Line {
+    pending: [EventFd; 2],
+    bells: [Arc<Bell>; 2],
+    gone: [AtomicBool; 2],
+}
+
+/// One end of the event channel.
+struct End {
+    line: Arc<Line>,
+    /// 0 for the server's, 1 for the client's.
+    side: usize,
+}
+
+impl Line {
+    fn send(&self, to: usize) {
+        // A model that has failed is not to be entered again by those who clean up.
+        if std::thread::panicking() {
+            return;
+        }
+        self.bells[to].ring(|| self.pending[to].write(1).unwrap());
+    }
+}
+
+impl EventChannel for End {
+    fn name(&self) -> String {
+        String::new()
+    }
+
+    fn local_port(&self) -> u32 {
+        self.side as u32 + 1
+    }
+
+    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+        epoll
+            .add(self.line.pending[self.side].as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token))
+            .map_err(|errno| crate::Error::os("watch an eventfd", errno))
+    }
+
+    fn notify(&self) -> Result<()> {
+        self.line.send(1 - self.side);
+        Ok(())
+    }
+
+    fn receive(&self) -> Result<Received> {
+        self.line.bells[self.side].quietly(|| {
+            let event = self.line.pending[self.side].read().is_ok();
+            Ok(Received { event, ended: self.ended() })
+        })
+    }
+
+    fn ended(&self) -> bool {
+        self.line.gone[1 - self.side].load(Ordering::SeqCst)
+    }
+
+    fn rearm(&self) -> Result<bool> {
+        self.line.gone[1 - self.side].store(false, Ordering::SeqCst);
+        Ok(true)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.line.gone[self.side].store(true, Ordering::SeqCst);
+        self.line.send(1 - self.side);
+    }
+}
+
+/// A shared page, and both ends of an event channel.
+pub(super) struct World {
+    memory: Arc<Shared>,
+    line: Arc<Line>,
+    orders: Orders,
+    spin: bool,
+}
+
+impl World {
+    /// Rings of `1 << left` and `1 << right` bytes. The sides look once more before they ask, if they are to `spin`.
+    pub(super) fn new(left: u8, right: u8, spin: bool) -> World {
+        let orders = Orders::small(left, right);
+        let ring = |order: u8| (0..1 << order).map(|_| Byte::new(0)).collect();
+        let memory = Shared { page: Box::new(SharedPage::zeroed()), rings: [ring(left), ring(right)] };
+        let pending = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
+        let bells = [Bell::new(), Bell::new()];
+        BELLS.set(bells.to_vec());
+        let line = Line { pending: [pending(), pending()], bells, gone: Default::default() };
+        World { memory: Arc::new(memory), line: Arc::new(line), orders, spin }
+    }
+
+    /// Both ends, connected. The indices begin just before they wrap.
+    pub(super) fn pair(&self) -> (Arc<Channel>, Arc<Channel>) {
+        (self.server(u32::MAX), self.client())
+    }
+
+    pub(super) fn server(&self, first: u32) -> Arc<Channel> {
+        let held = Held(self.memory.clone());
+        // SAFETY: the page is zeroed, the rings have as many bytes as the orders say; the channel holds both.
+        let ring = unsafe { Endpoint::server(held.base(), self.rings(), self.orders, first) };
+        self.channel(ring, held, 0)
+    }
+
+    /// A client that has just come.
+    pub(super) fn client(&self) -> Arc<Channel> {
+        let held = Held(self.memory.clone());
+        // SAFETY: as above.
+        let ring = unsafe { Endpoint::client(held.base(), self.rings(), self.orders) }.unwrap();
+        let client = self.channel(ring, held, 1);
+        client.ring().announce();
+        client.notify().unwrap();
+        client
+    }
+
+    fn rings(&self) -> Rings {
+        let [left, right] = self.memory.rings.each_ref().map(|ring| Some(NonNull::from(&ring[0]).cast()));
+        Rings { left, right }
+    }
+
+    fn channel(&self, ring: Endpoint, held: Held, side: usize) -> Arc<Channel> {
+        let parts = Parts {
+            ring,
+            events: Box::new(End { line: self.line.clone(), side }),
+            mappings: vec![Box::new(held)],
+            publication: None,
+            meeting: Meeting { ring_ref: 0, event_channel: String::new() },
+            path: String::new(),
+        };
+        let spin = std::time::Duration::from_micros(if self.spin { 50 } else { 0 });
+        let habits = Habits { spin: Some(spin), nudges: false, persistent: false };
+        Channel::new(parts, &Closer::new().unwrap(), habits).unwrap()
+    }
+
+    #[cfg(loom)]
+    /// An event that means nothing, to one side: 0 the server, 1 the client.
+    pub(super) fn stray_event(&self, side: usize) {
+        self.line.send(side);
+    }
+
+    /// Where the threads of one side wait.
+    pub(super) fn bell(&self, side: usize) -> Arc<Bell> {
+        self.line.bells[side].clone()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        BELLS.take();
+    }
+}

@@ -1,0 +1,71 @@
+//! Mistakes that a model build makes on request, to show that the models notice. Other builds have none of this.
+
+/// A mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Sleeping without looking again after the peer was asked to tell.
+    Recheck,
+    /// The end reported without a last look at the ring, in a blocking read.
+    FinalLook,
+    /// The same in a read that doesn't block.
+    FinalLookNow,
+    /// The request taken back before the index is published.
+    ClearedEarly,
+    /// No fence between an index and the look at the notify byte.
+    FenceInTake,
+    /// No fence between the notify byte and the look at the index.
+    FenceInRequest,
+    /// The index published without ordering the bytes before it.
+    RelaxedIndex,
+    /// A side looks at the notify byte that is the other's to look at.
+    WrongByte,
+    /// Leaving without an event.
+    SilentLeave,
+    /// Who polls for several threads leaves without another taking over.
+    Handover,
+    /// Who takes an event looks on nobody's behalf.
+    OnBehalf,
+    /// An event that a thread took is not passed on to who polls the descriptor.
+    PassOn,
+    /// The same, and nobody asks for the next one.
+    Unasked,
+}
+
+/// Whether to make this mistake.
+#[cfg(not(model))]
+#[inline(always)]
+pub(crate) const fn fault(_: Fault) -> bool {
+    false
+}
+
+/// Whether to make this mistake: the one that `VCHAN_FAULT` names.
+#[cfg(model)]
+pub(crate) fn fault(which: Fault) -> bool {
+    use Fault::*;
+    const ALL: [Fault; 13] = [
+        Recheck,
+        FinalLook,
+        FinalLookNow,
+        ClearedEarly,
+        FenceInTake,
+        FenceInRequest,
+        RelaxedIndex,
+        WrongByte,
+        SilentLeave,
+        Handover,
+        OnBehalf,
+        PassOn,
+        Unasked,
+    ];
+    static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| {
+        let name = std::env::var("VCHAN_FAULT").ok()?;
+        let chosen = ALL.into_iter().find(|fault| format!("{fault:?}") == name);
+        // Not a panic, which would pass for a fault that was caught.
+        chosen.or_else(|| {
+            eprintln!("VCHAN_FAULT={name}: there is no such fault");
+            std::process::exit(0)
+        })
+    });
+    *chosen == Some(which)
+}
