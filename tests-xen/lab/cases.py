@@ -43,7 +43,8 @@ class Lab:
             return
         begun = time.monotonic()
         why = self._attempt(test, arguments)
-        if isinstance(why, GuestGone) and self.guests.crashed_by_emulation():
+        # The test may have failed before the guest was seen to have gone.
+        if why is not None and self.guests.crashed_by_emulation():
             print(f"# RETRIED {name}: {why}, by a triple fault of the emulated processor", flush=True)
             self._clean()
             why = self._attempt(test, arguments)
@@ -78,7 +79,10 @@ class Lab:
     def _clean(self):
         """Ends what a failed test left, so that it cannot disturb the next one."""
         for place in self.guests.places():
-            self.machine.start(place, "sweep", "").wait()
+            try:
+                self.machine.start(place, "sweep", "").wait()
+            except GuestGone:
+                continue
             self.machine.shell("dom0", f"xenstore-rm /local/domain/{self.guests.domid(place)}/data/vchan").wait()
         self.machine.until(lambda: not self.machine.running(), 30)
         self.leaks.forget()
@@ -115,16 +119,20 @@ def main():
     begun = time.monotonic()
     lab = Lab(work, int(limit), only, bool(ours))
     try:
-        lab.machine.until(lambda: "dom0" in lab.machine.ready, 120)
+        lab.machine.until(lambda: "dom0" in lab.machine.ready, 240)
         print(f"# dom0 is up after {time.monotonic() - begun:.1f} s", flush=True)
         for script in scripts:
             print(f"# {os.path.basename(script)} at {time.monotonic() - begun:.1f} s", flush=True)
-            load(script).tests(lab)
+            try:
+                load(script).tests(lab)
+            except Failure as failure:
+                lab.failed += 1
+                print(f"not ok {os.path.basename(script)}: {failure}", flush=True)
         lab.check("no crash in any kernel's log", no_crashes)
-        if table:
+        if table and lab.results.get("pairings"):
             import table as tables
             tables.rewrite(table, lab.results)
-    except (MachineGone, Failure) as stop:
+    except MachineGone as stop:
         lab.failed += 1
         print(f"not ok run: {stop}")
     if not lab.passed and not lab.failed:
