@@ -11,6 +11,7 @@ help:
 	@echo 'make demo          build, move a 256 MiB file through two unixcat processes, compare checksums'
 	@echo 'make check         all tests that need no Xen'
 	@echo 'make check-xen     the tests on real Xen, under QEMU'
+	@echo 'make model         the ring and the waiting under model checkers, and faults that these must notice'
 	@echo 'make headers       generate the C headers anew'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'
 
