@@ -3,7 +3,7 @@
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 BY_NAME := $(abspath $(OUT))/by-name
 
-.PHONY: check-behaviour check-foreign
+.PHONY: check-behaviour check-foreign check-pairs check-sanitized
 
 # The library under the names that the linker and the loader look for.
 $(BY_NAME): | build-capi
@@ -23,3 +23,17 @@ check-behaviour: build-capi $(BY_NAME)
 check-foreign: cats-c $(BY_NAME)
 	$(CARGO) build --release -p vchan-cats
 	tests-c/foreign/socket_proxy.py '$(BY_NAME)/libvchan-rs.so' '$(OUT)/unixcat' '$(OUT)/unixcat-c'
+
+$(OUT)/foreign-transfer: tests-c/foreign/transfer.c | build-capi
+	$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $< -lxenvchan
+
+# 1 GiB from everything to everything; MIB=16 for less.
+check-pairs: cats-c $(BY_NAME) $(OUT)/foreign-transfer
+	$(CARGO) build --release -p vchan-cats
+	tests-c/foreign/pairs.sh '$(BY_NAME)/libvchan-rs.so' '$(OUT)/unixcat' '$(OUT)/unixcat-c' '$(OUT)/foreign-transfer'
+
+# The behaviour suite as a program whose every access is checked. Leaks are valgrind's business, in check-capi: some
+# tests end with a channel open.
+check-sanitized: build-capi $(BY_NAME)
+	ASAN_OPTIONS=detect_leaks=0 $(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(BY_NAME)' B=build/sanitized \
+		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' LDFLAGS='-fsanitize=address,undefined'

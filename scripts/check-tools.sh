@@ -11,7 +11,7 @@ esac
 suite() {
     echo "check-tools: $1"
     shift
-    env "$@" ${CARGO:-cargo} test --quiet -p vchan-cats --tests
+    env "$@" ${CARGO:-cargo} test --quiet -p vchan-cats --test '*'
 }
 
 suite 'Rust and Rust'

@@ -12,8 +12,13 @@
 #include "size.h"
 
 /* At the end of input, data that came in this recently means that the peer is in the middle of something. So does a
- * conversation that is younger: who receives with standard input from /dev/null must not leave at once. */
+ * conversation that is younger. */
 #define RECENT (100 * MILLISECOND)
+/* Who had nothing at all to say (standard input from /dev/null, as a shell gives it to background jobs) came to
+ * listen, and does so until nothing has come for this long. */
+#define PATIENCE (1 * SECOND)
+/* For how long such a one listens to a peer that doesn't stop. */
+#define LISTENING (10 * SECOND)
 /* For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
  * shorter. */
 #define LINGER (3 * SECOND)
@@ -39,8 +44,8 @@ struct talk {
     const struct terms *terms;
     struct course *course;
     enum phase phase;
-    /* When the phase ends, where it is not the first. */
-    int64_t until;
+    /* When the phase ends, where it is not the first; while lingering also, how long nothing may come. */
+    int64_t until, quiet;
     /* When to go at the latest, once a signal has come; 0 before. */
     int64_t asked;
     /* Which of the news are known. */
@@ -109,7 +114,7 @@ static bool due(struct talk *talk, int64_t *wake)
     if (talk->asked && talk->asked <= moment)
         return true;
     if (talk->phase == LINGERING)
-        end = earlier(talk->until, atomic_load(&meter->last_received) + RECENT);
+        end = earlier(talk->until, atomic_load(&meter->last_received) + talk->quiet);
     else if (talk->phase == LEFT)
         end = talk->until;
     if (end && end <= moment) {
@@ -131,11 +136,21 @@ static bool due(struct talk *talk, int64_t *wake)
     return false;
 }
 
+/* Stays until nothing has come for `quiet`, at most as long as the conversation has lasted, or `most` if that is more. */
+static void linger(struct talk *talk, int64_t quiet, int64_t most)
+{
+    int64_t lasted = now() - talk->course->meter.start;
+
+    talk->phase = LINGERING;
+    talk->quiet = quiet;
+    talk->until = now() + (lasted > most ? lasted : most);
+}
+
 static void on_sent(struct talk *talk, struct news *news)
 {
     const struct meter *meter = &talk->course->meter;
-    int64_t lasted = now() - meter->start;
     bool recently = now() - atomic_load(&meter->last_received) < RECENT;
+    bool lingers = !talk->asked && talk->terms->ends_with_input && talk->terms->lingers;
 
     switch (news->send_end) {
     case SEND_PEER_GONE:
@@ -151,12 +166,12 @@ static void on_sent(struct talk *talk, struct news *news)
         break;
     case SEND_END_OF_INPUT:
         talk->input_over = true;
-        if (!talk->asked && talk->terms->ends_with_input && talk->terms->lingers && recently) {
-            talk->phase = LINGERING;
-            talk->until = now() + (lasted > LINGER ? lasted : LINGER);
-        } else if (talk->asked || talk->terms->ends_with_input) {
+        if (lingers && atomic_load(&meter->sent) == 0)
+            linger(talk, PATIENCE, LISTENING);
+        else if (lingers && recently)
+            linger(talk, RECENT, LINGER);
+        else if (talk->asked || talk->terms->ends_with_input)
             leave(talk);
-        }
         break;
     }
 }

@@ -7,9 +7,17 @@
 
 /* A signal which does nothing if it comes from elsewhere. */
 #define INTERRUPT SIGURG
-/* Most bytes per system call: what goes to a pipe or a terminal is kept in portions that a slow reader takes in a
- * moment, so that the peer sees it move. */
-#define AT_ONCE ((size_t)64 << 10)
+/* Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these bounds:
+ * below, the calls cost more than the copies; above, the peer waits long for the first byte. */
+#define LEAST ((size_t)16 << 10)
+#define MOST ((size_t)256 << 10)
+
+static size_t portion(const struct libxenvchan_ring *ring)
+{
+    size_t quarter = ((size_t)1 << ring->order) / 4;
+
+    return quarter < LEAST ? LEAST : quarter > MOST ? MOST : quarter;
+}
 
 static void nothing(int number)
 {
@@ -56,6 +64,8 @@ static struct failure failure_of(const char *stream)
 /* Sends what the input gives, to its end. */
 static enum send_end send_all(struct course *course, struct failure *failure)
 {
+    size_t at_once = portion(&course->ctrl->write);
+
     for (;;) {
         /* Without a look before, the read would block beyond the reach of a stop. */
         int ready = wait_for(course, course->input, POLLIN);
@@ -67,7 +77,7 @@ static enum send_end send_all(struct course *course, struct failure *failure)
             *failure = stream_failure("standard input", errno);
             return SEND_FAILED;
         }
-        count = vchan_rs_write_from_fd(course->ctrl, course->input, AT_ONCE, -1);
+        count = vchan_rs_write_from_fd(course->ctrl, course->input, at_once, -1);
         if (count == 0)
             return SEND_END_OF_INPUT;
         if (count > 0) {
@@ -122,8 +132,10 @@ static enum send_end drain(struct course *course, enum send_end end, struct fail
 
 static enum receive_end receive_all(struct course *course, struct failure *failure)
 {
+    size_t at_once = portion(&course->ctrl->read);
+
     for (;;) {
-        ssize_t count = vchan_rs_read_to_fd(course->ctrl, course->output, AT_ONCE, -1);
+        ssize_t count = vchan_rs_read_to_fd(course->ctrl, course->output, at_once, -1);
 
         if (count == 0)
             return RECEIVE_PEER_LEFT;

@@ -265,7 +265,7 @@ fn signals_end_a_conversation_that_is_stuck() {
 fn a_second_signal_ends_it_at_once() {
     let place = Place::new();
     let (server, client) = pair(&place, &[], &[]);
-    client.signal(Signal::SIGSTOP);
+    stop(&client);
     let begun = Instant::now();
     server.signal(Signal::SIGINT);
     server.signal(Signal::SIGTERM);
@@ -276,18 +276,21 @@ fn a_second_signal_ends_it_at_once() {
     place.assert_clean();
 }
 
+/// Stops a tool, and waits until all of it stands still.
+fn stop(cat: &Cat) {
+    use nix::sys::wait::{waitid, Id, WaitPidFlag, WaitStatus};
+    cat.signal(Signal::SIGSTOP);
+    let flags = WaitPidFlag::WUNTRACED | WaitPidFlag::WNOWAIT | WaitPidFlag::WEXITED;
+    let status = waitid(Id::Pid(cat.pid()), flags);
+    assert!(matches!(status, Ok(WaitStatus::Stopped(..))), "{status:?}");
+}
+
 /// Whoever is stopped and continued goes on, whatever they were waiting for.
 #[test]
 fn a_stop_in_between_changes_nothing() {
     let place = Place::new();
     let stop = |cat: &Cat| {
-        cat.signal(Signal::SIGSTOP);
-        let stopped = nix::sys::wait::WaitPidFlag::WUNTRACED | nix::sys::wait::WaitPidFlag::WNOWAIT;
-        let status = nix::sys::wait::waitid(
-            nix::sys::wait::Id::Pid(cat.pid()),
-            stopped | nix::sys::wait::WaitPidFlag::WEXITED,
-        );
-        assert!(matches!(status, Ok(nix::sys::wait::WaitStatus::Stopped(..))), "{status:?}");
+        stop(cat);
         cat.signal(Signal::SIGCONT);
     };
     let mut client = place.client(&["-v", "--wait", "0", "port"]).piped().start();
@@ -322,7 +325,7 @@ fn what_the_peer_has_not_taken_is_not_delivered() {
         let (server, client) =
             if server_stops { pair(&place, &[], &limit) } else { pair(&place, &limit, &[]) };
         let (stopped, mut ending) = if server_stops { (server, client) } else { (client, server) };
-        stopped.signal(Signal::SIGSTOP);
+        stop(&stopped);
         ending.say("is anybody there?");
         ending.close_input();
         let ending = ending.end();

@@ -97,7 +97,7 @@ fn a_listener_without_input_gets_everything() {
     server.serving();
     let mut client = place.client(&["0", "port"]).piped().start();
     for _ in 0..5 {
-        client.say(&noise(1000, 3));
+        client.say(noise(1000, 3));
         std::thread::sleep(std::time::Duration::from_millis(300));
     }
     client.close_input();

@@ -226,20 +226,25 @@ impl Channel {
         Ok(received.event || received.ended)
     }
 
-    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
-    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
-        let spin = match want {
+    /// What is known of the waits for `want`.
+    pub(super) fn spin_for(&self, want: Want) -> &Spin {
+        match want {
             Want::Data => &self.spin_for_data,
             Want::Space => &self.spin_for_space,
-        };
-        if spin.until(timeout, || !matches!(self.look(want, need), Ok(false))) {
-            return self.look(want, need).map(drop);
         }
+    }
+
+    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
+    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let spin = self.spin_for(want);
+        let Some(begun) = spin.until(timeout, || !matches!(self.look(want, need), Ok(false))) else {
+            return self.look(want, need).map(drop);
+        };
         self.settle(want);
         let stay = self.sleepers.stay();
         let deadline = super::deadline(timeout);
         let mut nudges = self.forgetful.nudges();
-        let mut due = nudges.due(Instant::now());
+        let mut due = nudges.due(begun);
         if nudges.at_once() {
             self.notify()?;
         }
@@ -248,6 +253,7 @@ impl Channel {
             self.ring.request(want);
             if !fault(Fault::Recheck) && self.look(want, need)? {
                 nudges.moved();
+                spin.slept(begun);
                 return Ok(());
             }
             let until = [deadline, due].into_iter().flatten().min();
@@ -255,6 +261,7 @@ impl Channel {
             if woken == Woken::Event && self.look(want, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
+                spin.slept(begun);
                 return Ok(());
             }
             // After an event, too: events that bring nothing must not stop the clock.

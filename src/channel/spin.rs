@@ -1,9 +1,9 @@
 //! Looking again for a short while before asking to be woken.
 //!
 //! Going to sleep and being woken costs tens of microseconds on an idle core and system calls on both sides; a peer
-//! that is busy moves on within a few. Spinning is a loss, though, where the peer can't run meanwhile (one
-//! processor) or has nothing to say, so the time spent follows what came of it: a success lets it grow, a failure
-//! cuts it to a quarter, and when it has shrunk to nothing it is tried again now and then.
+//! that is busy moves on within a few. Spinning is a loss, though, where the peer can't run meanwhile (it shares our
+//! processor) or has nothing to say. So every wait teaches: where waits are long on the average nobody spins; where
+//! they are short and spinning fails all the same, it is tried ever more seldom; a success brings it back.
 
 use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,8 +15,12 @@ use once_cell::sync::Lazy;
 const DEFAULT_MAX: Duration = Duration::from_micros(50);
 /// Below this a spin is not worth its set-up.
 const LEAST: u32 = 1_000;
-/// How many waits go by unspun before another try, once spinning has proved useless.
-const PROBE_EVERY: u32 = 64;
+/// Waits that are longer than so many spins on the average are not spun for.
+const TOO_LONG: u32 = 4;
+/// A longer wait is taken for this, so that one does not count for many. In nanoseconds.
+const LONGEST: u32 = 1_000_000;
+/// After many failures, one wait in 2 to the power of this is still spun for.
+const MOST_SELDOM: u32 = 10;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
 
@@ -27,93 +31,169 @@ static FROM_ENVIRONMENT: Lazy<Duration> = Lazy::new(|| match std::env::var("VCHA
     Err(_) => DEFAULT_MAX,
 });
 
-/// How long one direction of a channel spins. Kept in nanoseconds.
+/// What one direction of a channel knows of its waits. Times are in nanoseconds.
 #[derive(Debug)]
 pub(super) struct Spin {
     max: u32,
-    budget: AtomicU32,
-    skipped: AtomicU32,
+    /// The average wait.
+    average: AtomicU32,
+    /// How often spinning failed lately.
+    failures: AtomicU32,
+    /// How many more waits are not spun for.
+    pause: AtomicU32,
 }
 
 impl Spin {
     /// At most `max` at a time; `None` for the default.
     pub(super) fn new(max: Option<Duration>) -> Spin {
         let max = max.unwrap_or(*FROM_ENVIRONMENT).min(Duration::from_secs(1)).as_nanos() as u32;
-        let max = if processors() > 1 { max } else { 0 };
-        Spin { max, budget: AtomicU32::new(max / 2), skipped: AtomicU32::new(0) }
+        Spin::up_to(if processors() > 1 { max } else { 0 })
     }
 
-    /// Looks until `done` says so or the time is up, `limit` at the latest; says which.
-    pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> bool {
-        let mut budget = self.budget.load(Ordering::Relaxed);
-        if limit.is_some_and(|limit| limit.as_nanos() < u128::from(budget)) {
-            // Too short a time to learn anything from.
-            return done();
+    fn up_to(max: u32) -> Spin {
+        Spin { max, average: AtomicU32::new(0), failures: AtomicU32::new(0), pause: AtomicU32::new(0) }
+    }
+
+    /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
+    /// for [`slept`](Self::slept).
+    pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> Option<Instant> {
+        // A model has no time: it looks once, if at all.
+        if cfg!(model) {
+            return if self.max >= LEAST && done() { None } else { Some(Instant::now()) };
         }
-        if budget < LEAST {
-            if self.max < LEAST
-                || self.skipped.fetch_add(1, Ordering::Relaxed) % PROBE_EVERY != PROBE_EVERY - 1
-            {
-                return false;
-            }
-            budget = self.max.min(8 * LEAST);
+        if !self.worth_it() || limit.is_some_and(|limit| limit.as_nanos() < u128::from(self.max)) {
+            return Some(Instant::now());
         }
-        let begun = Instant::now();
+        let mut begun = None;
         loop {
-            // A model has no time: it looks once.
-            if cfg!(model) {
-                return done();
-            }
             for _ in 0..LOOKS {
                 if done() {
-                    let grown = budget.saturating_add(budget / 4).min(self.max);
-                    self.budget.store(grown, Ordering::Relaxed);
-                    return true;
+                    self.succeeded(begun);
+                    return None;
                 }
                 hint::spin_loop();
             }
-            if begun.elapsed().as_nanos() >= u128::from(budget) {
-                self.budget.store(budget / 4, Ordering::Relaxed);
-                return false;
+            // Not before the first looks: reading the clock costs as much as they do.
+            let begun = *begun.get_or_insert_with(Instant::now);
+            if begun.elapsed().as_nanos() >= u128::from(self.max) {
+                self.failed();
+                return Some(begun);
             }
         }
     }
+
+    /// The wait that began then, and for which somebody slept, is over.
+    pub(super) fn slept(&self, begun: Instant) {
+        self.learn(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONGEST));
+    }
+
+    /// Whether the peer seems to run beside this side and to keep up with it.
+    #[inline]
+    pub(super) fn hopeful(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) < 2 && self.waits_are_short()
+    }
+
+    fn waits_are_short(&self) -> bool {
+        self.max >= LEAST && self.average.load(Ordering::Relaxed) / TOO_LONG <= self.max
+    }
+
+    fn worth_it(&self) -> bool {
+        if !self.waits_are_short() {
+            return false;
+        }
+        let pause = self.pause.load(Ordering::Relaxed);
+        if pause > 0 {
+            self.pause.store(pause - 1, Ordering::Relaxed);
+        }
+        pause == 0
+    }
+
+    fn succeeded(&self, begun: Option<Instant>) {
+        let failures = self.failures.load(Ordering::Relaxed);
+        if failures > 0 {
+            self.failures.store(failures / 2, Ordering::Relaxed);
+        }
+        if let Some(begun) = begun {
+            self.slept(begun);
+        } else if self.average.load(Ordering::Relaxed) > 0 {
+            self.learn(0);
+        }
+    }
+
+    fn failed(&self) {
+        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
+        self.failures.store(failures, Ordering::Relaxed);
+        self.pause.store(1 << failures.min(MOST_SELDOM), Ordering::Relaxed);
+    }
+
+    fn learn(&self, wait: u32) {
+        let average = self.average.load(Ordering::Relaxed);
+        self.average.store(average - average.div_ceil(8) + wait.min(LONGEST) / 8, Ordering::Relaxed);
+    }
 }
 
-/// How many processors this thread may use.
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// How many processors the peer could be running on. Not how many this thread may use: a thread that is bound to one
+/// of two gains most by spinning. Where the peer shares its one processor, the outcomes say so.
+fn processors() -> libc::c_long {
+    // SAFETY: reads a number.
+    unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 mod tests {
     use super::*;
 
+    fn looks(spin: &Spin) -> u32 {
+        let mut looks = 0;
+        spin.until(None, || {
+            looks += 1;
+            false
+        });
+        looks
+    }
+
     #[test]
-    fn failure_shrinks_and_success_grows() {
-        let spin = Spin { max: 100_000, budget: AtomicU32::new(50_000), skipped: AtomicU32::new(0) };
-        assert!(spin.until(None, || true));
-        assert_eq!(spin.budget.load(Ordering::Relaxed), 62_500);
-        while spin.budget.load(Ordering::Relaxed) >= LEAST {
-            assert!(!spin.until(None, || false));
+    fn failures_make_it_seldom_and_a_success_brings_it_back() {
+        let spin = Spin::up_to(10_000);
+        assert!(spin.hopeful());
+        let spun = (0..5000).filter(|_| looks(&spin) > 0).count();
+        // Once in 2, 4, 8, … 1024 waits.
+        assert!((10..=16).contains(&spun), "{spun}");
+        assert!(!spin.hopeful());
+        let mut done = 0;
+        for _ in 0..100_000 {
+            done += u32::from(spin.until(None, || true).is_none());
         }
-        // Now nothing is looked at, but for a probe.
-        let mut looked = 0;
-        for _ in 0..PROBE_EVERY {
-            spin.until(None, || {
-                looked += 1;
-                true
-            });
+        assert!(done > 90_000, "{done}");
+        assert!(spin.hopeful());
+    }
+
+    #[test]
+    fn long_waits_are_not_spun_for() {
+        let spin = Spin::up_to(10_000);
+        for _ in 0..20 {
+            spin.learn(LONGEST);
         }
-        assert_eq!(looked, 1);
-        assert!(spin.budget.load(Ordering::Relaxed) >= LEAST);
+        assert_eq!(looks(&spin), 0);
+        // Short ones make up for it.
+        for _ in 0..60 {
+            spin.learn(1000);
+        }
+        assert!(looks(&spin) > 0);
     }
 
     #[test]
     fn off_is_off() {
         let spin = Spin::new(Some(Duration::ZERO));
-        for _ in 0..2 * PROBE_EVERY {
-            assert!(!spin.until(None, || panic!("looked")));
-        }
+        assert_eq!((0..200).map(|_| looks(&spin)).sum::<u32>(), 0);
+        assert!(!spin.hopeful());
+    }
+
+    #[test]
+    fn a_short_limit_is_kept() {
+        let spin = Spin::up_to(1_000_000_000);
+        let begun = Instant::now();
+        assert!(spin.until(Some(Duration::from_millis(1)), || false).is_some());
+        assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }

@@ -1,6 +1,7 @@
 //! Moving bytes between a program's buffers and the rings.
 
 use std::io::{IoSlice, IoSliceMut};
+use std::iter::Peekable;
 use std::time::Duration;
 
 use super::shared::Channel;
@@ -8,8 +9,8 @@ use crate::fault::{fault, Fault};
 use crate::ring::Want;
 use crate::{Error, Result};
 
-/// How much is copied before it is published, so that the peer can begin on it: less costs more notifications than
-/// it gains, more keeps the peer waiting.
+/// How much is copied before it is published, so that a peer that runs beside us can begin on it: less costs more
+/// notifications than it gains, more keeps the peer waiting.
 const PART: usize = 16 * 1024;
 
 /// How far a call came. Bytes that were moved were moved, whatever stopped the rest.
@@ -50,7 +51,7 @@ impl Channel {
     /// Copies as much of `data` into the ring as fits now.
     fn put(&self, data: &[u8]) -> Progress {
         let producer = &self.ring.producer;
-        self.in_parts(data.len(), |done, len| {
+        self.in_parts(Want::Space, data.len(), |done, len| {
             let part = len.min(producer.space_for(len)? as usize);
             if part > 0 {
                 producer.fill(&data[done..done + part]);
@@ -62,7 +63,7 @@ impl Channel {
     /// Copies what is in the ring now into `into`.
     pub(super) fn take(&self, into: &mut [u8]) -> Progress {
         let consumer = &self.ring.consumer;
-        self.in_parts(into.len(), |done, len| {
+        self.in_parts(Want::Data, into.len(), |done, len| {
             let part = len.min(consumer.ready_for(len)? as usize);
             if part > 0 {
                 consumer.peek(&mut into[done..done + part]);
@@ -71,13 +72,30 @@ impl Channel {
         })
     }
 
+    /// How much to publish at a time, for who waits for `want`. A peer that shares our processor would take it away
+    /// from us for each part.
+    #[inline]
+    fn part(&self, want: Want) -> usize {
+        if self.spin_for(want).hopeful() {
+            PART
+        } else {
+            usize::MAX
+        }
+    }
+
     /// Moves up to `len` bytes: `step(done, len)` moves the next ones, up to `len`, and says how many it moved (0 ends
     /// it) and whether the peer asked to be told.
     #[inline]
-    fn in_parts(&self, len: usize, mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>) -> Progress {
+    fn in_parts(
+        &self,
+        want: Want,
+        len: usize,
+        mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>,
+    ) -> Progress {
+        let most = if len <= PART { PART } else { self.part(want) };
         let mut done = 0;
         while done < len {
-            let told = match step(done, (len - done).min(PART)) {
+            let told = match step(done, (len - done).min(most)) {
                 Ok((0, _)) => break,
                 Ok((part, tell)) => {
                     done += part;
@@ -262,23 +280,49 @@ impl Channel {
         }
     }
 
-    /// [`write`](Self::write) or [`write_now`](Self::write_now) of several buffers.
+    /// Writes several buffers: those that fit now together, the first that doesn't by `one`.
     pub(super) fn write_vectored(
         &self,
         bufs: &[IoSlice<'_>],
         one: impl Fn(&[u8]) -> Progress,
     ) -> Result<usize> {
+        self.check_writable()?;
+        let mut bufs = bufs.iter().map(|buf| &buf[..]).filter(|buf| !buf.is_empty()).peekable();
         let mut done = 0;
-        for buf in bufs.iter().filter(|buf| !buf.is_empty()) {
+        loop {
+            loop {
+                match self.put_together(&mut bufs) {
+                    Ok(0) => break,
+                    Ok(part) => done += part,
+                    Err(error) if done == 0 => return Err(error),
+                    Err(_) => return Ok(done),
+                }
+            }
+            let Some(buf) = bufs.next() else { return Ok(done) };
             let progress = one(buf);
             done += progress.done;
             match progress.stopped {
                 Some(error) if done == 0 => return Err(error),
                 None if progress.done == buf.len() => {}
-                _ => break,
+                _ => return Ok(done),
             }
         }
-        Ok(done)
+    }
+
+    /// Copies the next of `bufs` into the ring, as many as fit now and make up a part, and publishes them together.
+    fn put_together<'a>(&self, bufs: &mut Peekable<impl Iterator<Item = &'a [u8]>>) -> Result<usize> {
+        let producer = &self.ring.producer;
+        let space = producer.space_for(PART)? as usize;
+        let mut part = 0;
+        while let Some(buf) = bufs.next_if(|buf| part < PART && buf.len() <= space - part) {
+            producer.fill_behind(part as u32, buf);
+            part += buf.len();
+        }
+        if part > 0 && producer.commit(part as u32) {
+            // The bytes were moved and must be told; an event channel that fails does so again.
+            let _ = self.notify();
+        }
+        Ok(part)
     }
 
     /// Reads into several buffers: by `first` into the first, and as long as they get full by `more` into the next.

@@ -84,7 +84,13 @@ impl Producer {
     /// Copies `data` into the free space, which it must fit, without publishing it.
     #[inline]
     pub fn fill(&self, data: &[u8]) {
-        self.buffer.copy_in(self.prod.load(Ordering::Relaxed), data);
+        self.fill_behind(0, data);
+    }
+
+    /// As [`fill`](Self::fill), behind `offset` bytes that were filled but not yet published.
+    #[inline]
+    pub fn fill_behind(&self, offset: u32, data: &[u8]) {
+        self.buffer.copy_in(self.prod.load(Ordering::Relaxed).wrapping_add(offset), data);
     }
 
     /// Publishes `len` bytes. Says whether the peer has asked to be told, that is, whether to send an event.

@@ -1,0 +1,84 @@
+//! What the ring's operations cost without a peer: copying in and publishing, copying out and giving back, the look at
+//! the notify byte. Both ends are in this process, on plain memory, and take turns.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use vchan::ring::{Endpoint, Want};
+use vchan::transport::in_process::InProcess;
+use vchan::Vchan;
+
+/// A pair of ends: the client writes what the server reads.
+fn pair() -> (Vchan, Vchan) {
+    let machine = InProcess::new();
+    let server = Vchan::server(1, "bench").transport(&machine.domain(0)).listen().expect("a server");
+    let client = Vchan::client(0, "bench").transport(&machine.domain(1)).connect().expect("a client");
+    // Each asks to be told of the other's first write; take that back. By a whole
+    // line, so that what is measured is aligned.
+    for (writes, reads) in [(&client, &server), (&server, &client)] {
+        assert!(writes.channel().ring().producer.commit(64));
+        assert!(!reads.channel().ring().consumer.consume(64));
+    }
+    (server, client)
+}
+
+/// What a write does where there is space. Nobody waits for anything.
+fn write(ring: &Endpoint, data: &[u8]) {
+    let space = ring.producer.space_for(data.len()).expect("honest indices");
+    assert!(space as usize >= data.len());
+    ring.producer.fill(data);
+    assert!(!ring.producer.commit(data.len() as u32));
+}
+
+/// What a read does where there is data.
+fn read(ring: &Endpoint, into: &mut [u8]) {
+    let ready = ring.consumer.ready_for(into.len()).expect("honest indices");
+    assert!(ready as usize >= into.len());
+    ring.consumer.peek(into);
+    assert!(!ring.consumer.consume(into.len() as u32));
+}
+
+fn transfer(criterion: &mut Criterion) {
+    let (server, client) = pair();
+    let (server, client) = (server.channel().ring(), client.channel().ring());
+    for size in [64, 4096] {
+        let data = vec![1; size];
+        let mut into = vec![0; size];
+        let mut group = criterion.benchmark_group(format!("{size} B"));
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function("fill, commit, peek, consume", |bencher| {
+            bencher.iter(|| {
+                write(client, black_box(&data));
+                read(server, black_box(&mut into));
+            });
+        });
+        group.bench_function("fill", |bencher| bencher.iter(|| client.producer.fill(black_box(&data))));
+        group.bench_function("peek", |bencher| bencher.iter(|| server.consumer.peek(black_box(&mut into))));
+        group.finish();
+    }
+}
+
+fn notification(criterion: &mut Criterion) {
+    let (server, client) = pair();
+    let (server, client) = (server.channel().ring(), client.channel().ring());
+    let mut group = criterion.benchmark_group("notification");
+    // Publishing nothing: the store, the fence, the look.
+    group.bench_function("not asked for", |bencher| bencher.iter(|| black_box(client.producer.commit(0))));
+    group.bench_function("asked for and taken", |bencher| {
+        bencher.iter(|| {
+            server.request(Want::Data);
+            assert!(client.producer.commit(0));
+        });
+    });
+    group.bench_function("fresh look at the peer's index", |bencher| {
+        bencher.iter(|| black_box(server.available(Want::Data)));
+    });
+    group.finish();
+}
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    transfer(&mut criterion);
+    notification(&mut criterion);
+    criterion.final_summary();
+}

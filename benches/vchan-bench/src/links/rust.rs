@@ -1,0 +1,112 @@
+//! This library through its Rust API.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use vchan::transport::unix::UnixTransport;
+use vchan::transport::{Role, Transport};
+use vchan::Vchan;
+
+use super::{gone, Link, PATIENCE};
+use crate::shim_transport::ShimTransport;
+use crate::Result;
+
+/// Messages in one vectored write.
+const BATCH: usize = 64;
+
+/// An end.
+pub struct RustLink {
+    vchan: Vchan,
+    batches: bool,
+}
+
+impl RustLink {
+    /// Makes an end: on the shim's machine, or on the Unix transport that the environment names.
+    pub fn open(role: Role, name: &str, ring: usize, on_shim: bool, batches: bool) -> Result<RustLink> {
+        let transport: Box<dyn Transport> =
+            if on_shim { Box::new(ShimTransport::new()?) } else { Box::new(UnixTransport::from_env()?) };
+        let vchan = match role {
+            Role::Server => Vchan::server_at(1, name).transport(&*transport).buffer_size(ring).listen()?,
+            Role::Client => Vchan::client_at(0, name).transport(&*transport).connect()?,
+        };
+        Ok(RustLink { vchan, batches })
+    }
+
+    /// Waits for the client, where this is the server.
+    pub fn accept(self) -> Result<RustLink> {
+        Ok(match self.vchan.role() {
+            Role::Client => self,
+            Role::Server => RustLink { vchan: self.vchan.accept(Some(PATIENCE))?, ..self },
+        })
+    }
+
+    /// `left` bytes of the message that is repeated, many messages at once.
+    fn write_batches(&mut self, data: &[u8], mut left: usize) -> Result<()> {
+        let messages = [IoSlice::new(data); BATCH];
+        while left > 0 {
+            let rest = left % data.len();
+            left -= if rest > 0 {
+                self.vchan.write(&data[data.len() - rest..])?
+            } else {
+                self.vchan.write_vectored(&messages[..BATCH.min(left / data.len())])?
+            };
+        }
+        Ok(())
+    }
+}
+
+fn unless_blocked(result: io::Result<usize>) -> Result<usize> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        other => Ok(other?),
+    }
+}
+
+impl Link for RustLink {
+    #[inline]
+    fn write_all(&mut self, data: &[u8]) -> Result<()> {
+        Ok(self.vchan.write_all(data)?)
+    }
+
+    fn write_times(&mut self, data: &[u8], count: usize) -> Result<()> {
+        if self.batches {
+            return self.write_batches(data, data.len() * count);
+        }
+        for _ in 0..count {
+            self.vchan.write_all(data)?;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        match self.vchan.read(into)? {
+            0 => Err(gone()),
+            count => Ok(count),
+        }
+    }
+
+    fn set_nonblocking(&mut self) -> Result<()> {
+        self.vchan.set_nonblocking(true);
+        Ok(())
+    }
+
+    fn try_write(&mut self, data: &[u8]) -> Result<usize> {
+        unless_blocked(self.vchan.write(data))
+    }
+
+    fn try_read(&mut self, into: &mut [u8]) -> Result<usize> {
+        match self.vchan.read(into) {
+            Ok(0) => Err(gone()),
+            other => unless_blocked(other),
+        }
+    }
+
+    fn wait(&mut self, _to_read: bool, _to_write: bool) -> Result<()> {
+        Ok(self.vchan.wait(None)?)
+    }
+
+    fn fd(&self) -> Result<BorrowedFd<'_>> {
+        Ok(self.vchan.as_fd())
+    }
+}

@@ -1,0 +1,216 @@
+//! `vchan-bench`: this library, Xen's, pipes and sockets, side by side in one run.
+//!
+//! Every measurement has two fresh processes (`worker.rs`), pinned; rounds go over all peers of a cell in turn, so
+//! that a busy or a slow minute hits all of them. `docs/performance.md` tells the rest.
+
+mod control;
+mod count;
+mod document;
+mod links;
+mod machine;
+mod many;
+mod memory;
+mod meter;
+mod peer;
+mod plan;
+mod report;
+mod results;
+mod run;
+mod shim_transport;
+mod stats;
+mod svg;
+mod table;
+mod work;
+mod worker;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::peer::Peer;
+use crate::plan::Cell;
+use crate::results::Results;
+use crate::run::Runner;
+
+/// Whatever went wrong.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+/// Measures vchan-rs beside Xen's libxenvchan, pipes, sockets and what shared memory can do.
+///
+/// Prints Markdown tables.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// A few cells, short: under a minute
+    #[arg(long)]
+    quick: bool,
+    /// How often each cell is measured [default: 5, with --quick 1]
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// How long each measurement is [default: 250, with --quick 100]
+    #[arg(long)]
+    millis: Option<u64>,
+    /// Only these peers
+    #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
+    only: Vec<Peer>,
+    /// Only the cells that fit: work/cores/ring/size, empty fields fit all; see --list
+    #[arg(long, value_delimiter = ',', value_name = "CELL,…")]
+    cells: Vec<String>,
+    /// Puts the tables into DIR/performance.md and the plots beside it
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Shows the cells and their peers, measures nothing
+    #[arg(long)]
+    list: bool,
+    /// The two processors [default: the first two cores]
+    #[arg(long, value_delimiter = ',', num_args = 2, value_name = "A,B")]
+    cpus: Vec<usize>,
+    /// Keeps idle processors from halting meanwhile (root)
+    #[arg(long)]
+    awake: bool,
+    /// libvchan_rs.so [default: beside this program]
+    #[arg(long, value_name = "FILE")]
+    library: Option<PathBuf>,
+    /// Xen's library
+    #[arg(long, value_name = "FILE", default_value = "/usr/lib/x86_64-linux-gnu/libxenvchan.so.4.17")]
+    xen_library: PathBuf,
+    /// libxenshim.so
+    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests-c/build/libxenshim.so"))]
+    shim: PathBuf,
+    #[command(subcommand)]
+    command: Option<Internal>,
+}
+
+#[derive(Subcommand)]
+enum Internal {
+    /// One of the processes of a measurement
+    #[command(hide = true)]
+    Worker(worker::Task),
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match &options.command {
+        Some(Internal::Worker(task)) => worker::work(task)
+            .map(|()| true)
+            .map_err(|error| format!("{} {}: {error}", task.peer.key(), task.cell).into()),
+        None => bench(&options),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("vchan-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Options {
+    fn runner(&self) -> Result<Runner> {
+        let beside = || Ok(std::env::current_exe()?.with_file_name("libvchan_rs.so"));
+        let millis = self.millis.unwrap_or(if self.quick { 100 } else { 250 });
+        Ok(Runner {
+            own_library: self.library.clone().map_or_else(beside, Result::Ok)?,
+            xen_library: self.xen_library.clone(),
+            shim: fs::canonicalize(&self.shim).unwrap_or_else(|_| self.shim.clone()),
+            cpus: match self.cpus[..] {
+                [a, b] => [a, b],
+                _ => machine::two_cpus()?,
+            },
+            length: Duration::from_millis(millis.max(10)),
+        })
+    }
+
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        let all = if self.quick { plan::quick() } else { plan::full() };
+        let wanted =
+            |cell: &Cell| self.cells.is_empty() || self.cells.iter().any(|text| plan::fits(text, cell));
+        all.into_iter().filter(wanted).collect()
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        let wanted = |peer: &&Peer| self.only.is_empty() || self.only.contains(peer);
+        Peer::all().iter().filter(wanted).copied().collect()
+    }
+}
+
+/// Measures, prints, writes. Says whether every measurement succeeded.
+fn bench(options: &Options) -> Result<bool> {
+    let (cells, mut peers) = (options.cells(), options.peers());
+    if options.list {
+        for cell in &cells {
+            let keys: Vec<String> =
+                peers.iter().filter(|peer| peer.supports(cell)).map(|peer| peer.key()).collect();
+            println!("{cell}  {}", keys.join(" "));
+        }
+        return Ok(true);
+    }
+    let runner = options.runner()?;
+    peers.retain(|&peer| {
+        let missing = runner.missing(peer);
+        missing.iter().for_each(|why| eprintln!("vchan-bench: without {}: {why}", peer.key()));
+        missing.is_none()
+    });
+    let _awake = options.awake.then(keep_awake).transpose()?;
+    let mut results = Results::default();
+    let failures = measure(&runner, &peers, &cells, options.rounds(), &mut results);
+
+    let mut blocks = report::blocks(&results);
+    let millis = runner.length.as_millis();
+    let about = machine::describe(runner.cpus, options.rounds(), millis, options.awake, &runner.xen_library);
+    blocks.insert(0, ("machine".into(), about));
+    for (name, text) in &blocks {
+        println!("## {name}\n\n{}\n", text.trim());
+    }
+    if let Some(dir) = &options.out {
+        write(dir, &blocks, &report::plots(&results))?;
+    }
+    if failures > 0 {
+        eprintln!("vchan-bench: {failures} measurements failed");
+    }
+    Ok(failures == 0)
+}
+
+fn measure(runner: &Runner, peers: &[Peer], cells: &[Cell], rounds: usize, results: &mut Results) -> usize {
+    let mut failures = 0;
+    for round in 1..=rounds {
+        for (n, cell) in cells.iter().enumerate() {
+            eprintln!("round {round} of {rounds}, cell {} of {}: {cell}", n + 1, cells.len());
+            for &peer in peers.iter().filter(|peer| peer.supports(cell)) {
+                match runner.measure(peer, cell) {
+                    Ok(values) => results.add(peer, *cell, values),
+                    Err(error) => {
+                        failures += 1;
+                        eprintln!("vchan-bench: {} {cell}: {error}", peer.key());
+                    }
+                }
+            }
+        }
+    }
+    failures
+}
+
+/// As long as the file is open, idle processors wait actively.
+fn keep_awake() -> Result<File> {
+    let mut file = File::options().write(true).open("/dev/cpu_dma_latency")?;
+    file.write_all(&0i32.to_ne_bytes())?;
+    Ok(file)
+}
+
+fn write(dir: &Path, blocks: &[(String, String)], plots: &[(String, String)]) -> Result<()> {
+    document::update(&dir.join("performance.md"), blocks)?;
+    for (name, svg) in plots {
+        fs::write(dir.join(name), svg)?;
+    }
+    Ok(())
+}

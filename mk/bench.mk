@@ -1,0 +1,26 @@
+# Measurements; docs/performance.md says what they mean. Only on a machine that does nothing else.
+#
+#   make bench         all, some minutes; puts the tables and plots into docs/
+#   make bench-quick   a first impression in under a minute; prints tables
+#   make bench-ring    the ring's operations, by Criterion
+#
+# BENCHARGS goes to vchan-bench: --rounds 9, --awake, --only rust,c …; `--help` lists them.
+
+OUT := $(or $(CARGO_TARGET_DIR),target)/release
+BENCHARGS ?=
+
+.PHONY: bench bench-quick bench-ring build-bench
+
+build-bench:
+	$(CARGO) build --release -p vchan-rs-capi -p vchan-bench
+	@if [ -e /usr/include/xenctrl.h ]; then $(MAKE) --no-print-directory -C tests-c shim; \
+	else echo "make: without libxen-dev, Xen's own library can't be measured"; fi
+
+bench: build-bench
+	$(OUT)/vchan-bench --out docs $(BENCHARGS)
+
+bench-quick: build-bench
+	$(OUT)/vchan-bench --quick $(BENCHARGS)
+
+bench-ring:
+	$(CARGO) bench -p vchan-rs --bench ring
