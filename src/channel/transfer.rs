@@ -201,7 +201,7 @@ impl Channel {
     /// Something was moved, but not everything: the caller may poll now, without having heard that the peer has left.
     /// The event that said so may be among those just taken.
     fn leave_to_poll(&self, want: Want, done: usize, len: usize) {
-        if done > 0 && done < len {
+        if done > 0 && done < len && !fault(Fault::SwallowedEnd) {
             self.pass_on(want);
         }
     }

@@ -232,6 +232,17 @@ impl World {
         client
     }
 
+    /// The memory's two ends without channels.
+    #[cfg(shuttle)]
+    pub(super) fn endpoints(&self, first: u32) -> (Endpoint, Endpoint) {
+        let page = NonNull::from(&*self.memory.page).cast();
+        // SAFETY: as above, and the world outlives the ends in every model.
+        let server = unsafe { Endpoint::server(page, self.rings(), self.orders, first) };
+        // SAFETY: as above.
+        let client = unsafe { Endpoint::client(page, self.rings(), self.orders) }.unwrap();
+        (server, client)
+    }
+
     fn rings(&self) -> Rings {
         let [left, right] = self.memory.rings.each_ref().map(|ring| Some(NonNull::from(&ring[0]).cast()));
         Rings { left, right }
