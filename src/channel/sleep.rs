@@ -18,7 +18,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use super::closer::Closer;
 use super::outside::epoll_of;
 use crate::ring::Want;
-use crate::transport::EventChannel;
+use crate::transport::{EventChannel, Tokens};
 use crate::{Error, Result};
 
 /// The round that a sleeper saw before its last look.
@@ -41,8 +41,8 @@ thread_local! {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-const EVENTS: u64 = 0;
-const CLOSER: u64 = 1;
+const EVENTS: Tokens = Tokens { readable: 0, rung: 1 };
+const CLOSER: u64 = 2;
 
 /// What a sleeper waits for.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Until {
 
 /// What the sleepers need to know of their channel.
 pub(super) trait Host {
-    /// Takes the events from the event channel; says whether there were any.
+    /// Takes the events from the event channel that the wait hasn't taken; says whether there were any.
     fn drain(&self) -> Result<bool>;
     /// Asks for the next event on behalf of somebody who sleeps, and says whether they may sleep on.
     fn sleeps_on(&self, want: Want, need: u32) -> bool;
@@ -80,6 +80,28 @@ pub(super) struct Sleepers {
     beds: Mutex<Beds>,
     /// One for each [`Until::place`].
     woken: [Condvar; 3],
+}
+
+/// What a look at the event channel and the closer found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Found {
+    closed: bool,
+    /// An event, which is taken.
+    rung: bool,
+    /// Perhaps an event.
+    readable: bool,
+}
+
+impl Found {
+    /// Takes what there is to be taken; says whether there was an event.
+    fn take(self, host: &dyn Host) -> Result<bool> {
+        let drained = if self.readable { host.drain() } else { Ok(false) };
+        // An error comes back with the next look, what was rung doesn't.
+        if self.rung {
+            return Ok(true);
+        }
+        drained
+    }
 }
 
 /// Who sleeps.
@@ -213,7 +235,6 @@ impl Sleepers {
 
     /// Waits on the event channel itself.
     fn poll(&self, deadline: Option<Instant>, host: &dyn Host) -> Result<Woken> {
-        let mut found = [EpollEvent::empty(); 2];
         loop {
             let timeout = match deadline {
                 None => EpollTimeout::NONE,
@@ -224,16 +245,14 @@ impl Sleepers {
                     EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
                 }
             };
-            let count = match self.inner.wait(&mut found, timeout) {
-                Ok(0) => return Ok(Woken::Late),
-                Ok(count) => count,
-                Err(Errno::EINTR) => return Err(Error::Interrupted),
-                Err(errno) => return Err(Error::os("wait for an event", errno)),
-            };
-            if found[..count].iter().any(|event| event.data() == CLOSER) {
+            let found = self.look(timeout)?;
+            if found == Found::default() {
+                return Ok(Woken::Late);
+            }
+            if found.closed {
                 return Err(Error::Closed);
             }
-            if host.drain()? {
+            if found.take(host)? {
                 return Ok(Woken::Event);
             }
         }
@@ -242,10 +261,29 @@ impl Sleepers {
     /// Takes pending events without sleeping, unless another thread is about to take them.
     pub(super) fn drain(&self, host: &dyn Host) -> Result<()> {
         let beds = self.lock();
-        if !beds.polling && host.drain()? {
+        if !beds.polling && self.look(EpollTimeout::ZERO)?.take(host)? {
             self.wake_others(&beds, &Ok(Woken::Event), host);
         }
         Ok(())
+    }
+
+    /// Waits for something to happen. That alone takes what is rung.
+    fn look(&self, timeout: EpollTimeout) -> Result<Found> {
+        let mut events = [EpollEvent::empty(); 4];
+        let count = match self.inner.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => return Err(Error::Interrupted),
+            Err(errno) => return Err(Error::os("wait for an event", errno)),
+        };
+        let mut found = Found::default();
+        for event in &events[..count] {
+            match event.data() {
+                CLOSER => found.closed = true,
+                token if token == EVENTS.rung => found.rung = true,
+                _ => found.readable = true,
+            }
+        }
+        Ok(found)
     }
 
     fn lock(&self) -> MutexGuard<'_, Beds> {
