@@ -154,8 +154,6 @@ def make_system(fetched, out):
 
     dom0 = tools + [f"{XEN_BIN}/{name}" for name in DOM0_PROGRAMS]
     root = system_root(system, version, "amd64", dom0, "init-dom0")
-    for name in ("jobs.sh", "guests.sh", "cases.sh", "leaks.sh", "peers.sh"):
-        root.file("lab/" + name, os.path.join(LAB, name))
     for name in sorted(os.listdir(os.path.join(system, "etc/xen"))):
         path = os.path.join(system, "etc/xen", name)
         if os.path.isfile(path):
@@ -181,7 +179,7 @@ def present(cpio):
 
 
 def make_tests(out, to, files):
-    have = present(os.path.join(out, "guest.cpio"))
+    have = present(os.path.join(out, "guest.cpio")) | {os.path.basename(path) for path in files}
     extra = {}
     for path in files:
         for needed in libraries(path, []):

@@ -1,8 +1,9 @@
 /*
- * Looks at, and takes, what gntalloc has to give: the module counts the pages it shares, but shows only its limit.
+ * grants(): looks at, and takes, what gntalloc has to give: the module counts the pages it shares, but shows only its
+ * limit.
  *   grants used        writes "used N": how many pages are taken, found by lowering the limit until one more page
  *                      is refused; nothing else may be using the module at that moment
- *   grants hold LEFT   takes pages until only LEFT can be had, writes "pid N" and "holding N", stays until killed
+ *   grants hold LEFT   takes pages until only LEFT can be had, writes "holding N", stays until killed
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -97,23 +98,23 @@ static unsigned used(int device)
 	return least;
 }
 
-int main(int argc, char **argv)
+static int grants(int argc, char **argv)
 {
 	int device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	uint64_t index;
 
 	if (device < 0)
 		die(DEVICE);
-	if (argc == 2 && !strcmp(argv[1], "used")) {
+	if (argc == 1 && !strcmp(argv[0], "used")) {
 		printf("used %u\n", used(device));
 		return 0;
 	}
-	if (argc == 3 && !strcmp(argv[1], "hold")) {
-		unsigned all = limit() - used(device), left = atoi(argv[2]);
+	if (argc == 2 && !strcmp(argv[0], "hold")) {
+		unsigned all = limit() - used(device), left = atoi(argv[1]);
 
 		if (left < all && !take(device, all - left, &index))
 			die(DEVICE);
-		printf("pid %d\nholding %u\n", (int)getpid(), left < all ? all - left : 0);
+		printf("holding %u\n", left < all ? all - left : 0);
 		fflush(stdout);
 		for (;;)
 			pause();

@@ -1,8 +1,9 @@
 /*
  * One end of a channel, through libxenvchan's interface: linked against Xen's library, and by preloading against
- * any replacement. It says what it does in lines that scripts wait for:
- *   pid N · library FILE · listening · connected SPACE · sent N SHA256 · received N SHA256 · pings N MICROSECONDS
- *   state STATE · ended RESULT ERRNO OPEN · closed · error WHAT ERRNO
+ * any replacement. It says what it does in lines that tests wait for:
+ *   library FILE · listening · connected SPACE · sent N · received N SHA256 · pings N MICROSECONDS
+ *   moved N MICROSECONDS · woken N · state STATE · ended RESULT ERRNO OPEN · notified N · conflicts N · closed
+ *   error WHAT ERRNO
  * Its exit status is 0, 1 for a channel that broke off too early, 2 for one that did not open, 64 for usage.
  */
 #define _GNU_SOURCE
@@ -10,25 +11,35 @@
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <libxenvchan.h>
+#include <xen/evtchn.h>
+#include <xenevtchn.h>
 
 #include "sha256.h"
 
 static const char usage[] =
 	"usage: peer server|client DOMID PATH [OPTION...]\n"
 	"  --read-min N, --write-min N  the server's ring sizes (65536)\n"
+	"  --rings R/W[,R/W...]         one channel after the other, at PATH-R, with rings of these orders, as the server\n"
+	"                               sees them; --send and --receive are then more than once around each\n"
+	"  --opens N                    make and close the channel so often first (0)\n"
 	"  --retry SECONDS              the client tries again so long (0)\n"
 	"  --send N, --receive N        bytes to send and to expect, both at once\n"
 	"  --chunk N                    at most so many bytes a call (16384)\n"
 	"  --pings N                    one-byte round trips (0)\n"
+	"  --move N                     bytes from the client to the server, as fast as can be (0)\n"
+	"  --wakes N                    libxenvchan_wait so often, woken by xenevtchn_notify, there and back (0)\n"
 	"  --end STATE                  finish (default): close when all is done; read, write, stream: stay in that\n"
 	"                               until the other side is gone; idle: until SIGUSR1\n";
 
@@ -37,13 +48,39 @@ enum end { END_FINISH, END_READ, END_WRITE, END_STREAM, END_IDLE };
 struct plan {
 	bool server;
 	int domain;
-	const char *path;
+	const char *path, *rings;
 	size_t read_min, write_min, chunk;
-	uint64_t send, receive;
+	uint64_t send, receive, move;
 	double retry;
-	long pings;
+	long opens, pings, wakes;
 	enum end end;
 };
+
+/* What the library asks of the kernel, counted on the way. */
+static unsigned long notified, conflicts;
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	if (request == IOCTL_EVTCHN_NOTIFY)
+		notified++;
+	return syscall(SYS_ioctl, fd, request, argument);
+}
+
+/* Xenstored answers EAGAIN to the end of a transaction that met with another's changes. */
+ssize_t read(int fd, void *buffer, size_t size)
+{
+	ssize_t got = syscall(SYS_read, fd, buffer, size);
+
+	if (got == sizeof("EAGAIN") && !memcmp(buffer, "EAGAIN", got))
+		conflicts++;
+	return got;
+}
 
 /* The bytes of one direction: both sides know them, as they follow from the direction. */
 struct stream {
@@ -106,18 +143,13 @@ static void stream_fill(struct stream *stream, uint8_t *buffer, size_t size)
 	}
 }
 
-static void stream_passed(struct stream *stream, const uint8_t *buffer, size_t size)
-{
-	sha256_update(&stream->hash, buffer, size);
-	stream->done += size;
-}
-
-static void stream_report(struct stream *stream, const char *what)
+static void exchange_report(struct stream *out, struct stream *in)
 {
 	char digest[65];
 
-	sha256_final(&stream->hash, digest);
-	printf("%s %llu %s\n", what, (unsigned long long)stream->done, digest);
+	sha256_final(&in->hash, digest);
+	printf("sent %llu\n", (unsigned long long)out->done);
+	printf("received %llu %s\n", (unsigned long long)in->done, digest);
 }
 
 static size_t least(uint64_t a, uint64_t b)
@@ -148,7 +180,8 @@ static int exchange(struct libxenvchan *channel, const struct plan *plan, uint64
 			result = libxenvchan_read(channel, got, least(most, to_receive - in.done));
 			if (result < 0)
 				break;
-			stream_passed(&in, got, result);
+			sha256_update(&in.hash, got, result);
+			in.done += result;
 			moved = result > 0;
 		}
 		if (out.done < to_send) {
@@ -160,7 +193,7 @@ static int exchange(struct libxenvchan *channel, const struct plan *plan, uint64
 			result = libxenvchan_write(channel, filled + at, have - at);
 			if (result < 0)
 				break;
-			stream_passed(&out, filled + at, result);
+			out.done += result;
 			at += result;
 			moved = moved || result > 0;
 		}
@@ -173,10 +206,8 @@ static int exchange(struct libxenvchan *channel, const struct plan *plan, uint64
 	channel->blocking = 1;
 	free(filled);
 	free(got);
-	if (to_send != UINT64_MAX && result >= 0) {
-		stream_report(&out, "sent");
-		stream_report(&in, "received");
-	}
+	if (to_send != UINT64_MAX && result >= 0)
+		exchange_report(&out, &in);
 	return result;
 }
 
@@ -198,6 +229,52 @@ static void ping(struct libxenvchan *channel, const struct plan *plan)
 		one_byte(channel, plan->server, "pong");
 	}
 	printf("pings %ld %.0f\n", plan->pings, (seconds() - start) * 1e6 / plan->pings);
+}
+
+static void move(struct libxenvchan *channel, const struct plan *plan)
+{
+	static uint8_t buffer[65536];
+	unsigned long before = notified;
+	double start;
+	uint64_t done;
+	int result;
+
+	/* Both begin together. */
+	one_byte(channel, plan->server, "start");
+	start = seconds();
+	for (done = 0; done < plan->move; done += result) {
+		size_t size = least(least(plan->chunk, sizeof(buffer)), plan->move - done);
+
+		result = plan->server ? libxenvchan_read(channel, buffer, size) : libxenvchan_write(channel, buffer, size);
+		if (result <= 0)
+			broken(channel, "move", result);
+	}
+	one_byte(channel, plan->server, "stop");
+	printf("moved %llu %.0f %lu\n", (unsigned long long)done, (seconds() - start) * 1e6, notified - before);
+}
+
+/* Events by the channel's handle, until the other side has seen so many: some may come as one. */
+static void notify(struct libxenvchan *channel, const struct plan *plan)
+{
+	while (!libxenvchan_data_ready(channel)) {
+		if (xenevtchn_notify(channel->event, channel->event_port) || !libxenvchan_is_open(channel))
+			broken(channel, "xenevtchn_notify", -1);
+		usleep(20000);
+	}
+	one_byte(channel, false, "woken");
+	printf("woken %ld\n", plan->wakes);
+}
+
+static void wake(struct libxenvchan *channel, const struct plan *plan)
+{
+	if (plan->server)
+		notify(channel, plan);
+	for (long i = 0; i < plan->wakes; i++)
+		if (libxenvchan_wait(channel) < 0)
+			broken(channel, "libxenvchan_wait", -1);
+	one_byte(channel, true, "woken");
+	if (!plan->server)
+		notify(channel, plan);
 }
 
 /* The server's last byte says that it has all; then the client leaves first, and nothing is lost. */
@@ -247,28 +324,100 @@ static void stay(struct libxenvchan *channel, const struct plan *plan)
 	printf("ended %d %s %d\n", result, errno_name(errno), libxenvchan_is_open(channel));
 }
 
+static struct libxenvchan *open_once(const struct plan *plan)
+{
+	errno = 0;
+	return plan->server ? libxenvchan_server_init(NULL, plan->domain, plan->path, plan->read_min, plan->write_min) :
+			      libxenvchan_client_init(NULL, plan->domain, plan->path);
+}
+
 static struct libxenvchan *open_channel(const struct plan *plan)
 {
 	double until = seconds() + plan->retry;
 	struct libxenvchan *channel;
 
-	for (;;) {
-		errno = 0;
-		channel = plan->server ? libxenvchan_server_init(NULL, plan->domain, plan->path, plan->read_min,
-								 plan->write_min) :
-					 libxenvchan_client_init(NULL, plan->domain, plan->path);
-		if (channel || seconds() >= until)
-			return channel;
+	for (long i = 0; i < plan->opens; i++) {
+		channel = open_once(plan);
+		if (!channel)
+			return NULL;
+		libxenvchan_close(channel);
+	}
+	while (!(channel = open_once(plan)) && seconds() < until)
 		usleep(20000);
+	return channel;
+}
+
+/* One channel from its beginning to its end. */
+static int run(const struct plan *plan)
+{
+	struct libxenvchan *channel = open_channel(plan);
+
+	if (!channel) {
+		printf("error %s %s\n", plan->server ? "server_init" : "client_init", errno_name(errno));
+		return 2;
+	}
+	channel->blocking = 1;
+	if (plan->server) {
+		puts("listening");
+		while (libxenvchan_is_open(channel) == 2)
+			if (libxenvchan_wait(channel) < 0)
+				broken(channel, "wait", -1);
+	}
+	printf("connected %d\n", libxenvchan_buffer_space(channel));
+
+	if (plan->send || plan->receive) {
+		int result = exchange(channel, plan, plan->send, plan->receive);
+
+		if (result < 0)
+			broken(channel, "exchange", result);
+	}
+	if (plan->pings)
+		ping(channel, plan);
+	if (plan->move)
+		move(channel, plan);
+	if (plan->wakes)
+		wake(channel, plan);
+	if (plan->end == END_FINISH)
+		finish(channel, plan);
+	else
+		stay(channel, plan);
+	libxenvchan_close(channel);
+	printf("notified %lu\n", notified);
+	printf("conflicts %lu\n", conflicts);
+	puts("closed");
+	return 0;
+}
+
+/* The amounts carry each direction around its ring and end somewhere inside. */
+static int run_rings(struct plan plan)
+{
+	const char *base = plan.path, *at = plan.rings;
+	char path[256];
+	int read_order, write_order, length, status;
+
+	for (;; at++) {
+		if (sscanf(at, "%d/%d%n", &read_order, &write_order, &length) != 2)
+			return 64;
+		snprintf(path, sizeof(path), "%s-%d", base, read_order);
+		plan.path = path;
+		plan.read_min = (size_t)1 << read_order;
+		plan.write_min = (size_t)1 << write_order;
+		plan.send = (plan.server ? plan.write_min : plan.read_min) + 100003;
+		plan.receive = (plan.server ? plan.read_min : plan.write_min) + 100003;
+		status = run(&plan);
+		at += length;
+		if (status || !*at)
+			return status;
 	}
 }
 
 static bool parse(struct plan *plan, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "read-min", 1, 0, 'r' }, { "write-min", 1, 0, 'w' }, { "retry", 1, 0, 'R' },
-		{ "send", 1, 0, 's' },	   { "receive", 1, 0, 'g' },   { "chunk", 1, 0, 'c' },
-		{ "pings", 1, 0, 'p' },	   { "end", 1, 0, 'e' },       { 0 },
+		{ "read-min", 1, 0, 'r' }, { "write-min", 1, 0, 'w' }, { "retry", 1, 0, 'R' }, { "send", 1, 0, 's' },
+		{ "receive", 1, 0, 'g' },  { "chunk", 1, 0, 'c' },     { "pings", 1, 0, 'p' }, { "end", 1, 0, 'e' },
+		{ "rings", 1, 0, 'o' },    { "opens", 1, 0, 'n' },     { "move", 1, 0, 'm' },  { "wakes", 1, 0, 'k' },
+		{ 0 },
 	};
 	static const char *const ends[] = { "finish", "read", "write", "stream", "idle" };
 	int option, i;
@@ -279,11 +428,15 @@ static bool parse(struct plan *plan, int argc, char **argv)
 		switch (option) {
 		case 'r': plan->read_min = number; break;
 		case 'w': plan->write_min = number; break;
-		case 'R': plan->retry = atof(optarg); break;
+		case 'R': plan->retry = number; break;
 		case 's': plan->send = number; break;
 		case 'g': plan->receive = number; break;
 		case 'c': plan->chunk = number; break;
 		case 'p': plan->pings = number; break;
+		case 'o': plan->rings = optarg; break;
+		case 'n': plan->opens = number; break;
+		case 'm': plan->move = number; break;
+		case 'k': plan->wakes = number; break;
 		case 'e':
 			for (i = 0; i < 5 && strcmp(optarg, ends[i]); i++)
 				;
@@ -305,7 +458,6 @@ static bool parse(struct plan *plan, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct plan plan = { .read_min = 65536, .write_min = 65536, .chunk = 16384 };
-	struct libxenvchan *channel;
 	sigset_t told;
 	Dl_info from;
 
@@ -317,36 +469,6 @@ int main(int argc, char **argv)
 	sigemptyset(&told);
 	sigaddset(&told, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &told, NULL);
-	printf("pid %d\n", (int)getpid());
 	printf("library %s\n", dladdr((void *)libxenvchan_read, &from) ? from.dli_fname : "unknown");
-
-	channel = open_channel(&plan);
-	if (!channel) {
-		printf("error %s %s\n", plan.server ? "server_init" : "client_init", errno_name(errno));
-		return 2;
-	}
-	channel->blocking = 1;
-	if (plan.server) {
-		puts("listening");
-		while (libxenvchan_is_open(channel) == 2)
-			if (libxenvchan_wait(channel) < 0)
-				broken(channel, "wait", -1);
-	}
-	printf("connected %d\n", libxenvchan_buffer_space(channel));
-
-	if (plan.send || plan.receive) {
-		int result = exchange(channel, &plan, plan.send, plan.receive);
-
-		if (result < 0)
-			broken(channel, "exchange", result);
-	}
-	if (plan.pings)
-		ping(channel, &plan);
-	if (plan.end == END_FINISH)
-		finish(channel, &plan);
-	else
-		stay(channel, &plan);
-	libxenvchan_close(channel);
-	puts("closed");
-	return 0;
+	return plan.rings ? run_rings(plan) : run(&plan);
 }

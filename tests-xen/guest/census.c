@@ -1,7 +1,7 @@
 /*
  * census DOMID...: what channels hold, in dom0 and the guests, one line for each thing held:
  *   ports:DOM:REMOTE   an event channel of DOM, bound to REMOTE or waiting for it
- *   nodes:DOM          a ring-ref or event-channel node below DOM's data in xenstore
+ *   node:PATH          a node below DOM's data in xenstore
  *   mapped:DOM:BY      a page that DOM shares and BY has mapped (of all domains, dead ones too)
  * lsevtchn, xenstore-ls and `xl debug-keys g` say the same, but under emulation the start of each takes longer
  * than all that is done here.
@@ -38,7 +38,7 @@ static void ports(xc_interface *xen, unsigned domain)
 	}
 }
 
-static void nodes(struct xs_handle *store, unsigned domain, const char *path)
+static void nodes(struct xs_handle *store, const char *path)
 {
 	unsigned count;
 	char **names = xs_directory(store, XBT_NULL, path, &count);
@@ -51,10 +51,9 @@ static void nodes(struct xs_handle *store, unsigned domain, const char *path)
 	for (unsigned i = 0; i < count; i++) {
 		char child[XENSTORE_ABS_PATH_MAX];
 
-		if (!strcmp(names[i], "ring-ref") || !strcmp(names[i], "event-channel"))
-			printf("nodes:%u\n", domain);
 		snprintf(child, sizeof(child), "%s/%s", path, names[i]);
-		nodes(store, domain, child);
+		printf("node:%s\n", child);
+		nodes(store, child);
 	}
 	free(names);
 }
@@ -100,7 +99,7 @@ int main(int argc, char **argv)
 
 		ports(xen, atoi(argv[i]));
 		snprintf(path, sizeof(path), "/local/domain/%d/data", atoi(argv[i]));
-		nodes(store, atoi(argv[i]), path);
+		nodes(store, path);
 	}
 	mapped(xen);
 	xs_close(store);

@@ -1,0 +1,12 @@
+# The tests on real Xen: boots Xen and guests under QEMU's emulation; see tests-xen/README.md.
+
+# Options and scripts for tests-xen/run; none for all.
+XEN_TESTS ?=
+# The document whose table of pairings is to be written anew, as docs/compatibility.md; none for none.
+XEN_TABLE ?=
+
+.PHONY: check-xen
+check-xen: build-capi cats-c
+	$(CARGO) build --release -p vchan-cats
+	tests-xen/run --ours '$(OUT)/libvchan_rs.so' --with '$(OUT)/xencat' --with '$(OUT)/xencat-c' \
+		$(if $(XEN_TABLE),--table '$(XEN_TABLE)') $(XEN_TESTS)

@@ -1,0 +1,211 @@
+"""What happens when a side dies, comes too early or too late, may not, or finds no memory. Where the original is known
+to do worse than we want, its behaviour is checked as it is, and ours as we want it."""
+
+import time
+
+TOLD = 30  # seconds within which a survivor must know; on an idle machine it takes a tenth of one
+KILL, USR1 = 9, 10
+STATES = ["read", "write", "stream"]
+
+
+def told(lab, survivor, since, what):
+    """The survivor ends by itself, because it was told, and says so. Returns after how many seconds."""
+    survivor.must_end(0, TOLD)
+    lab.peers.closed_in_order(survivor.value("ended"))
+    lab.note(f"{what}: told within {time.monotonic() - since:.2f} s")
+
+
+def remove_leavings(lab, *paths):
+    """A killed server cannot remove its nodes: they must be there, and go now."""
+    for path in paths:
+        lab.machine.output("dom0", f"xenstore-exists {path}/ring-ref && xenstore-rm {path}")
+    lab.empty_directories = True
+
+
+def kill_sides(lab, server, client, who):
+    """kill -9 of the server or the client, in each state: six channels."""
+    channels = []
+    for victim in ("server", "client"):
+        for state in STATES:
+            name = f"{victim}-{state}"
+            options = f"--end {state}"
+            channels.append((victim, state, name, *lab.peers.open(server, client, name, who, options, options)))
+    for victim, state, name, one, other in channels:
+        one.sees(f"state {state}")
+        other.sees(f"state {state}")
+        killed, survivor = (one, other) if victim == "server" else (other, one)
+        killed.signal(KILL)
+        since = time.monotonic()
+        told(lab, survivor, since, f"{victim} killed in {state}")
+        killed.must_end(128 + KILL)
+        if victim == "server":
+            remove_leavings(lab, lab.peers.path(server, client, name))
+    lab.empty_directories = True
+
+
+def leavings(lab, server, client, who):
+    """A server without a client is killed; its leavings do not serve a client, and the next server replaces them."""
+    lab.empty_directories = who[0] == "original"
+    one = lab.peers.server(server, client, "leavings", who[0])
+    one.sees("listening")
+    one.signal(KILL)
+    one.must_end(128 + KILL)
+    other = lab.peers.client(client, server, "leavings", who[1])
+    other.must_end(2)
+    lab.same("the error on leavings", "client_init " + ("EINVAL" if who[1] == "original" else "ENOENT"),
+             other.value("error"))
+    lab.peers.works(server, client, "leavings", who)
+
+
+def client_first(lab, server, client, who):
+    """Without a server the client is told so; when it tries again it gets in."""
+    lab.empty_directories = who[0] == "original"
+    other = lab.peers.client(client, server, "first", who[1])
+    other.must_end(2)
+    # In a guest the unreadable parent hides that there is nothing.
+    expected = "EACCES" if who[1] == "original" and client != "dom0" else "ENOENT"
+    lab.same("the error", f"client_init {expected}", other.value("error"))
+    other = lab.peers.client(client, server, "first", who[1], "--retry 60 --send 1000 --receive 2000")
+    other.sees("library")
+    one = lab.peers.server(server, client, "first", who[0], "--send 2000 --receive 1000")
+    lab.peers.completed(one, other)
+
+
+def second_client(lab, server, client, who):
+    """Where one client is, there is no place for another."""
+    lab.empty_directories = who[0] == "original"
+    one, first = lab.peers.open(server, client, "second", who, "--end read", "--end idle")
+    second = lab.peers.client(client, server, "second", who[1])
+    second.must_end(2)
+    lab.same("its error", "client_init " + ("EINVAL" if who[1] == "original" else "ENOENT"), second.value("error"))
+    first.signal(USR1)
+    told(lab, one, time.monotonic(), "first client left")
+
+
+def third_domain(lab, server, client, stranger, who):
+    """A domain that the server did not mean gets nothing."""
+    lab.empty_directories = who[0] == "original"
+    one = lab.peers.server(server, client, "third", who[0], "--send 1000 --receive 2000")
+    one.sees("listening")
+    third = lab.peers.client(stranger, server, "third", who[1], path=lab.peers.path(server, client, "third"))
+    third.must_end(2)
+    lab.same("its error", "client_init " + ("EACCES" if who[1] == "original" else "ENOENT"), third.value("error"))
+    lab.peers.completed(one, lab.peers.client(client, server, "third", who[1], "--send 2000 --receive 1000"))
+
+
+def exhausted(lab, server, client, implementation):
+    """All pages that gntalloc may share are taken."""
+    lab.empty_directories = implementation == "original"
+    holder = lab.machine.run(server, "grants hold 20")
+    holder.sees("holding 1004")
+    one = lab.peers.server(server, client, "full", implementation)
+    one.must_end(2)
+    lab.same("its error", "server_init ENOSPC", one.value("error"))
+    holder.signal(KILL)
+    holder.must_end(128 + KILL)
+    lab.peers.works(server, client, "full", (implementation, "original"))
+
+
+def too_large(lab, implementation):
+    """Rings over 1 MiB."""
+    one = lab.peers.server("dom0", "pv1", "large", implementation, "--read-min 1048577")
+    one.must_end(2)
+    lab.same("its error", "server_init " + ("0" if implementation == "original" else "EINVAL"), one.value("error"))
+
+
+def conflicts(lab, server, client):
+    """Others change the same directory all the time: our transactions meet with EAGAIN, and get through."""
+    lab.empty_directories = True
+    storm = lab.machine.run("dom0", f"storm {lab.peers.path(server, client, '')[:-1]}")
+    storm.sees("blowing")
+    one = lab.peers.server(server, client, "stormy", "ours", "--opens 50 --send 2000 --receive 1000")
+    one.sees("listening")
+    other = lab.peers.client(client, server, "stormy", "ours", "--send 1000 --receive 2000")
+    lab.peers.completed(one, other)
+    storm.signal(USR1)
+    storm.must_end()
+    met = int(one.value("conflicts"))
+    lab.note(f"{met} conflicts, against {storm.value('changes')} foreign changes")
+    if not met:
+        lab.fail("no transaction met with a conflict")
+
+
+def events(lab, server, client, who):
+    """A program's own events, by the channel's handle and port."""
+    lab.empty_directories = who[0] == "original"
+    one, other = lab.peers.open(server, client, "events", who, "--wakes 10", "--wakes 10")
+    lab.peers.use(one, who[0])
+    for job in (other, one):
+        job.must_end()
+        lab.same("how many events", "10", job.value("woken"))
+
+
+def no_zombies(lab):
+    """A destroyed domain stays in the list while somebody maps its pages."""
+    for _ in range(40):
+        if "(null)" not in lab.machine.output("dom0", "xl list"):
+            return
+    lab.fail("the destroyed domain is still there: " + lab.machine.output("dom0", "xl list"))
+
+
+def survivors():
+    """What is to be told when the guest `gone` is destroyed: (survivor's place, its role, victim's implementation)."""
+    for place in ("dom0", "pv1"):
+        for role in ("server", "client"):
+            for victim in ("original", "ours"):
+                # A guest's server hears of the end of a client of ours only.
+                if (place, role, victim) != ("pv1", "server", "original"):
+                    yield place, role, victim
+
+
+def destroy(lab, kind):
+    """The whole guest at the other end is destroyed, under channels in all states. Xen's library sleeps on for ever."""
+    lab.guests.need(gone=kind)
+    channels = []
+    for number, (place, role, victim) in enumerate(survivors()):
+        state = STATES[number % len(STATES)]
+        name = f"destroy-{number}"
+        options = f"--end {state}"
+        sides = (place, "gone", name, ("ours", victim)) if role == "server" else ("gone", place, name, (victim, "ours"))
+        one, other = lab.peers.open(*sides, options, options)
+        one.sees(f"state {state}")
+        other.sees(f"state {state}")
+        channels.append((f"{role} in {place} in {state}, peer was {victim}", one if role == "server" else other))
+    # The original, for comparison, and to be killed afterwards.
+    asleep, _ = lab.peers.open("dom0", "gone", "asleep", ("original", "original"), "--end read", "--end read")
+    since = time.monotonic()
+    destroyed = lab.guests.destroy("gone")
+    for what, survivor in channels:
+        told(lab, survivor, since, what)
+    destroyed.must_end()
+    lab.note(f"the original's server in dom0: {'asleep for ever' if asleep.status is None else 'told'}, as is known")
+    asleep.signal(KILL)
+    asleep.must_end(128 + KILL)
+    no_zombies(lab)
+    remove_leavings(lab, lab.peers.path("dom0", "gone", "asleep"))
+
+
+def tests(lab):
+    lab.guests.need(pv1="pv", pv2="pv", pvh1="pvh")
+    for who in lab.peers.pairs_of_interest():
+        for server, client in (("dom0", "pv1"), ("pv1", "dom0"), ("pvh1", "pv1")):
+            sides = f"server {server} {who[0]}, client {client} {who[1]}"
+            lab.check(f"kill -9 of each side in each state: {sides}", kill_sides, server, client, who)
+            lab.check(f"leavings of a killed server: {sides}", leavings, server, client, who)
+            lab.check(f"client first: {sides}", client_first, server, client, who)
+        lab.check(f"second client refused: server dom0 {who[0]}, clients pv1 {who[1]}", second_client, "dom0", "pv1", who)
+        for server, client in (("dom0", "pv1"), ("pv1", "pvh1")):
+            lab.check(f"third domain refused: server {server} {who[0]}, clients {who[1]}",
+                      third_domain, server, client, "pv2", who)
+        for server, client in (("dom0", "pv1"), ("pv1", "pvh1")):
+            lab.check(f"xenevtchn_notify on the event field: server {server} {who[0]}, client {client} {who[1]}",
+                      events, server, client, who)
+    for who in lab.peers.implementations:
+        lab.check(f"gntalloc exhausted in dom0: {who}", exhausted, "dom0", "pv1", who)
+        lab.check(f"gntalloc exhausted in pv1: {who}", exhausted, "pv1", "dom0", who)
+        lab.check(f"ring over 1 MiB refused: {who}", too_large, who)
+    if "ours" in lab.peers.implementations:
+        for server, client in (("dom0", "pv1"), ("pv1", "dom0")):
+            lab.check(f"transaction conflicts: server in {server}", conflicts, server, client)
+        for kind in ("pv", "pvh"):
+            lab.check(f"xl destroy of a {kind} guest under many channels", destroy, kind)

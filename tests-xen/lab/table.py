@@ -1,0 +1,62 @@
+"""The table of pairings, and of measurements, for a Markdown file: what stands between two markers is replaced."""
+
+BEGIN, END = "<!-- pairings:begin -->", "<!-- pairings:end -->"
+NAMES = {"original": "libxenvchan", "ours": "vchan-rs"}
+HEAD = """# Compatibility
+
+"""
+LIMIT = [
+    "When a whole domain is destroyed, xenstored tells only dom0 so (`@releaseDomain` is not for guests). A guest's client",
+    "sees instead that the server's nodes vanish, and a guest's server that a node vanishes which a client of this library",
+    "made there. A server in a guest is therefore not told of the destruction of a domain whose client was the original's;",
+    "of the death of its process it is.",
+]
+KINDS = {"dom0": "dom0", "pv1": "PV guest", "pv2": "another PV guest", "pvh1": "PVH guest", "pvh2": "another PVH guest"}
+
+
+def sides(server, client):
+    """The two places in words."""
+    return f"{KINDS[server]} | {'itself' if server == client else KINDS[client]}"
+
+
+def whose(key):
+    """The two implementations in words."""
+    return f"{NAMES[key[0]]} → {NAMES[key[1]]}"
+
+
+def pairings(results):
+    """One row for two places, one column for two implementations."""
+    columns = list(dict.fromkeys(key[2:] for key in results))
+    yield "| server in | client in | " + " | ".join(map(whose, columns)) + " |"
+    yield "|---|---|" + "---|" * len(columns)
+    for places in dict.fromkeys(key[:2] for key in results):
+        cells = ["works" if results[places + column] else "**fails**" for column in columns]
+        yield f"| {sides(*places)} | " + " | ".join(cells) + " |"
+
+
+def speed(results):
+    """One row for each measurement."""
+    yield "| server in | client in | server → client | MiB/s | events per MiB | round trip, µs |"
+    yield "|---|---|---|---|---|---|"
+    for key, figures in results.items():
+        cells = f"{figures['MiB/s']:.1f} | {figures['events per MiB']:.2f} | {figures['round trip us']:.0f}"
+        yield f"| {sides(*key[:2])} | {whose(key[2:])} | {cells} |"
+
+
+def rewrite(path, results):
+    """Puts the tables into the file."""
+    lines = [BEGIN, "", "Written by `make check-xen`, on Xen 4.17 under QEMU's emulation. Each cell stands for channels "
+             "with rings of", "orders 10/11, 12, 16 and 20, both directions at once, every byte compared by SHA-256; "
+             "implementations are given as", "server → client.", "", *pairings(results["pairings"]), ""]
+    if results.get("speed"):
+        lines += ["Measured in the same run, 64 KiB rings; emulated, so that only the comparison counts. Throughput is "
+                  "from client to", "server, events are those that both sides sent.", "", *speed(results["speed"]), ""]
+    lines += [*LIMIT, "", END]
+    with open(path, encoding="utf-8") as file:
+        text = file.read() or HEAD
+    if BEGIN in text:
+        text = text[:text.index(BEGIN)] + "\n".join(lines) + text[text.index(END) + len(END):]
+    else:
+        text = text.rstrip("\n") + "\n\n## Pairings on real Xen\n\n" + "\n".join(lines) + "\n"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

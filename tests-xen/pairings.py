@@ -1,0 +1,31 @@
+"""Every pairing of places, kinds of guest, implementations and ring sizes, both directions at once."""
+
+RINGS = "10/11,12/12,16/16,20/20"
+PLACES = [("dom0", "dom0"), ("dom0", "pv1"), ("pv1", "dom0"), ("dom0", "pvh1"), ("pvh1", "dom0"), ("pv1", "pv2"),
+          ("pvh1", "pvh2"), ("pv1", "pvh1"), ("pvh1", "pv1"), ("pv1", "pv1"), ("pvh1", "pvh1")]
+
+
+def pairing(lab, server, client, who):
+    """Channels of all sizes, one after the other; the sizes are the orders of the server's read ring and write ring."""
+    lab.empty_directories = who[0] == "original"
+    options = f"--rings {RINGS} --pings 5"
+    one = lab.peers.server(server, client, "rings", who[0], options)
+    one.sees("listening")
+    other = lab.peers.client(client, server, "rings", who[1], options + " --retry 60")
+    lab.peers.completed(one, other)
+    lab.peers.use(one, who[0])
+    lab.peers.use(other, who[1])
+    for rings, seen, mine in zip(RINGS.split(","), one.values("connected"), other.values("connected"), strict=True):
+        read, write = map(int, rings.split("/"))
+        lab.same(f"the server's write ring of {rings}", 1 << write, int(seen))
+        lab.same(f"the client's write ring of {rings}", 1 << read, int(mine))
+    lab.same("how many channels", len(RINGS.split(",")), len(one.values("received")))
+    lab.results["pairings"][(server, client) + who] = True
+
+
+def tests(lab):
+    lab.guests.need(pv1="pv", pv2="pv", pvh1="pvh", pvh2="pvh")
+    lab.results["pairings"] = {(*places, *who): False for places in PLACES for who in lab.peers.pairs()}
+    for server, client in PLACES:
+        for who in lab.peers.pairs():
+            lab.check(f"pairing: server {server} {who[0]}, client {client} {who[1]}", pairing, server, client, who)
