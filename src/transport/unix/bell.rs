@@ -1,7 +1,7 @@
 //! Bells: the eventfds by which two ends of this implementation wake each other, at a lower price than by bytes.
 //!
 //! The bell of an end comes to the other one as a descriptor along with an ordinary byte. A client sends its own
-//! with its first byte, a server answers with its own; from then on an event is an addition to the other's bell, and
+//! with its first byte, a server answers at once with its own; from then on an event is an addition to the other's bell, and
 //! the socket only tells of the end. A peer that doesn't know bells reads the byte, and the descriptor is gone: with
 //! it everything remains as it was.
 //!
@@ -22,6 +22,11 @@ use nix::unistd::write;
 
 use super::socket::by_descriptor;
 use crate::{Error, Result};
+
+/// An event as a byte.
+const EVENT: u8 = 0;
+/// The byte that carries an answered bell and is no event. Only in that company: others may send events of any value.
+const ANSWER: u8 = 1;
 
 const SENDING: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
@@ -53,7 +58,7 @@ impl Bells {
         &self.own
     }
 
-    /// The next byte is to carry our own bell, if the peer has not been offered it yet. Says whether it is.
+    /// The next byte is to carry our own bell, if the peer has not been offered it yet; says whether it is.
     pub(super) fn offer(&self) -> bool {
         self.offer.compare_exchange(LATER, DUE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
@@ -61,7 +66,7 @@ impl Bells {
     /// Sends an event: by the peer's bell, if it is known, else by a byte on `socket`. Says whether by the bell.
     pub(super) fn send_event(&self, socket: BorrowedFd<'_>) -> nix::Result<bool> {
         // Where it can't be offered, for whatever reason, the event still goes out, and tells of the socket's state.
-        if self.offer.load(Ordering::SeqCst) == DUE && self.send_offer(socket).is_ok() {
+        if self.offer.load(Ordering::SeqCst) == DUE && self.send_offer(socket, EVENT).is_ok() {
             return Ok(false);
         }
         if self.rings.load(Ordering::SeqCst) {
@@ -73,13 +78,21 @@ impl Bells {
                 };
             }
         }
-        send(socket.as_raw_fd(), b"\0", SENDING).map(|_| false)
+        send(socket.as_raw_fd(), &[EVENT], SENDING).map(|_| false)
     }
 
-    fn send_offer(&self, socket: BorrowedFd<'_>) -> nix::Result<()> {
+    /// Answers with our own bell, if the peer has not been offered it yet. If that can't be sent now, the next event
+    /// takes it along.
+    pub(super) fn answer(&self, socket: BorrowedFd<'_>) {
+        if self.offer() {
+            let _ = self.send_offer(socket, ANSWER);
+        }
+    }
+
+    fn send_offer(&self, socket: BorrowedFd<'_>, byte: u8) -> nix::Result<()> {
         let fds = [self.own.as_fd().as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&fds)];
-        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(b"\0")], &rights, SENDING, None)?;
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[byte])], &rights, SENDING, None)?;
         let _ = self.offer.compare_exchange(DUE, MADE, Ordering::SeqCst, Ordering::SeqCst);
         Ok(())
     }
@@ -110,6 +123,11 @@ impl Bells {
         self.offer.store(LATER, Ordering::SeqCst);
         self.rings.swap(false, Ordering::SeqCst)
     }
+}
+
+/// Whether what came along with a bell is no more than an answer.
+pub(super) fn is_answer(bytes: &[u8]) -> bool {
+    bytes == [ANSWER]
 }
 
 fn is_eventfd(fd: &OwnedFd) -> bool {

@@ -168,9 +168,8 @@ impl Channel {
     /// Takes the peer's bell, if that is what came, and answers with our own. Says whether it is.
     fn take_bell(&self, state: &State, bell: OwnedFd) -> bool {
         let taken = self.bells.take(bell);
-        if taken && state.registered.is_some() && self.bells.offer() {
-            // What can't be sent now goes with the next event.
-            let _ = self.bells.send_event(self.fd.as_fd());
+        if taken && state.registered.is_some() {
+            self.bells.answer(self.fd.as_fd());
         }
         taken
     }
@@ -267,17 +266,18 @@ impl EventChannel for Channel {
         let mut bytes = [0; 4096];
         let mut event = false;
         loop {
-            let bell = match bell::receive(self.fd.as_fd(), &mut bytes) {
+            let (count, bell) = match bell::receive(self.fd.as_fd(), &mut bytes) {
                 // After an event, the end is told when it is asked for again.
                 Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
-                Ok((_, bell)) => bell,
+                Ok(came) => came,
                 Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::os("receive events", errno)),
             };
-            event = true;
+            let taken = bell.is_some_and(|bell| self.take_bell(&state, bell));
+            event |= !(taken && bell::is_answer(&bytes[..count]));
             // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
-            if !bell.is_some_and(|bell| self.take_bell(&state, bell)) {
+            if !taken {
                 return Ok(Received { event, ended: false });
             }
         }
