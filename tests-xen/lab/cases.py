@@ -119,7 +119,8 @@ def main():
     begun = time.monotonic()
     lab = Lab(work, int(limit), only, bool(ours))
     try:
-        lab.machine.until(lambda: "dom0" in lab.machine.ready, 240)
+        if not lab.machine.until(lambda: "dom0" in lab.machine.ready, 240):
+            raise MachineGone("dom0 does not come up")
         print(f"# dom0 is up after {time.monotonic() - begun:.1f} s", flush=True)
         for script in scripts:
             print(f"# {os.path.basename(script)} at {time.monotonic() - begun:.1f} s", flush=True)

@@ -10,6 +10,8 @@ import time
 
 LIMIT = 120  # seconds that anything may take, unless told otherwise; a busy machine is slow
 
+LOST = 97  # the status of a job whose domain went away
+
 
 class Failure(Exception):
     """What a test finds wrong."""
@@ -53,6 +55,8 @@ class Job:
     def must_end(self, status=0, limit=LIMIT):
         """Waits for the end with this status; returns the output."""
         seen = self.wait(limit)
+        if seen == LOST:
+            raise GuestGone(f"{self} went with its guest")
         if seen != status:
             raise Failure(f"{self} ended with {seen}, not {status}: {self.summary()}")
         return "\n".join(self.lines)
@@ -148,7 +152,7 @@ class Machine:
     def running(self):
         """The jobs that have not ended, of places that are there."""
         with self.changed:
-            return [job for job in self.jobs.values() if job.status is None and job.place not in self.gone]
+            return [job for job in self.jobs.values() if job.status is None]
 
     def _note(self, text):
         print(f"{time.monotonic():.2f} {text}", file=self.log, flush=True)
@@ -171,6 +175,12 @@ class Machine:
             self.over = True
             self.changed.notify_all()
 
+    def _lose_jobs(self, place):
+        """They went with their domain."""
+        for job in self.jobs.values():
+            if job.place == place and job.status is None:
+                job.status = LOST
+
     def _heard(self, line):
         self._note(f"< {line}")
         said = re.match(r"@(\S+) (\d+)([|=!])(.*)$", line)
@@ -180,6 +190,8 @@ class Machine:
         job = self.jobs.get((place, int(number)))
         if kind == "!":
             (self.ready if rest == "ready" else self.gone).add(place)
+            if rest == "gone":
+                self._lose_jobs(place)
         elif job and kind == "|":
             job.lines.append(rest)
         elif job:
