@@ -82,9 +82,10 @@ class Lab:
             try:
                 self.machine.start(place, "sweep", "").wait()
             except GuestGone:
-                continue
+                pass
             self.machine.shell("dom0", f"xenstore-rm /local/domain/{self.guests.domid(place)}/data/vchan").wait()
         self.machine.until(lambda: not self.machine.running(), 30)
+        self.machine.give_up()
         self.leaks.forget()
 
     def fail(self, why):

@@ -127,6 +127,9 @@ class Machine:
             self.count += 1
             job = Job(self, place, self.count, command)
             self.jobs[place, self.count] = job
+            if place in self.gone:
+                job.status = LOST
+                return job
         self._note(f"> {place} {job.number} {verb} {command}")
         self.line.sendall(f"{place} {job.number} {verb} {command}\n".encode())
         return job
@@ -148,6 +151,12 @@ class Machine:
         with self.changed:
             self.ready.discard(place)
             self.gone.discard(place)
+
+    def give_up(self):
+        """Forgets the jobs that have not ended, so that one failure is reported once."""
+        with self.changed:
+            for job in self.jobs.values():
+                job.status = LOST if job.status is None else job.status
 
     def running(self):
         """The jobs that have not ended, of places that are there."""

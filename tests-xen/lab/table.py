@@ -6,6 +6,9 @@ HEAD = """# Compatibility
 
 """
 LIMIT = [
+    "A PVH or HVM guest can't have a channel with itself: when its client maps the server's pages, Xen takes them away from",
+    "the server, with both implementations. This library refuses it (`EACCES`).",
+    "",
     "When a whole domain is destroyed, xenstored tells only dom0 so (`@releaseDomain` is not for guests). A guest's client",
     "sees instead that the server's nodes vanish, and a guest's server that a node vanishes which a client of this library",
     "made there. A server in a guest is therefore not told of the destruction of a domain whose client was the original's;",

@@ -10,6 +10,8 @@ mod events;
 mod memory;
 pub mod xenstore;
 
+use std::fs;
+
 use nix::sys::utsname::uname;
 use once_cell::sync::OnceCell;
 
@@ -56,7 +58,8 @@ impl Transport for XenTransport {
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
         let own = self.own_domid()?;
         if peer == own {
-            refuse_loop_back(uname().map_err(|errno| Error::os("uname", errno))?.release().to_str())?;
+            let release = uname().map_err(|errno| Error::os("uname", errno))?;
+            refuse_loop_back(release.release().to_str(), fs::read_to_string(FEATURES).ok().as_deref())?;
         }
         let path =
             if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{own}/{path}") };
@@ -68,16 +71,32 @@ impl Transport for XenTransport {
     }
 }
 
+/// What Xen's interface for this domain is like: a hexadecimal number.
+const FEATURES: &str = "/sys/hypervisor/properties/features";
+/// The bit of domains whose physical memory Xen translates: PVH and HVM.
+const AUTO_TRANSLATED: u64 = 1 << 2;
+
 /// Kernels before 4.0 kept a table of foreign pages that a domain's own pages upset: mapping them crashed it.
-fn refuse_loop_back(release: Option<&str>) -> Result<()> {
+///
+/// Where Xen translates a domain's memory, a page can be in one place only: when the client maps it, the server loses
+/// it, and reads all ones from then on; so does whatever uses that memory next.
+fn refuse_loop_back(release: Option<&str>, features: Option<&str>) -> Result<()> {
     let major = release.and_then(|release| release.split('.').next()?.parse::<u32>().ok());
-    match major {
-        Some(..4) => Err(Error::Refused(format!(
+    if let Some(..4) = major {
+        return Err(Error::Refused(format!(
             "a channel of a domain with itself crashes Linux {}; use Linux 4.0 or newer, or VCHAN_TRANSPORT=unix",
             release.unwrap_or_default()
-        ))),
-        _ => Ok(()),
+        )));
     }
+    let features = features.and_then(|features| u64::from_str_radix(features.trim(), 16).ok());
+    if features.is_some_and(|features| features & AUTO_TRANSLATED != 0) {
+        return Err(Error::Refused(
+            "a channel of a PVH or HVM domain with itself would take the server's memory away; use \
+             VCHAN_TRANSPORT=unix"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -85,10 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loop_back_is_refused_on_old_kernels_only() {
-        assert_eq!(refuse_loop_back(Some("3.18.1-qubes")).unwrap_err().errno(), libc::EACCES);
+    fn loop_back_is_refused_where_it_does_harm() {
+        assert_eq!(refuse_loop_back(Some("3.18.1-qubes"), None).unwrap_err().errno(), libc::EACCES);
         for fine in [Some("6.1.0-40-amd64"), Some("4.0"), Some("odd"), None] {
-            refuse_loop_back(fine).unwrap();
+            refuse_loop_back(fine, Some("00002701\n")).unwrap();
+            refuse_loop_back(fine, None).unwrap();
+            assert_eq!(refuse_loop_back(fine, Some("00002705\n")).unwrap_err().errno(), libc::EACCES);
         }
     }
 }
