@@ -5,12 +5,14 @@ CARGO ?= cargo
 PYTHON ?= python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo check check-fmt check-clippy check-rust check-without-gpl check-doc check-readme check-files clean
+.PHONY: help build demo check check-slow check-fmt check-clippy check-rust check-without-gpl check-doc check-readme check-files clean
 
 help:
 	@echo 'make demo          build, move a 256 MiB file through two unixcat processes, compare checksums'
 	@echo 'make check         all tests that need no Xen'
+	@echo 'make check-slow    what takes minutes: 1 GiB between all pairs of programs, model checking, sanitizers'
 	@echo 'make check-xen     the tests on real Xen, under QEMU'
+	@echo 'make model         the ring and the waiting under model checkers, and faults that these must notice'
 	@echo 'make bench         measure, and write docs/performance.md; bench-quick: in under a minute'
 	@echo 'make headers       generate the C headers anew'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'
@@ -52,6 +54,10 @@ check-readme:
 # What a reviewer would say of files: length, leftovers.
 check-files:
 	scripts/check-files.sh
+
+# 1 GiB each way through the tools, also to and from the historical peer; then the other slow ones.
+check-slow: check-pairs check-sanitized model
+	VCHAN_E2E_MIB=1024 $(CARGO) test --release -p vchan-cats --test historical --test transfer
 
 clean:
 	$(CARGO) clean

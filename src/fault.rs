@@ -27,7 +27,11 @@ pub(crate) enum Fault {
     OnBehalf,
     /// An event that a thread took is not passed on to who polls the descriptor.
     PassOn,
-    /// The same, and nobody asks for the next one.
+    /// Who reads or writes a part takes the event of the peer's end, and says nothing.
+    SwallowedEnd,
+    /// What looks impossible is not looked at again, though another thread may have moved our index.
+    OneLook,
+    /// An event that a thread took is passed on, but nobody asks for the next one.
     Unasked,
 }
 
@@ -42,7 +46,7 @@ pub(crate) const fn fault(_: Fault) -> bool {
 #[cfg(model)]
 pub(crate) fn fault(which: Fault) -> bool {
     use Fault::*;
-    const ALL: [Fault; 13] = [
+    const ALL: [Fault; 15] = [
         Recheck,
         FinalLook,
         FinalLookNow,
@@ -55,6 +59,8 @@ pub(crate) fn fault(which: Fault) -> bool {
         Handover,
         OnBehalf,
         PassOn,
+        SwallowedEnd,
+        OneLook,
         Unasked,
     ];
     static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();

@@ -1,11 +1,11 @@
 //! A drop-in libxenvchan: the C interface to the `vchan` crate.
 //!
 //! Every entry does the same three things: it checks its pointers, calls the Rust API, and has the `Result` turned
-//! into a C return by [`errors`]. There is no protocol in here.
+//! into a C return by `errors`. There is no protocol in here.
 //!
-//! * [`layout`] is what C programs see of a channel, [`handle`] what they don't.
-//! * [`init`], [`io`], [`state`] and [`close`] are `libxenvchan.h`; the `ext_` modules are `vchan-rs.h`.
-//! * [`event`] and [`logger`] are the two places where Xen's other libraries are met, if they are there.
+//! * `layout` is what C programs see of a channel, `handle` what they don't.
+//! * `init`, `io`, `state` and `close` are `libxenvchan.h`; the `ext_` modules are `vchan-rs.h`.
+//! * `event` and `logger` are the two places where Xen's other libraries are met, if they are there.
 
 mod close;
 mod errors;

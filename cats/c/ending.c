@@ -11,17 +11,17 @@
 #include "signals.h"
 #include "size.h"
 
-/* At the end of input, data that came in this recently means that the peer is in the middle of something. So does a
- * conversation that is younger. */
-#define RECENT (100 * MILLISECOND)
-/* Who had nothing at all to say (standard input from /dev/null, as a shell gives it to background jobs) came to
- * listen, and does so until nothing has come for this long. */
-#define PATIENCE (1 * SECOND)
-/* For how long such a one listens to a peer that doesn't stop. */
-#define LISTENING (10 * SECOND)
+/* After the end of input the peer is listened to until nothing has come for this long. Data that came in recently
+ * means that it is in the middle of something. */
+#define RECENT (500 * MILLISECOND)
+/* The same where nothing has come yet at all. */
+#define YOUNG (100 * MILLISECOND)
+/* The same for who had nothing to say (standard input from /dev/null, as a shell gives it to background jobs) and so
+ * came to listen. */
+#define PATIENCE (2 * SECOND)
 /* For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
  * shorter. */
-#define LINGER (3 * SECOND)
+#define LINGER (45 * SECOND)
 /* How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile. */
 #define FAREWELL (1 * SECOND)
 /* How long everything may take after a signal. */
@@ -44,8 +44,8 @@ struct talk {
     const struct terms *terms;
     struct course *course;
     enum phase phase;
-    /* When the phase ends, where it is not the first; while lingering also, how long nothing may come. */
-    int64_t until, quiet;
+    /* When the phase ends, where it is not the first. */
+    int64_t until;
     /* When to go at the latest, once a signal has come; 0 before. */
     int64_t asked;
     /* Which of the news are known. */
@@ -105,6 +105,14 @@ static void leave(struct talk *talk)
     talk->until = now() + FAREWELL;
 }
 
+/* For how long nothing may come after the end of input. */
+static int64_t quiet(const struct meter *meter)
+{
+    if (atomic_load(&meter->sent) == 0)
+        return PATIENCE;
+    return atomic_load(&meter->received) == 0 ? YOUNG : RECENT;
+}
+
 /* Does what is due, and says in *wake when to come back, 0 for never. Returns whether it is over. */
 static bool due(struct talk *talk, int64_t *wake)
 {
@@ -114,7 +122,7 @@ static bool due(struct talk *talk, int64_t *wake)
     if (talk->asked && talk->asked <= moment)
         return true;
     if (talk->phase == LINGERING)
-        end = earlier(talk->until, atomic_load(&meter->last_received) + talk->quiet);
+        end = earlier(talk->until, atomic_load(&meter->last_received) + quiet(meter));
     else if (talk->phase == LEFT)
         end = talk->until;
     if (end && end <= moment) {
@@ -136,20 +144,17 @@ static bool due(struct talk *talk, int64_t *wake)
     return false;
 }
 
-/* Stays until nothing has come for `quiet`, at most as long as the conversation has lasted, or `most` if that is more. */
-static void linger(struct talk *talk, int64_t quiet, int64_t most)
+static void linger(struct talk *talk)
 {
     int64_t lasted = now() - talk->course->meter.start;
 
+    /* Where nothing has come for long enough already, that is over at once. */
     talk->phase = LINGERING;
-    talk->quiet = quiet;
-    talk->until = now() + (lasted > most ? lasted : most);
+    talk->until = now() + (lasted > LINGER ? lasted : LINGER);
 }
 
 static void on_sent(struct talk *talk, struct news *news)
 {
-    const struct meter *meter = &talk->course->meter;
-    bool recently = now() - atomic_load(&meter->last_received) < RECENT;
     bool lingers = !talk->asked && talk->terms->ends_with_input && talk->terms->lingers;
 
     switch (news->send_end) {
@@ -166,10 +171,8 @@ static void on_sent(struct talk *talk, struct news *news)
         break;
     case SEND_END_OF_INPUT:
         talk->input_over = true;
-        if (lingers && atomic_load(&meter->sent) == 0)
-            linger(talk, PATIENCE, LISTENING);
-        else if (lingers && recently)
-            linger(talk, RECENT, LINGER);
+        if (lingers)
+            linger(talk);
         else if (talk->asked || talk->terms->ends_with_input)
             leave(talk);
         break;

@@ -14,7 +14,7 @@ static const char usage[] =
     "Options:\n"
     "  -l, --listen               Be the server: wait for a client (without it: connect to a server)\n"
     "      --path <PATH>          Meet at this path, as of xenstore, instead of PORT's; without a '/' before it is\n"
-    "                             relative to the server's or, for a client, its own /local/domain/<number>/\n"
+    "                             relative to the server's or, for a client, its own /local/domain/NUMBER/\n"
     "      --buffer-size <BYTES>  Size of the ring in each direction, K and M for KiB and MiB; it is the server's\n"
     "                             that counts, and more than 1M has the effect of 1M [default: 64K]\n"
     "      --recv-only            Only receive: leave standard input alone; the peer ends the conversation\n"

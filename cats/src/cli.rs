@@ -33,7 +33,7 @@ pub struct Options {
     port: Option<String>,
 
     /// Meet at this path, as of xenstore, instead of PORT's; without a '/' before it is relative to the server's
-    /// or, for a client, its own /local/domain/<number>/
+    /// or, for a client, its own /local/domain/NUMBER/
     #[arg(long, value_name = "PATH", conflicts_with = "port")]
     path: Option<String>,
 

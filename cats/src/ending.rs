@@ -36,17 +36,17 @@ pub struct Ended {
     pub lasted: Duration,
 }
 
-/// At the end of input, data that came in this recently means that the peer is in the middle of something. So does a
-/// conversation that is younger.
-const RECENT: Duration = Duration::from_millis(100);
-/// Who had nothing at all to say (standard input from /dev/null, as a shell gives it to background jobs) came to
-/// listen, and does so until nothing has come for this long.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// For how long such a one listens to a peer that doesn't stop.
-const LISTENING: Duration = Duration::from_secs(10);
+/// After the end of input the peer is listened to until nothing has come for this long. Data that came in recently
+/// means that it is in the middle of something.
+const RECENT: Duration = Duration::from_millis(500);
+/// The same where nothing has come yet at all.
+const YOUNG: Duration = Duration::from_millis(100);
+/// The same for who had nothing to say (standard input from /dev/null, as a shell gives it to background jobs) and so
+/// came to listen.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
 /// shorter.
-const LINGER: Duration = Duration::from_secs(3);
+const LINGER: Duration = Duration::from_secs(45);
 /// How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long everything may take after a signal.
@@ -126,9 +126,6 @@ enum Phase {
     Talking,
     /// Our input is over and the peer has it; it is still sending.
     Lingering {
-        /// How long nothing may come.
-        quiet: Duration,
-        /// When to go at the latest.
         until: Instant,
     },
     /// We have left; the peer hasn't.
@@ -187,7 +184,7 @@ impl Talk<'_> {
         }
         let end_of_phase = match self.phase {
             Phase::Talking => None,
-            Phase::Lingering { quiet, until } => Some(until.min(meter.last_received() + quiet)),
+            Phase::Lingering { until } => Some(until.min(meter.last_received() + self.quiet())),
             Phase::Left { until } => Some(until),
         };
         if end_of_phase.is_some_and(|end| end <= now) {
@@ -246,26 +243,24 @@ impl Talk<'_> {
             }
             SendEnd::EndOfInput => {
                 self.input_over = true;
-                let meter = &self.course.meter;
-                let recently = meter.last_received().elapsed() < RECENT;
-                if self.asked.is_some() {
-                    self.leave();
-                } else if self.terms.ends_with_input && self.terms.lingers && meter.counts().0 == 0 {
-                    self.linger(PATIENCE, LISTENING);
-                } else if self.terms.ends_with_input && self.terms.lingers && recently {
-                    self.linger(RECENT, LINGER);
-                } else if self.terms.ends_with_input {
+                if self.asked.is_none() && self.terms.ends_with_input && self.terms.lingers {
+                    // Where nothing has come for long enough already, that is over at once.
+                    let until = Instant::now() + LINGER.max(self.course.meter.elapsed());
+                    self.phase = Phase::Lingering { until };
+                } else if self.asked.is_some() || self.terms.ends_with_input {
                     self.leave();
                 }
             }
         }
     }
 
-    /// Stays until nothing has come for `quiet`, at most as long as the conversation has lasted, or `most` if that is
-    /// more.
-    fn linger(&mut self, quiet: Duration, most: Duration) {
-        let until = Instant::now() + most.max(self.course.meter.elapsed());
-        self.phase = Phase::Lingering { quiet, until };
+    /// For how long nothing may come after the end of input.
+    fn quiet(&self) -> Duration {
+        match self.course.meter.counts() {
+            (0, _) => PATIENCE,
+            (_, 0) => YOUNG,
+            _ => RECENT,
+        }
     }
 
     /// Tells the peer that we go. What it has put into the ring still arrives.

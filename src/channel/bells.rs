@@ -9,21 +9,21 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
 use super::closer::Closer;
 use super::outside::epoll_of;
-use crate::transport::EventChannel;
+use crate::transport::{EventChannel, Tokens};
 use crate::{Error, Result};
 
-const EVENTS: u64 = 0;
-const CLOSER: u64 = 1;
+const EVENTS: Tokens = Tokens { readable: 0, rung: 1 };
+const CLOSER: u64 = 2;
 
 /// What was heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// There may be an event to be taken.
-    Event,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// An event was taken.
+    pub rung: bool,
+    /// There may be an event to be taken, or the end of the peer.
+    pub readable: bool,
     /// This side has closed the channel.
-    Closer,
-    /// Nothing until the deadline.
-    Nothing,
+    pub closed: bool,
 }
 
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl Bells {
         self.set.0.as_fd()
     }
 
-    /// Waits for something to be heard.
+    /// Waits for something to be heard, or for the deadline. That alone takes what was rung.
     pub(super) fn listen(&self, deadline: Option<Instant>) -> Result<Heard> {
-        let timeout = match deadline {
+        self.listen_for(match deadline {
             None => EpollTimeout::NONE,
             Some(deadline) => {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -59,15 +59,35 @@ impl Bells {
                 let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
                 EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
             }
+        })
+    }
+
+    /// As [`listen`](Self::listen), without waiting.
+    pub(super) fn listen_now(&self) -> Result<Heard> {
+        let mut found = [EpollEvent::empty(); 4];
+        Self::heard(self.set.wait(&mut found, EpollTimeout::ZERO), &found)
+    }
+
+    fn listen_for(&self, timeout: EpollTimeout) -> Result<Heard> {
+        let mut found = [EpollEvent::empty(); 4];
+        Self::heard(self.wait(&mut found, timeout), &found)
+    }
+
+    fn heard(result: nix::Result<usize>, found: &[EpollEvent]) -> Result<Heard> {
+        let count = match result {
+            Ok(count) => count,
+            Err(Errno::EINTR) => return Err(Error::Interrupted),
+            Err(errno) => return Err(Error::os("wait for an event", errno)),
         };
-        let mut found = [EpollEvent::empty(); 2];
-        match self.wait(&mut found, timeout) {
-            Ok(0) => Ok(Heard::Nothing),
-            Ok(count) if found[..count].iter().any(|event| event.data() == CLOSER) => Ok(Heard::Closer),
-            Ok(_) => Ok(Heard::Event),
-            Err(Errno::EINTR) => Err(Error::Interrupted),
-            Err(errno) => Err(Error::os("wait for an event", errno)),
+        let mut heard = Heard::default();
+        for event in &found[..count] {
+            match event.data() {
+                CLOSER => heard.closed = true,
+                token if token == EVENTS.rung => heard.rung = true,
+                _ => heard.readable = true,
+            }
         }
+        Ok(heard)
     }
 
     #[cfg(not(model))]

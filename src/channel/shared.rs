@@ -151,7 +151,7 @@ impl Channel {
         })
     }
 
-    /// As [`state`](Self::state), for those who ask without ever waiting: also asks the event channel.
+    /// Where the peer is. Also asks the event channel, for those who never wait and so take no event.
     pub fn state_now(&self) -> Result<State> {
         let state = self.state()?;
         if state == State::Connected && self.events.ended() {

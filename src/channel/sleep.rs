@@ -63,7 +63,7 @@ impl Until {
 
 /// What the sleepers need to know of their channel.
 pub(super) trait Host {
-    /// Takes the events from the event channel; says whether there were any.
+    /// Takes the events from the event channel that the wait hasn't taken; says whether there were any.
     fn drain(&self) -> Result<bool>;
     /// Asks for the next event on behalf of somebody who sleeps, and says whether they may sleep on.
     fn sleeps_on(&self, want: Want, need: u32) -> bool;
@@ -77,6 +77,18 @@ pub(super) struct Sleepers {
     beds: Mutex<Beds>,
     /// One for each [`Until::place`].
     woken: [Condvar; 3],
+}
+
+impl Heard {
+    /// Takes what there is to be taken; says whether there was an event.
+    fn take(self, host: &dyn Host) -> Result<bool> {
+        let drained = if self.readable { host.drain() } else { Ok(false) };
+        // An error comes back with the next look, what was rung doesn't.
+        if self.rung {
+            return Ok(true);
+        }
+        drained
+    }
 }
 
 /// Who sleeps.
@@ -212,11 +224,15 @@ impl Sleepers {
     /// Waits on the event channel itself.
     fn poll(&self, deadline: Option<Instant>, host: &dyn Host) -> Result<Woken> {
         loop {
-            match self.bells.listen(deadline)? {
-                Heard::Nothing => return Ok(Woken::Late),
-                Heard::Closer => return Err(Error::Closed),
-                Heard::Event if host.drain()? => return Ok(Woken::Event),
-                Heard::Event => {}
+            let heard = self.bells.listen(deadline)?;
+            if heard == Heard::default() {
+                return Ok(Woken::Late);
+            }
+            if heard.closed {
+                return Err(Error::Closed);
+            }
+            if heard.take(host)? {
+                return Ok(Woken::Event);
             }
         }
     }
@@ -224,7 +240,7 @@ impl Sleepers {
     /// Takes pending events without sleeping, unless another thread is about to take them.
     pub(super) fn drain(&self, host: &dyn Host) -> Result<()> {
         let beds = self.lock();
-        if !beds.polling && host.drain()? {
+        if !beds.polling && self.bells.listen_now()?.take(host)? {
             self.wake_others(&beds, &Ok(Woken::Event), host);
         }
         Ok(())

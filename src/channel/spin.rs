@@ -57,9 +57,9 @@ impl Spin {
     /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
     /// for [`slept`](Self::slept).
     pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> Option<Instant> {
-        // A model has no time: it looks once.
+        // A model has no time: it looks once, if at all.
         if cfg!(model) {
-            return if done() { None } else { Some(Instant::now()) };
+            return if self.max >= LEAST && done() { None } else { Some(Instant::now()) };
         }
         if !self.worth_it() || limit.is_some_and(|limit| limit.as_nanos() < u128::from(self.max)) {
             return Some(Instant::now());

@@ -198,10 +198,10 @@ impl Channel {
         Progress { done, stopped: stopped.err() }.into_result()
     }
 
-    /// Something was moved, but not everything: the caller may poll now, without having heard that the peer has left.
-    /// The event that said so may be among those just taken.
+    /// Not everything was moved: the caller may poll now, without having heard that the peer has left (who moved
+    /// something hears of no error). The event that said so may be among those just taken.
     fn leave_to_poll(&self, want: Want, done: usize, len: usize) {
-        if done > 0 && done < len {
+        if done < len && !fault(Fault::SwallowedEnd) {
             self.pass_on(want);
         }
     }

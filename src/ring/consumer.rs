@@ -8,6 +8,7 @@ use super::corrupt::Corrupt;
 use super::endpoint::Shared;
 use super::notify::{self, Want};
 use super::sync::{AtomicU32, Ordering};
+use crate::fault::{fault, Fault};
 
 /// Reads from a ring: look for what is [`ready`](Consumer::ready), take it, [`consume`](Consumer::consume).
 ///
@@ -50,7 +51,7 @@ impl Consumer {
                 return Ok(ready);
             }
             // Both may have moved on between the two looks.
-            if self.cons.load(Ordering::Relaxed) == cons {
+            if self.cons.load(Ordering::Relaxed) == cons || fault(Fault::OneLook) {
                 return Err(self.shared.poison.set(self.shared.role.read_prod(), prod));
             }
         }

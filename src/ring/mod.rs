@@ -1,6 +1,6 @@
 //! The vchan protocol in shared memory: layout, orders, producer, consumer, notification. No I/O.
 //!
-//! Whoever uses this module brings memory ([`Endpoint::server`], [`Endpoint::client`]) and a way to send an event
+//! Whoever makes an [`Endpoint`] brings the memory, and a way to send an event
 //! whenever [`Producer::commit`] or [`Consumer::consume`] says that the peer asked for one. The peer may write
 //! anything anywhere in that memory at any time: each of its fields is read once, checked, and used from the copy.
 //! A value that no honest peer writes poisons the endpoint, see [`Corrupt`].

@@ -8,6 +8,7 @@ use super::corrupt::Corrupt;
 use super::endpoint::Shared;
 use super::notify::{self, Want};
 use super::sync::{AtomicU32, Ordering};
+use crate::fault::{fault, Fault};
 
 /// Writes into a ring: look for [`space`](Producer::space), fill it, [`commit`](Producer::commit).
 ///
@@ -51,7 +52,7 @@ impl Producer {
                 return Ok(self.size() - used);
             }
             // Both may have moved on between the two looks.
-            if self.prod.load(Ordering::Relaxed) == prod {
+            if self.prod.load(Ordering::Relaxed) == prod || fault(Fault::OneLook) {
                 return Err(self.shared.poison.set(self.shared.role.written_cons(), cons));
             }
         }

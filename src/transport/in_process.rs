@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{
     Config, CrashNotice, EventChannel, Events, Mapping, Meeting, Memory, Parts, Publication, Received, Role,
-    Transport, Watch,
+    Tokens, Transport, Watch,
 };
 use crate::ring::PAGE_SIZE;
 use crate::{DomId, Error, Result};
@@ -183,9 +183,25 @@ impl Memory for LocalMemory {
     }
 }
 
+fn new_eventfd() -> Result<EventFd> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        .map_err(|errno| Error::os("make an eventfd", errno))
+}
+
+/// Makes it unreadable.
+fn reset(eventfd: &EventFd) -> Result<()> {
+    match eventfd.read() {
+        Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
+        Err(errno) => Err(Error::os("read an eventfd", errno)),
+    }
+}
+
 /// The two ends of an event channel, `[listener, connector]`.
 struct Line {
+    /// Edge-triggered, and never read.
     bells: [EventFd; 2],
+    /// Readable once the other end has been let go of.
+    ends: [EventFd; 2],
     /// Which ends have been let go of.
     gone: Mutex<HashSet<usize>>,
     taken: Mutex<bool>,
@@ -204,12 +220,13 @@ struct LocalChannel {
 
 impl Events for LocalEvents {
     fn listen(&self) -> Result<Box<dyn EventChannel>> {
-        let bell = || {
-            EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-                .map_err(|errno| Error::os("make an eventfd", errno))
-        };
-        let line =
-            Arc::new(Line { bells: [bell()?, bell()?], gone: Mutex::default(), taken: Mutex::new(false) });
+        let pair = || Ok::<_, Error>([new_eventfd()?, new_eventfd()?]);
+        let line = Arc::new(Line {
+            bells: pair()?,
+            ends: pair()?,
+            gone: Mutex::default(),
+            taken: Mutex::new(false),
+        });
         let mut machine = lock(&self.machine);
         let port = machine.number();
         machine.ports.insert(port, line.clone());
@@ -248,9 +265,14 @@ impl EventChannel for LocalChannel {
         self.port
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll
-            .add(&self.line.bells[self.end], EpollEvent::new(EpollFlags::EPOLLIN, token))
+            .add(&self.line.bells[self.end], EpollEvent::new(edges, tokens.rung))
+            .and_then(|()| {
+                let end = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
+                epoll.add(&self.line.ends[self.end], end)
+            })
             .map_err(|errno| Error::os("watch an eventfd", errno))
     }
 
@@ -263,12 +285,7 @@ impl EventChannel for LocalChannel {
     }
 
     fn receive(&self) -> Result<Received> {
-        let event = match self.line.bells[self.end].read() {
-            Ok(_) => true,
-            Err(nix::errno::Errno::EAGAIN) => false,
-            Err(errno) => return Err(Error::os("receive an event", errno)),
-        };
-        Ok(Received { event, ended: self.ended() })
+        Ok(Received { event: false, ended: self.ended() })
     }
 
     fn ended(&self) -> bool {
@@ -276,7 +293,10 @@ impl EventChannel for LocalChannel {
     }
 
     fn rearm(&self) -> Result<bool> {
-        self.gone().remove(&(1 - self.end));
+        let mut gone = self.gone();
+        reset(&self.line.ends[self.end])?;
+        gone.remove(&(1 - self.end));
+        drop(gone);
         *self.line.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
         lock(&self.machine).changed();
         Ok(true)
@@ -285,12 +305,13 @@ impl EventChannel for LocalChannel {
 
 impl Drop for LocalChannel {
     fn drop(&mut self) {
-        self.gone().insert(self.end);
         if self.end == 0 {
             lock(&self.machine).ports.remove(&self.port);
         }
+        let mut gone = self.gone();
+        gone.insert(self.end);
         // Wakes the other end, which then finds this one gone; nobody is left to hear of a failure.
-        let _ = self.line.bells[1 - self.end].write(1);
+        let _ = self.line.ends[1 - self.end].write(1);
     }
 }
 
@@ -326,9 +347,7 @@ impl Config for LocalConfig {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|errno| Error::os("make an eventfd", errno))?;
-        let bell = Arc::new(bell);
+        let bell = Arc::new(new_eventfd()?);
         lock(&self.machine).watchers.push(Arc::downgrade(&bell));
         Ok(Box::new(LocalWatch { bell }))
     }
@@ -350,10 +369,7 @@ struct LocalWatch {
 
 impl Watch for LocalWatch {
     fn renew(&mut self) -> Result<()> {
-        match self.bell.read() {
-            Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
-            Err(errno) => Err(Error::os("read an eventfd", errno)),
-        }
+        reset(&self.bell)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {

@@ -118,14 +118,14 @@ pub trait EventChannel: Send + Sync {
         None
     }
 
-    /// Registers with `epoll`, under the token `token`, whatever becomes readable when an event comes or the peer
-    /// ends, and keeps it registered when the descriptor behind it changes. Called once.
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()>;
+    /// Registers with `epoll` whatever tells that an event comes or the peer ends, and keeps it registered when the
+    /// descriptor behind it changes. Called once. An end that isn't attached need not be told of events.
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()>;
 
     /// Sends one event. Does not block; does nothing where nobody is connected. Events may coalesce.
     fn notify(&self) -> Result<()>;
 
-    /// Takes all pending events, without blocking, and says what came.
+    /// Takes all pending events but those that are [`rung`](Tokens::rung), without blocking, and says what came.
     fn receive(&self) -> Result<Received>;
 
     /// Whether the peer has ended, as far as that can be told without taking events.
@@ -140,6 +140,16 @@ pub trait EventChannel: Send + Sync {
     /// Makes a server's channel ready for the next client, after the one before has ended. `false` where none can
     /// come any more, because the whole domain has gone.
     fn rearm(&self) -> Result<bool>;
+}
+
+/// What the tokens of an [attached](EventChannel::attach) event channel mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokens {
+    /// There may be something to [receive](EventChannel::receive). Level-triggered: it comes again until that is done.
+    pub readable: u64,
+    /// An event was taken, by this very wait, and nothing needs to be done. Edge-triggered; the epoll instance itself
+    /// is readable as long as nobody has waited for it.
+    pub rung: u64,
 }
 
 /// What [`EventChannel::receive`] found.

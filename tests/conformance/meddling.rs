@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
-use vchan::transport::{EventChannel, Events, Parts, Received, Role, Transport};
+use vchan::transport::{EventChannel, Events, Parts, Received, Role, Tokens, Transport};
 use vchan::{DomId, Error, Result};
 
 /// What is wrong with the events.
@@ -89,11 +89,12 @@ impl EventChannel for MeddlingChannel {
         self.below.local_port()
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         if self.mischief.tireless.load(Ordering::Relaxed) {
-            epoll.add(&self.always, EpollEvent::new(EpollFlags::EPOLLIN, token)).expect("watch the eventfd");
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
+            epoll.add(&self.always, event).expect("watch the eventfd");
         }
-        self.below.attach(epoll, token)
+        self.below.attach(epoll, tokens)
     }
 
     fn notify(&self) -> Result<()> {

@@ -15,7 +15,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use vchan::transport::{
     Config, CrashNotice, EventChannel, Events, Mapping, Meeting, Memory, Parts, Publication, Received, Role,
-    Transport, Watch,
+    Tokens, Transport, Watch,
 };
 use vchan::{DomId, Error, Result};
 
@@ -249,8 +249,8 @@ impl EventChannel for ShimChannel {
         self.port
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, token);
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
         epoll.add(self.fd(), event).map_err(|errno| Error::os("watch the event channel", errno))
     }
 

@@ -16,7 +16,7 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{kill, Signal};
+use nix::sys::signal::{kill, signal, SigHandler, Signal};
 use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -80,6 +80,13 @@ impl Place {
             .env_remove("XEN_CONFIGURATION")
             .env_remove("VCHAN_DOMID");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Whoever runs the tests by nohup doesn't mean the programs that are sent SIGHUP here.
+        let heeds = || {
+            // SAFETY: sets a disposition, which is allowed between fork and exec.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.map_err(std::io::Error::from).map(drop)
+        };
+        // SAFETY: the closure makes one system call and doesn't allocate.
+        unsafe { command.pre_exec(heeds) };
         Setup { command }
     }
 

@@ -7,6 +7,8 @@
 mod calls;
 mod world;
 
+#[cfg(shuttle)]
+mod arithmetic;
 #[cfg(loom)]
 mod exhaustive;
 #[cfg(shuttle)]

@@ -14,7 +14,7 @@ use crate::channel::shared::{Channel, Habits, Parts};
 use crate::channel::sync::{Condvar, Mutex};
 use crate::channel::Closer;
 use crate::ring::{Endpoint, Orders, Rings, SharedPage};
-use crate::transport::{EventChannel, Mapping, Meeting, Received};
+use crate::transport::{EventChannel, Mapping, Meeting, Received, Tokens};
 use crate::Result;
 
 /// Where the threads of one side wait for a descriptor to become readable. Whoever makes one readable rings.
@@ -153,9 +153,9 @@ impl EventChannel for End {
         self.side as u32 + 1
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         epoll
-            .add(self.line.pending[self.side].as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token))
+            .add(self.line.pending[self.side].as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
             .map_err(|errno| crate::Error::os("watch an eventfd", errno))
     }
 
@@ -230,6 +230,17 @@ impl World {
         client.ring().announce();
         client.notify().unwrap();
         client
+    }
+
+    /// The memory's two ends without channels.
+    #[cfg(shuttle)]
+    pub(super) fn endpoints(&self, first: u32) -> (Endpoint, Endpoint) {
+        let page = NonNull::from(&*self.memory.page).cast();
+        // SAFETY: as above, and the world outlives the ends in every model.
+        let server = unsafe { Endpoint::server(page, self.rings(), self.orders, first) };
+        // SAFETY: as above.
+        let client = unsafe { Endpoint::client(page, self.rings(), self.orders) }.unwrap();
+        (server, client)
     }
 
     fn rings(&self) -> Rings {

@@ -1,4 +1,4 @@
-//! Event channels over Unix stream sockets: one byte is one event.
+//! Event channels over Unix stream sockets: one byte is one event, until both ends know each other's [bells](bell).
 //!
 //! A channel keeps one descriptor *number* for its whole life. What stands behind it changes: the server's listener
 //! is replaced by the connection of the client that it accepted, and (for a server of many clients, one after the
@@ -6,18 +6,19 @@
 //! state the channel is in.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::socket::{recv, send, MsgFlags};
 
+use super::bell::{self, Bells};
 use super::grants::number;
 use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
 use super::socket;
-use crate::transport::{EventChannel, Events, Received};
+use crate::transport::{EventChannel, Events, Received, Tokens};
 use crate::{Error, Result};
 
 /// The server's events.
@@ -29,8 +30,10 @@ impl Events for ServerEvents {
         let fd = socket::listen_in(&slot)?;
         Ok(Box::new(Channel {
             fd,
+            bells: Bells::new()?,
             name: slot.socket_path(),
             port: slot.number() + 1,
+            many: AtomicBool::new(false),
             state: Mutex::new(State { listening: true, ..State::default() }),
             slot: Some(slot),
         }))
@@ -63,8 +66,10 @@ impl Events for ClientEvents {
         }
         Ok(Box::new(Channel {
             fd,
+            bells: Bells::new()?,
             name: remote.to_owned(),
             port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
+            many: AtomicBool::new(false),
             state: Mutex::new(State::default()),
             slot: None,
         }))
@@ -74,8 +79,11 @@ impl Events for ClientEvents {
 /// One end of an event channel.
 struct Channel {
     fd: OwnedFd,
+    bells: Bells,
     name: String,
     port: u32,
+    /// Clients may come one after the other. Changed with the lock held.
+    many: AtomicBool,
     state: Mutex<State>,
     /// The server's slot.
     slot: Option<Arc<Slot>>,
@@ -85,11 +93,12 @@ struct Channel {
 #[derive(Default)]
 struct State {
     listening: bool,
-    registered: Option<(Arc<Epoll>, u64)>,
-    /// Clients may come one after the other.
-    many: bool,
-    /// For that: the listener, while a client's connection is behind the descriptor. The next client may connect to
-    /// it, and go about its business, before this side has noticed that the one before has left.
+    registered: Option<(Arc<Epoll>, Tokens)>,
+    /// An event may have gone to the bell of a client that had left: the next one is to be told.
+    overdue: bool,
+    /// Where clients may come one after the other: the listener, while a client's connection is behind the
+    /// descriptor. The next client may connect to it, and go about its business, before this side has noticed that
+    /// the one before has left.
     next: Option<OwnedFd>,
 }
 
@@ -98,13 +107,17 @@ impl Channel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn many(&self) -> bool {
+        self.many.load(Ordering::SeqCst)
+    }
+
     /// Accepts the client, if one waits. Whether the channel is connected then.
     fn try_accept(&self, state: &mut State) -> Result<bool> {
         if !state.listening {
             return Ok(true);
         }
         let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
-        if state.many {
+        if self.many() {
             let listener =
                 self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
             state.next = Some(listener);
@@ -114,6 +127,10 @@ impl Channel {
             self.remove_socket()?;
         }
         self.exchange(state, connection, false)?;
+        if state.overdue {
+            // One who has left at once leaves it to the next.
+            state.overdue = self.bells.send_event(self.fd.as_fd()).is_err();
+        }
         Ok(true)
     }
 
@@ -123,7 +140,7 @@ impl Channel {
             (_, Some(listener)) => listener,
             (Some(slot), None) => {
                 let listener = socket::listen_in(slot)?;
-                socket::set_backlog(&listener, state.many)?;
+                socket::set_backlog(&listener, self.many())?;
                 listener
             }
             (None, None) => {
@@ -131,6 +148,7 @@ impl Channel {
                 return Err(Error::Invalid(what.into()));
             }
         };
+        state.overdue |= self.bells.forget();
         self.exchange(state, listener, true)
     }
 
@@ -138,13 +156,22 @@ impl Channel {
     /// another thread has done so already.
     fn turn_to_next(&self) -> Result<bool> {
         let mut state = self.state();
-        if !state.many {
+        if !self.many() {
             return Ok(false);
         }
         if !state.listening && hung_up(&self.fd) {
             self.listen_again(&mut state)?;
         }
         self.try_accept(&mut state)
+    }
+
+    /// Takes the peer's bell, if that is what came, and answers with our own. Says whether it is.
+    fn take_bell(&self, state: &State, bell: OwnedFd) -> bool {
+        let taken = self.bells.take(bell);
+        if taken && state.registered.is_some() {
+            self.bells.answer(self.fd.as_fd());
+        }
+        taken
     }
 
     fn remove_socket(&self) -> Result<()> {
@@ -171,9 +198,17 @@ impl Channel {
 
     fn register(&self, state: &State) -> nix::Result<()> {
         match &state.registered {
-            Some((epoll, token)) => epoll.add(&self.fd, EpollEvent::new(EpollFlags::EPOLLIN, *token)),
+            Some((epoll, tokens)) => {
+                epoll.add(&self.fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
+            }
             None => Ok(()),
         }
+    }
+
+    /// Watches our own bell, which stays the same. Only then the peer may get it.
+    fn watch_bell(&self, epoll: &Epoll, tokens: Tokens) -> nix::Result<()> {
+        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        epoll.add(self.bells.own(), EpollEvent::new(edges, tokens.rung))
     }
 }
 
@@ -186,41 +221,40 @@ impl EventChannel for Channel {
         self.port
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         let mut state = self.state();
         if state.registered.is_some() {
             return Err(Error::Invalid("the event channel is attached already".into()));
         }
-        state.registered = Some((epoll, token));
-        self.register(&state).map_err(|errno| {
-            state.registered = None;
-            Error::os("watch the event channel", errno)
-        })
+        let failed = |errno| Error::os("watch the event channel", errno);
+        self.watch_bell(&epoll, tokens).map_err(failed)?;
+        state.registered = Some((epoll, tokens));
+        self.register(&state).map_err(failed)?;
+        if self.slot.is_none() {
+            self.bells.offer();
+        }
+        Ok(())
     }
 
     fn notify(&self) -> Result<()> {
-        let mut accepted = false;
-        loop {
-            match send(self.fd.as_raw_fd(), b"\0", MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+        // Clients may have come and gone before the one that is there now: each is accepted in its turn.
+        for _ in 0..=socket::MANY_CLIENTS {
+            let again = match self.bells.send_event(self.fd.as_fd()) {
+                // A bell doesn't say that nobody hears it.
+                Ok(true) if self.many() && hung_up(&self.fd) => self.turn_to_next()?,
                 // A full socket holds events enough.
-                Ok(_) | Err(Errno::EAGAIN) => return Ok(()),
+                Ok(_) | Err(Errno::EAGAIN) => false,
                 // A closed one has nobody to tell, unless the next client is there already.
-                Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                    if accepted || !self.turn_to_next()? {
-                        return Ok(());
-                    }
-                    accepted = true;
-                }
-                Err(Errno::ENOTCONN) => {
-                    if accepted || !self.try_accept(&mut self.state())? {
-                        return Ok(());
-                    }
-                    accepted = true;
-                }
-                Err(Errno::EINTR) => {}
+                Err(Errno::EPIPE | Errno::ECONNRESET) => self.turn_to_next()?,
+                Err(Errno::ENOTCONN) => self.try_accept(&mut self.state())?,
+                Err(Errno::EINTR) => true,
                 Err(errno) => return Err(Error::os("send an event", errno)),
+            };
+            if !again {
+                break;
             }
         }
+        Ok(())
     }
 
     fn receive(&self) -> Result<Received> {
@@ -230,14 +264,22 @@ impl EventChannel for Channel {
         }
         // More than a socket's buffer holds of messages of one byte each.
         let mut bytes = [0; 4096];
+        let mut event = false;
         loop {
-            return match recv(self.fd.as_raw_fd(), &mut bytes, MsgFlags::MSG_DONTWAIT) {
-                Ok(0) | Err(Errno::ECONNRESET) => Ok(Received { event: false, ended: true }),
-                Ok(_) => Ok(Received { event: true, ended: false }),
-                Err(Errno::EAGAIN) => Ok(Received::default()),
+            let (count, bell) = match bell::receive(self.fd.as_fd(), &mut bytes) {
+                // After an event, the end is told when it is asked for again.
+                Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
+                Ok(came) => came,
+                Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
                 Err(Errno::EINTR) => continue,
-                Err(errno) => Err(Error::os("receive events", errno)),
+                Err(errno) => return Err(Error::os("receive events", errno)),
             };
+            let taken = bell.is_some_and(|bell| self.take_bell(&state, bell));
+            event |= !(taken && bell::is_answer(&bytes[..count]));
+            // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
+            if !taken {
+                return Ok(Received { event, ended: false });
+            }
         }
     }
 
@@ -250,7 +292,7 @@ impl EventChannel for Channel {
 
     fn serve_many(&self, many: bool) -> Result<()> {
         let mut state = self.state();
-        state.many = many;
+        self.many.store(many, Ordering::SeqCst);
         let Some(slot) = &self.slot else { return Ok(()) };
         if state.listening {
             return socket::set_backlog(&self.fd, many);
@@ -289,6 +331,8 @@ impl Drop for Channel {
         // Neither can fail in a way that could be mended here; the slot's own removal finds a socket, too.
         if let Some((epoll, _)) = &state.registered {
             let _ = epoll.delete(&self.fd);
+            // The peer may still hold it, then it would stay.
+            let _ = epoll.delete(self.bells.own());
         }
         if state.listening || state.next.is_some() {
             let _ = self.remove_socket();

@@ -15,6 +15,7 @@
 //! `<first>-<last>`. That program can't share so many.) Whatever a killed server leaves is removed when the root is
 //! used next.
 
+mod bell;
 mod config;
 mod dir;
 mod events;

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 /// With this backlog one client can wait to be accepted, and a second one is told that it comes too late.
 const ONE_CLIENT: i32 = 0;
 /// For clients that come one after the other: how many may have come and gone before the server looks.
-const MANY_CLIENTS: i32 = 128;
+pub(super) const MANY_CLIENTS: i32 = 128;
 
 fn new_socket() -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

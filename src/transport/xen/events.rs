@@ -9,7 +9,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::device::{request, EVTCHN};
 use super::domain_watch::{DomainWatch, Mark};
-use crate::transport::{EventChannel, Events, Received, Role};
+use crate::transport::{EventChannel, Events, Received, Role, Tokens};
 use crate::{DomId, Error, Result};
 
 /// Makes the event channel to one peer domain.
@@ -99,11 +99,11 @@ impl EventChannel for XenChannel {
         Some(self.device.as_fd())
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, token: u64) -> Result<()> {
+    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         let watched = [Some(self.device.as_fd()), self.peer.as_ref().map(DomainWatch::fd)];
         for fd in watched.into_iter().flatten() {
             epoll
-                .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+                .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
                 .map_err(|errno| Error::os("watch an event channel", errno))?;
         }
         Ok(())

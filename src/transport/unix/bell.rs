@@ -1,0 +1,175 @@
+//! Bells: the eventfds by which two ends of this implementation wake each other, at a lower price than by bytes.
+//!
+//! The bell of an end comes to the other one as a descriptor along with an ordinary byte. A client sends its own
+//! with its first byte, a server answers at once with its own; from then on an event is an addition to the other's bell, and
+//! the socket only tells of the end. A peer that doesn't know bells reads the byte, and the descriptor is gone: with
+//! it everything remains as it was.
+//!
+//! Nobody reads a bell. It is watched edge-triggered, so the wait itself takes the event, and what the counter holds
+//! doesn't matter. Each end has the same bell for as long as it lives; who kept it from an earlier connection can do
+//! no more than wake it for nothing.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use nix::fcntl::{fcntl, readlink, FcntlArg, OFlag};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{send, sendmsg, ControlMessage, MsgFlags};
+use nix::unistd::write;
+
+use super::socket::by_descriptor;
+use crate::{Error, Result};
+
+/// An event as a byte.
+const EVENT: u8 = 0;
+/// The byte that carries an answered bell and is no event. Only in that company: others may send events of any value.
+const ANSWER: u8 = 1;
+
+const SENDING: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
+
+/// What has become of the offer of our own bell: not made, to be made with the next byte, made.
+const LATER: u8 = 0;
+const DUE: u8 = 1;
+const MADE: u8 = 2;
+
+/// Both bells of one end.
+pub(super) struct Bells {
+    own: EventFd,
+    offer: AtomicU8,
+    /// The peer's. As the channel's own descriptor, it keeps its number when another client's bell takes its place,
+    /// so it can be rung without a lock.
+    peers: OnceLock<OwnedFd>,
+    /// Whether that is the bell of the peer that is there now.
+    rings: AtomicBool,
+}
+
+impl Bells {
+    pub(super) fn new() -> Result<Bells> {
+        let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|errno| Error::os("make an eventfd", errno))?;
+        Ok(Bells { own, offer: AtomicU8::new(LATER), peers: OnceLock::new(), rings: AtomicBool::new(false) })
+    }
+
+    /// What to watch.
+    pub(super) fn own(&self) -> &EventFd {
+        &self.own
+    }
+
+    /// The next byte is to carry our own bell, if the peer has not been offered it yet; says whether it is.
+    pub(super) fn offer(&self) -> bool {
+        self.offer.compare_exchange(LATER, DUE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Sends an event: by the peer's bell, if it is known, else by a byte on `socket`. Says whether by the bell.
+    pub(super) fn send_event(&self, socket: BorrowedFd<'_>) -> nix::Result<bool> {
+        // Where it can't be offered, for whatever reason, the event still goes out, and tells of the socket's state.
+        if self.offer.load(Ordering::SeqCst) == DUE && self.send_offer(socket, EVENT).is_ok() {
+            return Ok(false);
+        }
+        if self.rings.load(Ordering::SeqCst) {
+            if let Some(bell) = self.peers.get() {
+                return match write(bell, &1u64.to_ne_bytes()) {
+                    // A counter that is full is as good as one more event.
+                    Ok(_) | Err(Errno::EAGAIN) => Ok(true),
+                    Err(errno) => Err(errno),
+                };
+            }
+        }
+        send(socket.as_raw_fd(), &[EVENT], SENDING).map(|_| false)
+    }
+
+    /// Answers with our own bell, if the peer has not been offered it yet. If that can't be sent now, the next event
+    /// takes it along.
+    pub(super) fn answer(&self, socket: BorrowedFd<'_>) {
+        if self.offer() {
+            let _ = self.send_offer(socket, ANSWER);
+        }
+    }
+
+    fn send_offer(&self, socket: BorrowedFd<'_>, byte: u8) -> nix::Result<()> {
+        let fds = [self.own.as_fd().as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[byte])], &rights, SENDING, None)?;
+        let _ = self.offer.compare_exchange(DUE, MADE, Ordering::SeqCst, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Takes what the peer sent for its bell, if it is one, and the first. Says whether it was.
+    ///
+    /// To be called by one thread at a time, as [`forget`](Self::forget).
+    pub(super) fn take(&self, bell: OwnedFd) -> bool {
+        let taken =
+            !self.rings.load(Ordering::SeqCst) && is_eventfd(&bell) && never_blocks(&bell) && self.put(bell);
+        if taken {
+            self.rings.store(true, Ordering::SeqCst);
+        }
+        taken
+    }
+
+    fn put(&self, bell: OwnedFd) -> bool {
+        match self.peers.get() {
+            None => self.peers.set(bell).is_ok(),
+            // SAFETY: both descriptors are open and ours, and the number of the first stays open and owned by it.
+            Some(old) => unsafe { libc::dup3(bell.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) >= 0 },
+        }
+    }
+
+    /// The peer has gone: the next one has another bell, or none. Says whether this one had one. A thread that is
+    /// about to ring it still does, and nobody hears it.
+    pub(super) fn forget(&self) -> bool {
+        self.offer.store(LATER, Ordering::SeqCst);
+        self.rings.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// Whether what came along with a bell is no more than an answer.
+pub(super) fn is_answer(bytes: &[u8]) -> bool {
+    bytes == [ANSWER]
+}
+
+fn is_eventfd(fd: &OwnedFd) -> bool {
+    readlink(by_descriptor(fd).as_str()).is_ok_and(|target| target == "anon_inode:[eventfd]")
+}
+
+/// Sees to it that a full counter doesn't stop whoever rings.
+fn never_blocks(fd: &OwnedFd) -> bool {
+    fcntl(fd, FcntlArg::F_GETFL)
+        .and_then(|flags| fcntl(fd, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK)))
+        .is_ok()
+}
+
+/// Takes bytes from the socket without blocking, and a descriptor that came along. Further ones are closed.
+pub(super) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // Aligned as the header that stands in it.
+    let mut control = [0u64; 4];
+    // SAFETY: a calculation.
+    let len = unsafe { libc::CMSG_LEN(size_of::<libc::c_int>() as u32) } as usize;
+    debug_assert!(len <= size_of_val(&control));
+    // SAFETY: zeros are an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &mut iov;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // Not rounded up, as CMSG_SPACE is: that would be room for two, and the kernel would open them.
+    message.msg_controllen = len as _;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the message leads to both buffers, with their lengths.
+    let count = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) })?;
+    // SAFETY: the kernel has filled in the message; the header, if there is one, stands in `control`.
+    let bell = unsafe {
+        let header = libc::CMSG_FIRSTHDR(&message).as_ref();
+        header
+            .filter(|header| {
+                (header.cmsg_level, header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+                    && header.cmsg_len == len as _
+            })
+            .map(|header| {
+                OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned())
+            })
+    };
+    Ok((count as usize, bell))
+}

@@ -1,0 +1,385 @@
+//! Bells: two ends of ours wake each other by eventfds, and everybody else by bytes.
+
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::thread;
+
+use nix::cmsg_space;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::select::{select, FdSet};
+use nix::sys::socket::{recvmsg, sendmsg, ControlMessage, ControlMessageOwned, MsgFlags};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::unistd::pipe;
+use vchan::ring::Want;
+use vchan::Vchan;
+
+use super::*;
+
+const RUNG: Received = Received { event: true, ended: false };
+
+/// A client that speaks for itself, on the socket of a server that waits.
+struct Raw(UnixStream);
+
+impl Raw {
+    fn connect(server: &Server) -> Raw {
+        let socket = UnixStream::connect(&server.meeting.event_channel).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Raw(socket)
+    }
+
+    /// One byte, along with these descriptors.
+    fn send(&self, fds: &[RawFd]) {
+        let rights = [ControlMessage::ScmRights(fds)];
+        let rights = if fds.is_empty() { &[] } else { &rights[..] };
+        let sent = sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(b"x")], rights, MsgFlags::empty(), None);
+        assert_eq!(sent.unwrap(), 1);
+    }
+
+    /// How many bytes there are, and the bell that came with them.
+    fn receive(&self) -> (usize, Option<EventFd>) {
+        let (mut count, mut bells) = (0, Vec::new());
+        loop {
+            let mut bytes = [0; 100];
+            let mut space = cmsg_space!([RawFd; 10]);
+            let mut iov = [IoSliceMut::new(&mut bytes)];
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut iov, Some(&mut space), flags) {
+                Ok(message) => {
+                    assert!(message.bytes > 0, "the server has gone");
+                    count += message.bytes;
+                    for control in message.cmsgs().unwrap() {
+                        let ControlMessageOwned::ScmRights(fds) = control else { panic!("{control:?}") };
+                        // SAFETY: they were received just now.
+                        bells.extend(fds.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                    }
+                }
+                Err(nix::Error::EAGAIN) => break,
+                Err(errno) => panic!("{errno}"),
+            }
+        }
+        assert!(bells.len() <= 1, "one bell is enough");
+        // SAFETY: the server sends nothing else.
+        (count, bells.pop().map(|bell| unsafe { EventFd::from_owned_fd(bell) }))
+    }
+}
+
+fn new_bell() -> EventFd {
+    // Neither non-blocking nor for reading.
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap()
+}
+
+/// A pair that rings: the waiters are registered and the bells exchanged.
+fn ringing(root: &Path) -> (Server, Waiter, Client, Waiter) {
+    let server = Server::start(root, "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    let client = Client::start(root, "data/x").unwrap();
+    let at_client = Waiter::on(&*client.events);
+    client.events.notify().unwrap();
+    assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+    let answer = at_client.until(&*client.events, |_| true);
+    assert_eq!(answer, Received::default(), "an answer is no event");
+    assert!(!at_client.is_ready());
+    (server, at_server, client, at_client)
+}
+
+#[test]
+fn two_ends_ring_and_leave_the_socket_alone() {
+    let root = private_dir();
+    let (server, at_server, client, at_client) = ringing(root.path());
+    for _ in 0..3 {
+        client.events.notify().unwrap();
+        client.events.notify().unwrap();
+        assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.rung]);
+        assert_eq!(server.events.receive().unwrap(), Received::default());
+        assert!(!at_server.is_ready());
+        server.events.notify().unwrap();
+        assert_eq!(at_client.wait(EpollTimeout::ZERO), [TOKENS.rung]);
+        assert_eq!(client.events.receive().unwrap(), Received::default());
+        assert!(!at_client.is_ready());
+    }
+    drop(client);
+    assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.readable]);
+    assert!(server.events.receive().unwrap().ended);
+    server.events.notify().unwrap();
+}
+
+#[test]
+fn an_end_that_is_not_attached_gets_bytes() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let client = Client::start(root.path(), "data/x").unwrap();
+    for _ in 0..3 {
+        client.events.notify().unwrap();
+        assert_eq!(server.events.receive().unwrap(), RUNG);
+        server.events.notify().unwrap();
+        assert_eq!(client.events.receive().unwrap(), RUNG);
+    }
+}
+
+#[test]
+fn whoever_watches_the_epoll_instance_sees_what_is_rung() {
+    let root = private_dir();
+    let (server, at_server, client, _at_client) = ringing(root.path());
+    let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let fd = at_server.0 .0.as_fd();
+    outer.add(fd, EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 1)).unwrap();
+    let outermost = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    outermost.add(&outer.0, EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 1)).unwrap();
+    let seen = || {
+        let mut set = FdSet::new();
+        set.insert(fd);
+        let selected = select(None, &mut set, None, None, &mut TimeVal::milliseconds(0)).unwrap() > 0;
+        let waited = |epoll: &Epoll| epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::ZERO).unwrap() > 0;
+        [readable(fd, Duration::ZERO), selected, waited(&outer), waited(&outermost)]
+    };
+    for _ in 0..3 {
+        assert_eq!(seen(), [false; 4]);
+        client.events.notify().unwrap();
+        for _ in 0..3 {
+            assert_eq!(seen(), [true; 4], "looking from outside takes nothing");
+        }
+        assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.rung]);
+    }
+    // And one that is rung while somebody sleeps on the outside.
+    thread::scope(|scope| {
+        let sleeper = scope.spawn(|| outermost.wait(&mut [EpollEvent::empty()], LONG_TIMEOUT).unwrap());
+        client.events.notify().unwrap();
+        assert_eq!(sleeper.join().unwrap(), 1);
+    });
+    drop(server);
+}
+
+const LONG_TIMEOUT: u16 = 60_000;
+
+#[test]
+fn no_ring_is_lost_between_two_waits() {
+    let root = private_dir();
+    let (server, at_server, client, at_client) = ringing(root.path());
+    let (server, client) = (&*server.events, &*client.events);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20_000 {
+                at_server.until(server, |r| r.event);
+                server.notify().unwrap();
+            }
+        });
+        for round in 0..20_000 {
+            client.notify().unwrap();
+            if round % 2 == 0 {
+                // From the outside, and then taken without sleeping.
+                assert!(readable(&at_client.0 .0, LONG));
+                assert_eq!(at_client.wait(EpollTimeout::ZERO), [TOKENS.rung]);
+            } else {
+                at_client.until(client, |r| r.event);
+            }
+        }
+    });
+}
+
+#[test]
+fn who_sends_no_bell_gets_none() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    let raw = Raw::connect(&server);
+    for _ in 0..3 {
+        raw.send(&[]);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        server.events.notify().unwrap();
+        let (count, bell) = raw.receive();
+        assert_eq!((count, bell.is_some()), (1, false));
+    }
+}
+
+/// As the historical one does: with the byte that it reads, the descriptor is gone.
+#[test]
+fn who_drops_the_bell_gets_bytes() {
+    let root = private_dir();
+    let listening = Server::start(root.path(), "data/x").unwrap();
+    // Only the meeting is the server's; its socket is ours.
+    fs::remove_file(&listening.meeting.event_channel).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&listening.meeting.event_channel).unwrap();
+    let client = Client::start(root.path(), "data/x").unwrap();
+    let at_client = Waiter::on(&*client.events);
+    let (mut raw, _) = listener.accept().unwrap();
+    for _ in 0..3 {
+        client.events.notify().unwrap();
+        assert_eq!(raw.read(&mut [0; 10]).unwrap(), 1);
+        raw.write_all(b"y").unwrap();
+        assert_eq!(at_client.until(&*client.events, |r| r.event), RUNG);
+    }
+    raw.set_nonblocking(true).unwrap();
+    assert_eq!(raw.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn one_bell_is_taken_and_answered() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    let raw = Raw::connect(&server);
+    let (bell, second) = (new_bell(), new_bell());
+    raw.send(&[]);
+    raw.send(&[bell.as_raw_fd()]);
+    raw.send(&[second.as_raw_fd()]);
+    raw.send(&[]);
+    at_server.until(&*server.events, |r| r.event);
+    while at_server.is_ready() {
+        server.events.receive().unwrap();
+    }
+    let (count, theirs) = raw.receive();
+    assert_eq!(count, 1);
+    let theirs = theirs.expect("the server's bell");
+    for _ in 0..3 {
+        server.events.notify().unwrap();
+        assert_eq!(bell.read().unwrap(), 1);
+        theirs.write(1).unwrap();
+        assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.rung]);
+        raw.send(&[]);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+    }
+    assert_eq!(raw.receive().0, 0, "all by the bell");
+    assert!(!readable(&second, Duration::ZERO));
+}
+
+#[test]
+fn what_is_no_bell_is_closed() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    let raw = Raw::connect(&server);
+    let (read_end, write_end) = pipe().unwrap();
+    let file = fs::OpenOptions::new().append(true).create(true).open(root.path().join("file")).unwrap();
+    // All but those in this process are copies of the pipe's end.
+    let crowd = vec![write_end.as_raw_fd(); 200];
+    for fds in [&[write_end.as_raw_fd()][..], &[file.as_raw_fd()], &[raw.0.as_raw_fd()], &crowd] {
+        raw.send(fds);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        server.events.notify().unwrap();
+        let (count, bell) = raw.receive();
+        assert_eq!((count, bell.is_some()), (1, false));
+    }
+    let bell = new_bell();
+    let crowd = [&[bell.as_raw_fd()], &crowd[1..]].concat();
+    raw.send(&crowd);
+    assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+    assert!(raw.receive().1.is_some());
+    server.events.notify().unwrap();
+    assert_eq!(bell.read().unwrap(), 1);
+    assert_eq!(file.metadata().unwrap().len(), 0, "nothing was written");
+    drop(write_end);
+    assert!(readable(&read_end, Duration::ZERO), "the server has kept a descriptor");
+    assert_eq!(fs::File::from(read_end).read(&mut [0]).unwrap(), 0);
+}
+
+#[test]
+fn a_full_bell_stops_nobody() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    let raw = Raw::connect(&server);
+    let bell = new_bell();
+    bell.write(u64::MAX - 1).unwrap();
+    raw.send(&[bell.as_raw_fd()]);
+    assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+    let (tell, told) = mpsc::channel();
+    thread::scope(|scope| {
+        let events = &*server.events;
+        scope.spawn(move || tell.send(events.notify()).unwrap());
+        let result = told.recv_timeout(LONG);
+        // In any case, or the thread never ends.
+        assert_eq!(bell.read().unwrap(), u64::MAX - 1);
+        result.expect("the sender was stopped").unwrap();
+    });
+    server.events.notify().unwrap();
+    assert_eq!(bell.read().unwrap(), 1);
+}
+
+#[test]
+fn each_client_has_its_own_bell_or_none() {
+    let root = private_dir();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let at_server = Waiter::on(&*server.events);
+    let next = || {
+        at_server.until(&*server.events, |r| r.ended);
+        server.events.rearm().unwrap();
+    };
+    let mut old: Vec<(EventFd, EventFd)> = Vec::new();
+    for round in 0..4 {
+        let raw = Raw::connect(&server);
+        // One that an event may have missed is told at once.
+        let overdue = usize::from(round > 0);
+        let bell = new_bell();
+        raw.send(&[bell.as_raw_fd()]);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        let (count, theirs) = raw.receive();
+        assert_eq!(count, overdue + 1, "round {round}");
+        server.events.notify().unwrap();
+        assert_eq!(bell.read().unwrap(), 1);
+        assert!(old.iter().all(|(bell, _)| !readable(bell, Duration::ZERO)));
+        old.push((bell, theirs.unwrap()));
+        drop(raw);
+        next();
+
+        let raw = Raw::connect(&server);
+        raw.send(&[]);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        server.events.notify().unwrap();
+        let (count, theirs) = raw.receive();
+        assert_eq!((count, theirs.is_some()), (2, false), "round {round}");
+        assert!(old.iter().all(|(bell, _)| !readable(bell, Duration::ZERO)));
+        drop(raw);
+        next();
+        // The next one with a bell comes after one without: nobody is owed anything, unless that one rang.
+        if round < 3 {
+            let raw = Raw::connect(&server);
+            let bell = new_bell();
+            raw.send(&[bell.as_raw_fd()]);
+            assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+            assert_eq!(raw.receive().0, 1);
+            drop(raw);
+            next();
+        }
+    }
+}
+
+/// The server doesn't look at its socket, only writes, and has the bell of a client that has left.
+#[test]
+fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
+    let temp = private_dir();
+    let transport = transport(temp.path());
+    let mut server = Vchan::server_at(1, "/next").transport(&transport).persistent(true).listen().unwrap();
+    server.set_timeout(Some(LONG));
+    let connect = || {
+        let builder = Vchan::client_at(0, "/next").transport(&transport).without_nudges();
+        let mut client = builder.connect().unwrap();
+        client.set_timeout(Some(LONG));
+        client
+    };
+    for n in 0..50u8 {
+        let mut first = connect();
+        let knock = thread::spawn(move || {
+            first.write_all(b"?").unwrap();
+            first
+        });
+        server.read_exact(&mut [0]).unwrap();
+        // Takes the bell in any case, also where the byte above was there already.
+        server.channel().expect(Want::Data);
+        let _ = server.channel().read_now(&mut [0; 9], true);
+        drop(knock.join().unwrap());
+        let mut second = connect();
+        let reader = thread::spawn(move || {
+            let mut byte = [0];
+            second.read_exact(&mut byte).unwrap();
+            byte[0]
+        });
+        if n % 2 == 0 {
+            // Most likely it sleeps by now.
+            thread::yield_now();
+        }
+        server.write_all(&[n]).unwrap();
+        assert_eq!(reader.join().unwrap(), n);
+    }
+}
