@@ -67,14 +67,22 @@ impl DomainWatch {
 
     /// Takes the news; says whether the domain has gone.
     pub(super) fn take(&self) -> Result<bool> {
+        // What arrives while the store is asked is kept inside, where no poll sees it: hence another look.
+        while self.news()? {
+            if !self.sign.is_there(&self.xs, self.peer).map_err(Error::Xenstore)? {
+                self.gone.store(true, Ordering::Release);
+            }
+        }
+        Ok(self.is_gone())
+    }
+
+    /// Whether there were watch events; takes them all.
+    fn news(&self) -> Result<bool> {
         let mut news = false;
         while self.xs.next_event(Some(Duration::ZERO)).map_err(Error::Xenstore)?.is_some() {
             news = true;
         }
-        if news && !self.sign.is_there(&self.xs, self.peer).map_err(Error::Xenstore)? {
-            self.gone.store(true, Ordering::Release);
-        }
-        Ok(self.is_gone())
+        Ok(news)
     }
 
     /// Whether the domain was seen to have gone.
