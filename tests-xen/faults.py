@@ -136,6 +136,8 @@ def events(lab, server, client, who):
     one, other = lab.peers.open(server, client, "events", who, "--wakes 10", "--wakes 10")
     lab.peers.use(one, who[0])
     for job in (other, one):
+        job.sees("quiet", 30)
+    for job in (other, one):
         job.must_end()
         lab.same("how many events", "10", job.value("woken"))
 
@@ -197,7 +199,7 @@ def tests(lab):
         for server, client in (("dom0", "pv1"), ("pv1", "pvh1")):
             lab.check(f"third domain refused: server {server} {who[0]}, clients {who[1]}",
                       third_domain, server, client, "pv2", who)
-        for server, client in (("dom0", "pv1"), ("pv1", "pvh1")):
+        for server, client in (("dom0", "pv1"), ("pv1", "dom0"), ("pv1", "pvh1")):
             lab.check(f"xenevtchn_notify on the event field: server {server} {who[0]}, client {client} {who[1]}",
                       events, server, client, who)
     for who in lab.peers.implementations:

@@ -65,15 +65,17 @@ impl DomainWatch {
         self.xs.as_fd()
     }
 
-    /// Takes the news; says whether the domain has gone.
+    /// Takes the news; says whether there were any. Then [`is_gone`](Self::is_gone) knows.
     pub(super) fn take(&self) -> Result<bool> {
+        let mut any = false;
         // What arrives while the store is asked is kept inside, where no poll sees it: hence another look.
         while self.news()? {
+            any = true;
             if !self.sign.is_there(&self.xs, self.peer).map_err(Error::Xenstore)? {
                 self.gone.store(true, Ordering::Release);
             }
         }
-        Ok(self.is_gone())
+        Ok(any)
     }
 
     /// Whether there were watch events; takes them all.

@@ -128,12 +128,14 @@ impl EventChannel for XenChannel {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => return Err(EVTCHN.explain("receive an event by", error)),
         };
-        // Looking after the domain costs more system calls: only where the port wasn't what woke us.
-        let ended = match &self.peer {
+        // Looking after the domain costs more system calls: only where the port wasn't what woke us. News that mean
+        // nothing count as an event, since they have made the descriptor readable, and who then waits must not sleep.
+        let news = match &self.peer {
             Some(peer) if !event => peer.take()?,
-            _ => self.ended(),
+            _ => false,
         };
-        Ok(Received { event, ended })
+        let ended = self.ended();
+        Ok(Received { event: event || (news && !ended), ended })
     }
 
     fn ended(&self) -> bool {
