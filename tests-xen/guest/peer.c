@@ -275,6 +275,8 @@ static void wake(struct libxenvchan *channel, const struct plan *plan)
 		if (libxenvchan_wait(channel) < 0)
 			broken(channel, "libxenvchan_wait", -1);
 	puts("quiet");
+	/* The server's events would keep a client from its quiet. */
+	one_byte(channel, !plan->server, "quiet");
 	if (plan->server)
 		notify(channel, plan);
 	for (long i = 0; i < plan->wakes; i++)
