@@ -91,7 +91,7 @@ pub(crate) fn new(
     path: &CStr,
     logger: Logger,
 ) -> *mut libxenvchan {
-    let event = Event::new(channel.evtchn_fd(), channel.fd().as_raw_fd(), logger);
+    let event = Event::new(channel.evtchn_fd(), channel.events_fd().as_raw_fd(), logger);
     let mut public = libxenvchan::describing(channel.ring(), channel.event_port());
     public.event = event.as_ptr();
     // SAFETY: a string that ends in zero.

@@ -53,8 +53,8 @@ impl Nudges<'_> {
     }
 
     /// When the next one is due, if nothing moves.
-    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        (self.sent < self.peer.most).then(|| now + FIRST * (1 << self.sent))
+    pub(super) fn due(&self) -> Option<Instant> {
+        (self.sent < self.peer.most).then(|| Instant::now() + FIRST * (1 << self.sent))
     }
 
     /// One was sent.

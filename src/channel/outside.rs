@@ -11,6 +11,7 @@ use std::sync::PoisonError;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use once_cell::sync::OnceCell;
 
 use super::sync::{AtomicU32, Mutex};
 use crate::ring::Want;
@@ -27,6 +28,38 @@ pub(super) fn epoll_of(fds: &[(BorrowedFd<'_>, u64)]) -> Result<Epoll> {
     Ok(set)
 }
 
+/// Each read of it takes one kick.
+fn eventfd() -> Result<EventFd> {
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
+    EventFd::from_value_and_flags(0, flags).map_err(|errno| Error::os("make an eventfd", errno))
+}
+
+/// What is polled. It watches the channel's events only from when somebody first asks for it: each set that does
+/// makes every event dearer.
+#[derive(Debug)]
+struct Polled {
+    set: Epoll,
+    /// Whether it does.
+    watches: OnceCell<()>,
+}
+
+impl Polled {
+    fn new(kicks: &[(BorrowedFd<'_>, u64)]) -> Result<Polled> {
+        Ok(Polled { set: epoll_of(kicks)?, watches: OnceCell::new() })
+    }
+
+    fn fd(&self, events: BorrowedFd<'_>, kick: &EventFd) -> BorrowedFd<'_> {
+        self.watches.get_or_init(|| {
+            if self.set.add(events, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_err() {
+                // The kernel has no memory for it. One kick that nobody takes back makes it readable for ever: slow, but
+                // nobody sleeps on.
+                let _ = kick.write(1);
+            }
+        });
+        self.set.0.as_fd()
+    }
+}
+
 /// One direction's.
 #[derive(Debug)]
 struct Direction {
@@ -35,15 +68,14 @@ struct Direction {
     kick: EventFd,
     kicked: Mutex<bool>,
     /// The channel's events and the kick.
-    set: Epoll,
+    polled: Polled,
 }
 
 impl Direction {
-    fn new(events: BorrowedFd<'_>) -> Result<Direction> {
-        let kick = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|errno| Error::os("make an eventfd", errno))?;
-        let set = epoll_of(&[(events, 0), (kick.as_fd(), 1)])?;
-        Ok(Direction { need: AtomicU32::new(0), kick, kicked: Mutex::new(false), set })
+    fn new() -> Result<Direction> {
+        let kick = eventfd()?;
+        let polled = Polled::new(&[(kick.as_fd(), 1)])?;
+        Ok(Direction { need: AtomicU32::new(0), kick, kicked: Mutex::new(false), polled })
     }
 
     fn kick(&self) {
@@ -76,14 +108,13 @@ pub(super) struct Outside {
     data: Direction,
     space: Direction,
     /// The channel's events and both kicks.
-    both: Epoll,
+    both: Polled,
 }
 
 impl Outside {
-    /// For those who poll a channel whose own descriptor is `events`.
-    pub(super) fn new(events: BorrowedFd<'_>) -> Result<Outside> {
-        let (data, space) = (Direction::new(events)?, Direction::new(events)?);
-        let both = epoll_of(&[(events, 0), (data.kick.as_fd(), 1), (space.kick.as_fd(), 2)])?;
+    pub(super) fn new() -> Result<Outside> {
+        let (data, space) = (Direction::new()?, Direction::new()?);
+        let both = Polled::new(&[(data.kick.as_fd(), 1), (space.kick.as_fd(), 2)])?;
         Ok(Outside { data, space, both })
     }
 
@@ -94,14 +125,15 @@ impl Outside {
         }
     }
 
-    /// What to poll for both directions.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.both.0.as_fd()
+    /// What to poll for both directions of a channel whose own descriptor is `events`.
+    pub(super) fn fd(&self, events: BorrowedFd<'_>) -> BorrowedFd<'_> {
+        self.both.fd(events, &self.data.kick)
     }
 
     /// What to poll for one direction.
-    pub(super) fn fd_for(&self, want: Want) -> BorrowedFd<'_> {
-        self.direction(want).set.0.as_fd()
+    pub(super) fn fd_for(&self, want: Want, events: BorrowedFd<'_>) -> BorrowedFd<'_> {
+        let direction = self.direction(want);
+        direction.polled.fd(events, &direction.kick)
     }
 
     /// Somebody is going to poll until there are `need` bytes of what is wanted.

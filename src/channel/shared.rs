@@ -70,7 +70,7 @@ impl Channel {
     pub(super) fn new(parts: Parts, closer: &Closer, habits: Habits) -> Result<Arc<Channel>> {
         let sleepers = Sleepers::new(&*parts.events, closer)?;
         let channel = Arc::new(Channel {
-            outside: Outside::new(sleepers.fd())?,
+            outside: Outside::new()?,
             sleepers,
             publication: Mutex::new(parts.publication),
             ring: parts.ring,
@@ -115,12 +115,18 @@ impl Channel {
 
     /// The descriptor to poll, see [`Vchan`](super::Vchan).
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.outside.fd()
+        self.outside.fd(self.sleepers.fd())
+    }
+
+    /// A descriptor that is readable when an event has come that nobody has taken. Unlike [`fd`](Self::fd) it doesn't
+    /// tell of what another thread's call has taken, and costs nothing where nobody polls it.
+    pub fn events_fd(&self) -> BorrowedFd<'_> {
+        self.sleepers.fd()
     }
 
     /// The descriptor to poll for one direction only.
     pub fn fd_for(&self, want: Want) -> BorrowedFd<'_> {
-        self.outside.fd_for(want)
+        self.outside.fd_for(want, self.sleepers.fd())
     }
 
     /// The local event port, never 0.
@@ -244,7 +250,7 @@ impl Channel {
         let stay = self.sleepers.stay();
         let deadline = super::deadline(timeout);
         let mut nudges = self.forgetful.nudges();
-        let mut due = nudges.due(begun);
+        let mut due = nudges.due();
         if nudges.at_once() {
             self.notify()?;
         }
@@ -271,7 +277,7 @@ impl Channel {
             if woken == Woken::Late {
                 self.notify()?;
                 nudges.sent();
-                due = nudges.due(Instant::now());
+                due = nudges.due();
             }
         }
     }

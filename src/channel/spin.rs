@@ -20,7 +20,9 @@ const TOO_LONG: u32 = 4;
 /// A longer wait is taken for this, so that one does not count for many. In nanoseconds.
 const LONGEST: u32 = 1_000_000;
 /// After many failures, one wait in 2 to the power of this is still spun for.
-const MOST_SELDOM: u32 = 10;
+const MOST_SELDOM: u32 = 12;
+/// Of the waits that are not spun for, one in so many is timed.
+const TIMED: u32 = 16;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
 
@@ -41,7 +43,14 @@ pub(super) struct Spin {
     failures: AtomicU32,
     /// How many more waits are not spun for.
     pause: AtomicU32,
+    /// How many were not spun for.
+    skipped: AtomicU32,
 }
+
+/// When a wait began, if it is timed: two looks at the clock are a good part of a short wait's cost, and more where
+/// they are system calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun(Option<Instant>);
 
 impl Spin {
     /// At most `max` at a time; `None` for the default.
@@ -51,18 +60,19 @@ impl Spin {
     }
 
     fn up_to(max: u32) -> Spin {
-        Spin { max, average: AtomicU32::new(0), failures: AtomicU32::new(0), pause: AtomicU32::new(0) }
+        let zero = || AtomicU32::new(0);
+        Spin { max, average: zero(), failures: zero(), pause: zero(), skipped: zero() }
     }
 
     /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
     /// for [`slept`](Self::slept).
-    pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> Option<Instant> {
+    pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> Option<Begun> {
         // A model has no time: it looks once, if at all.
         if cfg!(model) {
-            return if self.max >= LEAST && done() { None } else { Some(Instant::now()) };
+            return if self.max >= LEAST && done() { None } else { Some(Begun(None)) };
         }
         if !self.worth_it() || limit.is_some_and(|limit| limit.as_nanos() < u128::from(self.max)) {
-            return Some(Instant::now());
+            return Some(self.skip());
         }
         let mut begun = None;
         loop {
@@ -77,14 +87,22 @@ impl Spin {
             let begun = *begun.get_or_insert_with(Instant::now);
             if begun.elapsed().as_nanos() >= u128::from(self.max) {
                 self.failed();
-                return Some(begun);
+                return Some(Begun(Some(begun)));
             }
         }
     }
 
+    fn skip(&self) -> Begun {
+        let skipped = self.skipped.load(Ordering::Relaxed).wrapping_add(1);
+        self.skipped.store(skipped, Ordering::Relaxed);
+        Begun((skipped % TIMED == 0).then(Instant::now))
+    }
+
     /// The wait that began then, and for which somebody slept, is over.
-    pub(super) fn slept(&self, begun: Instant) {
-        self.learn(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONGEST));
+    pub(super) fn slept(&self, begun: Begun) {
+        if let Begun(Some(begun)) = begun {
+            self.learn(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONGEST));
+        }
     }
 
     /// Whether the peer seems to run beside this side and to keep up with it.
@@ -113,8 +131,8 @@ impl Spin {
         if failures > 0 {
             self.failures.store(failures / 2, Ordering::Relaxed);
         }
-        if let Some(begun) = begun {
-            self.slept(begun);
+        if begun.is_some() {
+            self.slept(Begun(begun));
         } else if self.average.load(Ordering::Relaxed) > 0 {
             self.learn(0);
         }
@@ -157,7 +175,7 @@ mod tests {
         let spin = Spin::up_to(10_000);
         assert!(spin.hopeful());
         let spun = (0..5000).filter(|_| looks(&spin) > 0).count();
-        // Once in 2, 4, 8, … 1024 waits.
+        // Once in 2, 4, 8, … 4096 waits.
         assert!((10..=16).contains(&spun), "{spun}");
         assert!(!spin.hopeful());
         let mut done = 0;
