@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vchan::Error;
+use vchan::{Error, Vchan};
 
 use crate::meddling::Meddling;
 use crate::raw::{Raw, CLI_LIVE, LEFT_PROD};
-use crate::support::{client, connect, server, spawn, LONG};
+use crate::support::{client, connect, pair, readable, server, spawn, LONG};
 use crate::world::World;
 
 pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
@@ -30,6 +30,26 @@ pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
     server.send(&[0; 65536]).expect("send");
     timed_out(&mut || server.send(&[0; 1]));
     drop(client);
+}
+
+/// Whatever made the descriptor readable, the wait that a program then begins returns.
+pub fn who_polled_does_not_sleep(world: &dyn World) {
+    let (server, client) = pair(world, 4096);
+    let silence = |vchan: &Vchan| {
+        for _ in 0..10 {
+            if !readable(vchan, Duration::from_millis(100)) {
+                return;
+            }
+            vchan.wait(Some(LONG)).expect("the descriptor was readable");
+        }
+        panic!("readable for ever");
+    };
+    silence(&server);
+    // Also what a transport has to say for itself after this, without an event of its program's.
+    silence(&client);
+    client.channel().notify().expect("notify");
+    silence(&server);
+    silence(&client);
 }
 
 pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {

@@ -36,7 +36,7 @@ macro_rules! suite {
                 the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
                 a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
             descriptors: out_of_the_ring, into_the_ring;
-            events: events_without_end_do_not_stop_the_clock, what_was_moved_is_told_though_the_event_failed,
+            events: events_without_end_do_not_stop_the_clock, who_polled_does_not_sleep, what_was_moved_is_told_though_the_event_failed,
                 the_last_bytes_come_at_the_same_moment_as_the_end;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
                 own_indices_overwritten;

@@ -33,15 +33,16 @@ fn wait_for_server(parts: &Parts, looked: impl Fn()) -> Client {
     }
 }
 
-/// Runs a waiting client in a thread while `serve` runs here, told when the client has looked in vain.
-fn with_waiting_client(parts: Parts, serve: impl FnOnce(mpsc::Receiver<()>)) {
+/// Runs a waiting client in a thread while `serve` runs here, told when the client has looked in vain. What that returns
+/// stays until the client is done.
+fn with_waiting_client<T>(parts: Parts, serve: impl FnOnce(mpsc::Receiver<()>) -> T) {
     let (sender, receiver) = mpsc::channel();
     let client = thread::spawn(move || {
         // Nobody listens any more when the server has stopped counting.
         let looked = || sender.send(()).unwrap_or(());
         wait_for_server(&parts, looked).events.notify().unwrap();
     });
-    serve(receiver);
+    let _server = serve(receiver);
     client.join().unwrap();
 }
 
@@ -54,6 +55,7 @@ fn a_client_may_come_first() {
         looked.recv_timeout(LONG).unwrap();
         let server = Server::start(&root, "data/x").unwrap();
         Waiter::on(&*server.events).until(&*server.events, |r| r.event);
+        server
     });
 }
 
@@ -69,8 +71,9 @@ fn a_client_sees_the_publication_itself() {
         looked.recv_timeout(LONG).unwrap();
         until_quiet(&looked);
         let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
-        let _publication = server.config.publish(&meeting).unwrap();
+        let publication = server.config.publish(&meeting).unwrap();
         Waiter::on(&*events).until(&*events, |r| r.event);
+        (publication, page, events)
     });
 }
 
@@ -87,8 +90,9 @@ fn a_told_client_waits_too() {
         // With the directory there already, only the page itself tells.
         fs::create_dir(root.path().join("memory")).unwrap();
         until_quiet(&looked);
-        let _page = server.memory.share(1, None).unwrap();
+        let page = server.memory.share(1, None).unwrap();
         Waiter::on(&*events).until(&*events, |r| r.event);
+        (page, events)
     });
 }
 
@@ -175,7 +179,8 @@ fn wait_in_the_default_root() {
         let events = parts.events.listen().unwrap();
         let page = parts.memory.share(1, None).unwrap();
         let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
-        let _publication = parts.config.publish(&meeting).unwrap();
+        let publication = parts.config.publish(&meeting).unwrap();
         Waiter::on(&*events).until(&*events, |r| r.event);
+        (publication, page, events)
     });
 }

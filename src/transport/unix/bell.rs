@@ -1,7 +1,7 @@
 //! Bells: the eventfds by which two ends of this implementation wake each other, at a lower price than by bytes.
 //!
 //! The bell of an end comes to the other one as a descriptor along with an ordinary byte. A client sends its own
-//! with its first byte, a server answers at once with its own; from then on an event is an addition to the other's bell, and
+//! with its first byte, a server answers at once with a byte and its own; from then on an event is an addition to the other's bell, and
 //! the socket only tells of the end. A peer that doesn't know bells reads the byte, and the descriptor is gone: with
 //! it everything remains as it was.
 //!
@@ -25,8 +25,6 @@ use crate::{Error, Result};
 
 /// An event as a byte.
 const EVENT: u8 = 0;
-/// The byte that carries an answered bell and is no event. Only in that company: others may send events of any value.
-const ANSWER: u8 = 1;
 
 const SENDING: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
@@ -66,7 +64,7 @@ impl Bells {
     /// Sends an event: by the peer's bell, if it is known, else by a byte on `socket`. Says whether by the bell.
     pub(super) fn send_event(&self, socket: BorrowedFd<'_>) -> nix::Result<bool> {
         // Where it can't be offered, for whatever reason, the event still goes out, and tells of the socket's state.
-        if self.offer.load(Ordering::SeqCst) == DUE && self.send_offer(socket, EVENT).is_ok() {
+        if self.offer.load(Ordering::SeqCst) == DUE && self.send_offer(socket).is_ok() {
             return Ok(false);
         }
         if self.rings.load(Ordering::SeqCst) {
@@ -85,14 +83,14 @@ impl Bells {
     /// takes it along.
     pub(super) fn answer(&self, socket: BorrowedFd<'_>) {
         if self.offer() {
-            let _ = self.send_offer(socket, ANSWER);
+            let _ = self.send_offer(socket);
         }
     }
 
-    fn send_offer(&self, socket: BorrowedFd<'_>, byte: u8) -> nix::Result<()> {
+    fn send_offer(&self, socket: BorrowedFd<'_>) -> nix::Result<()> {
         let fds = [self.own.as_fd().as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&fds)];
-        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[byte])], &rights, SENDING, None)?;
+        sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&[EVENT])], &rights, SENDING, None)?;
         let _ = self.offer.compare_exchange(DUE, MADE, Ordering::SeqCst, Ordering::SeqCst);
         Ok(())
     }
@@ -123,11 +121,6 @@ impl Bells {
         self.offer.store(LATER, Ordering::SeqCst);
         self.rings.swap(false, Ordering::SeqCst)
     }
-}
-
-/// Whether what came along with a bell is no more than an answer.
-pub(super) fn is_answer(bytes: &[u8]) -> bool {
-    bytes == [ANSWER]
 }
 
 fn is_eventfd(fd: &OwnedFd) -> bool {

@@ -259,23 +259,25 @@ impl EventChannel for Channel {
 
     fn receive(&self) -> Result<Received> {
         let mut state = self.state();
+        // Whatever made the descriptor readable counts as an event, also a client or an answer: who polled it may wait
+        // for one now, and must not sleep.
+        let mut event = state.listening;
         if !self.try_accept(&mut state)? {
             return Ok(Received::default());
         }
         // More than a socket's buffer holds of messages of one byte each.
         let mut bytes = [0; 4096];
-        let mut event = false;
         loop {
-            let (count, bell) = match bell::receive(self.fd.as_fd(), &mut bytes) {
+            let bell = match bell::receive(self.fd.as_fd(), &mut bytes) {
                 // After an event, the end is told when it is asked for again.
                 Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
-                Ok(came) => came,
+                Ok((_, bell)) => bell,
                 Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::os("receive events", errno)),
             };
             let taken = bell.is_some_and(|bell| self.take_bell(&state, bell));
-            event |= !(taken && bell::is_answer(&bytes[..count]));
+            event = true;
             // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
             if !taken {
                 return Ok(Received { event, ended: false });
