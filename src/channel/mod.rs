@@ -18,6 +18,7 @@ mod spin;
 mod sync;
 mod transfer;
 mod vchan;
+mod yielding;
 
 use std::time::{Duration, Instant};
 

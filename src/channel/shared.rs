@@ -69,6 +69,8 @@ impl std::fmt::Debug for Channel {
 impl Channel {
     pub(super) fn new(parts: Parts, closer: &Closer, habits: Habits) -> Result<Arc<Channel>> {
         let sleepers = Sleepers::new(&*parts.events, closer)?;
+        let spin = || Spin::new(habits.spin, parts.events.same_scheduler());
+        let (spin_for_data, spin_for_space) = (spin(), spin());
         let channel = Arc::new(Channel {
             outside: Outside::new()?,
             sleepers,
@@ -76,8 +78,8 @@ impl Channel {
             ring: parts.ring,
             events: parts.events,
             closer: closer.clone(),
-            spin_for_data: Spin::new(habits.spin),
-            spin_for_space: Spin::new(habits.spin),
+            spin_for_data,
+            spin_for_space,
             forgetful: Forgetful::new(habits.nudges),
             ended: AtomicBool::new(false),
             left: AtomicBool::new(false),

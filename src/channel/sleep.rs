@@ -103,14 +103,21 @@ struct Beds {
 }
 
 /// A stay of one thread among the sleepers. Leaving makes sure that somebody polls for those who stay.
-pub(super) struct Stay<'a>(&'a Sleepers);
+pub(super) struct Stay<'a> {
+    sleepers: &'a Sleepers,
+    /// Whether others may be waiting for this thread to poll for them. Who comes later polls for themselves.
+    awaited: Cell<bool>,
+}
 
 impl Drop for Stay<'_> {
     fn drop(&mut self) {
-        let beds = self.0.lock();
+        if !self.awaited.get() {
+            return;
+        }
+        let beds = self.sleepers.lock();
         if !beds.polling && !fault(Fault::Handover) {
             if let Some(place) = beds.asleep.iter().position(|&asleep| asleep > 0) {
-                self.0.woken[place].notify_one();
+                self.sleepers.woken[place].notify_one();
             }
         }
     }
@@ -157,13 +164,13 @@ impl Sleepers {
 
     /// To be held from before the first sleep of a wait until after the last.
     pub(super) fn stay(&self) -> Stay<'_> {
-        Stay(self)
+        Stay { sleepers: self, awaited: Cell::new(false) }
     }
 
     /// Sleeps until an event comes that was not there at `ticket`, or until the deadline.
     pub(super) fn sleep(
         &self,
-        _stay: &Stay<'_>,
+        stay: &Stay<'_>,
         ticket: Ticket,
         until: Until,
         deadline: Option<Instant>,
@@ -180,9 +187,11 @@ impl Sleepers {
                 let woken = self.poll(deadline, host);
                 beds = self.lock();
                 beds.polling = false;
+                stay.awaited.set(beds.asleep != [0; 3]);
                 self.wake_others(&beds, &woken, host);
                 return woken;
             }
+            stay.awaited.set(true);
             beds.lie_down(until);
             let wake = &self.woken[until.place()];
             beds = match deadline {

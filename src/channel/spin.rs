@@ -3,13 +3,16 @@
 //! Going to sleep and being woken costs tens of microseconds on an idle core and system calls on both sides; a peer
 //! that is busy moves on within a few. Spinning is a loss, though, where the peer can't run meanwhile (it shares our
 //! processor) or has nothing to say. So every wait teaches: where waits are long on the average nobody spins; where
-//! they are short and spinning fails all the same, it is tried ever more seldom; a success brings it back.
+//! they are short and spinning fails all the same, it is tried ever more seldom; a success brings it back. Meanwhile the
+//! processor is [given away](super::yielding), if that helps.
 
 use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
+
+use super::yielding::Yielding;
 
 /// The longest spin, unless `VCHAN_SPIN` or the builder says otherwise.
 const DEFAULT_MAX: Duration = Duration::from_micros(50);
@@ -23,6 +26,8 @@ const LONGEST: u32 = 1_000_000;
 const MOST_SELDOM: u32 = 12;
 /// Of the waits that are not spun for, one in so many is timed.
 const TIMED: u32 = 16;
+/// So many failures are more than chance.
+const HOPELESS: u32 = 2;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
 
@@ -37,6 +42,10 @@ static FROM_ENVIRONMENT: Lazy<Duration> = Lazy::new(|| match std::env::var("VCHA
 #[derive(Debug)]
 pub(super) struct Spin {
     max: u32,
+    /// Whether there is another processor for the peer.
+    beside: bool,
+    /// Where the peer may share our processor.
+    yielding: Option<Yielding>,
     /// The average wait.
     average: AtomicU32,
     /// How often spinning failed lately.
@@ -53,15 +62,17 @@ pub(super) struct Spin {
 pub(super) struct Begun(Option<Instant>);
 
 impl Spin {
-    /// At most `max` at a time; `None` for the default.
-    pub(super) fn new(max: Option<Duration>) -> Spin {
+    /// At most `max` at a time; `None` for the default. Whether the peer runs under the same scheduler as this side.
+    pub(super) fn new(max: Option<Duration>, same_scheduler: bool) -> Spin {
         let max = max.unwrap_or(*FROM_ENVIRONMENT).min(Duration::from_secs(1)).as_nanos() as u32;
-        Spin::up_to(if processors() > 1 { max } else { 0 })
+        let yielding = same_scheduler.then(Yielding::default);
+        Spin { beside: processors() > 1, yielding, ..Spin::up_to(max) }
     }
 
     fn up_to(max: u32) -> Spin {
         let zero = || AtomicU32::new(0);
-        Spin { max, average: zero(), failures: zero(), pause: zero(), skipped: zero() }
+        let (average, failures, pause, skipped) = (zero(), zero(), zero(), zero());
+        Spin { max, beside: true, yielding: None, average, failures, pause, skipped }
     }
 
     /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
@@ -71,8 +82,11 @@ impl Spin {
         if cfg!(model) {
             return if self.max >= LEAST && done() { None } else { Some(Begun(None)) };
         }
-        if !self.worth_it() || limit.is_some_and(|limit| limit.as_nanos() < u128::from(self.max)) {
+        if limit.is_some_and(|limit| limit.as_nanos() < u128::from(self.max)) {
             return Some(self.skip());
+        }
+        if !self.worth_it() {
+            return if self.yield_until(done) { None } else { Some(self.skip()) };
         }
         let mut begun = None;
         loop {
@@ -92,6 +106,13 @@ impl Spin {
         }
     }
 
+    fn yield_until(&self, done: impl FnMut() -> bool) -> bool {
+        let hopeless = !self.beside || self.failures.load(Ordering::Relaxed) >= HOPELESS;
+        hopeless
+            && self.waits_are_short()
+            && self.yielding.as_ref().is_some_and(|yielding| yielding.until(done))
+    }
+
     fn skip(&self) -> Begun {
         let skipped = self.skipped.load(Ordering::Relaxed).wrapping_add(1);
         self.skipped.store(skipped, Ordering::Relaxed);
@@ -108,7 +129,7 @@ impl Spin {
     /// Whether the peer seems to run beside this side and to keep up with it.
     #[inline]
     pub(super) fn hopeful(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) < 2 && self.waits_are_short()
+        self.beside && self.failures.load(Ordering::Relaxed) < HOPELESS && self.waits_are_short()
     }
 
     fn waits_are_short(&self) -> bool {
@@ -116,7 +137,7 @@ impl Spin {
     }
 
     fn worth_it(&self) -> bool {
-        if !self.waits_are_short() {
+        if !self.beside || !self.waits_are_short() {
             return false;
         }
         let pause = self.pause.load(Ordering::Relaxed);
@@ -202,7 +223,7 @@ mod tests {
 
     #[test]
     fn off_is_off() {
-        let spin = Spin::new(Some(Duration::ZERO));
+        let spin = Spin::new(Some(Duration::ZERO), true);
         assert_eq!((0..200).map(|_| looks(&spin)).sum::<u32>(), 0);
         assert!(!spin.hopeful());
     }

@@ -131,6 +131,11 @@ pub trait EventChannel: Send + Sync {
     /// Whether the peer has ended, as far as that can be told without taking events.
     fn ended(&self) -> bool;
 
+    /// Whether the peer's threads run under the same kernel, so that giving the processor away may let the peer run.
+    fn same_scheduler(&self) -> bool {
+        true
+    }
+
     /// Whether clients may come one after the other (server): the next one may connect as soon as the one before has
     /// ended, whether or not this side has noticed. Transports where that is always so do nothing.
     fn serve_many(&self, _many: bool) -> Result<()> {

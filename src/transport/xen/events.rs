@@ -138,6 +138,10 @@ impl EventChannel for XenChannel {
         Ok(Received { event: event || (news && !ended), ended })
     }
 
+    fn same_scheduler(&self) -> bool {
+        false
+    }
+
     fn ended(&self) -> bool {
         self.peer.as_ref().is_some_and(DomainWatch::is_gone)
     }
