@@ -39,9 +39,7 @@ pub(super) struct Yielding {
 impl Yielding {
     /// Gives the processor away, if that promises something; says whether it is `done` then.
     pub(super) fn until(&self, mut done: impl FnMut() -> bool) -> bool {
-        let pause = self.pause.load(Ordering::Relaxed);
-        if pause > 0 {
-            self.pause.store(pause - 1, Ordering::Relaxed);
+        if self.pauses() {
             return false;
         }
         let begun = Instant::now();
@@ -49,7 +47,18 @@ impl Yielding {
             thread::yield_now();
             done()
         });
-        let took = begun.elapsed();
+        self.learn(done, begun.elapsed());
+        done
+    }
+
+    /// Whether this wait goes without.
+    fn pauses(&self) -> bool {
+        let pause = self.pause.load(Ordering::Relaxed);
+        self.pause.store(pause.saturating_sub(1), Ordering::Relaxed);
+        pause > 0
+    }
+
+    fn learn(&self, done: bool, took: Duration) {
         if took > TOO_LONG {
             self.lost(took);
         } else if done {
@@ -57,7 +66,6 @@ impl Yielding {
         } else {
             self.failed();
         }
-        done
     }
 
     fn won(&self) {
@@ -92,34 +100,50 @@ impl Yielding {
 mod tests {
     use super::*;
 
+    const SHORT: Duration = Duration::from_micros(1);
+
+    /// How many waits go without, now.
+    fn pause(yielding: &Yielding) -> u128 {
+        (0..).find(|_| !yielding.pauses()).expect("without end")
+    }
+
     #[test]
     fn failures_make_it_seldom_and_success_brings_it_back() {
         let yielding = Yielding::default();
-        let mut looks = 0;
-        for _ in 0..20_000 {
-            yielding.until(|| {
-                looks += 1;
-                false
-            });
+        for failures in (1..=MOST_SELDOM).chain([MOST_SELDOM]) {
+            yielding.learn(false, SHORT);
+            assert_eq!(pause(&yielding), 1 << failures);
         }
-        // Tried after 2, 4, 8, … 4096 waits.
-        assert!((20..=36).contains(&looks), "{looks}");
-        let good = (0..100_000).filter(|_| yielding.until(|| true)).count();
-        assert!(good > 80_000, "{good}");
+        for _ in 0..10 {
+            yielding.learn(true, SHORT);
+            assert_eq!(pause(&yielding), 0);
+        }
+        yielding.learn(false, SHORT);
+        assert_eq!(pause(&yielding), 2);
     }
 
     #[test]
     fn what_takes_long_makes_a_long_pause() {
         let yielding = Yielding::default();
-        let slowly = || {
-            thread::sleep(2 * TOO_LONG);
-            true
-        };
-        let least = (2 * TOO_LONG).as_nanos() / LOSS;
+        let long = 2 * TOO_LONG;
         for losses in 1..4 {
-            assert!(yielding.until(slowly));
-            let without = (1..).find(|_| yielding.until(|| true)).expect("without end");
-            assert!(without > least << losses, "{without} after {losses}");
+            yielding.learn(true, long);
+            assert_eq!(pause(&yielding), (long.as_nanos() / LOSS) << losses);
         }
+        for _ in 0..3 * MADE_UP {
+            yielding.learn(true, SHORT);
+        }
+        yielding.learn(false, long);
+        assert_eq!(pause(&yielding), (long.as_nanos() / LOSS) << 1);
+    }
+
+    #[test]
+    fn it_looks_after_each_try() {
+        let (yielding, mut looks) = (Yielding::default(), 0);
+        assert!(!yielding.until(|| {
+            looks += 1;
+            false
+        }));
+        assert_eq!(looks, TRIES);
     }
 }
