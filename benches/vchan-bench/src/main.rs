@@ -6,6 +6,7 @@
 mod control;
 mod count;
 mod document;
+mod files;
 mod links;
 mod machine;
 mod many;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::files::Files;
 use crate::peer::Peer;
 use crate::plan::Cell;
 use crate::results::Results;
@@ -58,7 +60,7 @@ struct Options {
     /// Only these peers
     #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
     only: Vec<Peer>,
-    /// Only the cells that fit: work/cores/ring/size, empty fields fit all; see --list
+    /// Only the cells that fit: work/cores/ring/size, empty fields fit all; see --list; `files` for unixcat
     #[arg(long, value_delimiter = ',', value_name = "CELL,…")]
     cells: Vec<String>,
     /// Puts the tables into DIR/performance.md and the plots beside it
@@ -127,6 +129,19 @@ impl Options {
         })
     }
 
+    fn unixcat(&self) -> Result<PathBuf> {
+        let unixcat = std::env::current_exe()?.with_file_name("unixcat");
+        if !unixcat.is_file() {
+            return Err(format!("{}: not there; build vchan-cats", unixcat.display()).into());
+        }
+        Ok(unixcat)
+    }
+
+    /// Whether `unixcat` is measured: unless something else was asked for.
+    fn files(&self) -> bool {
+        self.only.is_empty() && (self.cells.is_empty() || self.cells.iter().any(|cell| cell == "files"))
+    }
+
     fn rounds(&self) -> usize {
         self.rounds.unwrap_or(if self.quick { 1 } else { 5 }).max(1)
     }
@@ -166,6 +181,11 @@ fn bench(options: &Options) -> Result<bool> {
     let failures = measure(&runner, &peers, &cells, options.rounds(), &mut results);
 
     let mut blocks = report::blocks(&results);
+    if options.files() {
+        let size = if options.quick { 256 << 20 } else { 1 << 30 };
+        let table = Files::new(options.unixcat()?, size)?.measure(options.rounds())?;
+        blocks.push(("files".into(), table));
+    }
     let millis = runner.length.as_millis();
     let about = machine::describe(runner.cpus, options.rounds(), millis, options.awake, &runner.xen_library);
     blocks.insert(0, ("machine".into(), about));
