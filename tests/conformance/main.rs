@@ -17,6 +17,7 @@ mod nonblocking;
 mod packets;
 mod persistent;
 mod raw;
+mod spinning;
 mod split;
 mod stream;
 mod support;
@@ -49,6 +50,8 @@ macro_rules! suite {
                 data_and_space, who_asks_for_more_hears_of_the_end;
             packets: exact_sizes, too_large, nothing_by_halves;
             persistent: one_client_after_the_other, a_client_waits_for_the_one_before;
+            spinning: no_wake_up_is_lost_without_spinning, no_wake_up_is_lost_by_spinning_briefly,
+                no_wake_up_is_lost_by_spinning;
             split: both_halves_block_at_once, both_halves_block_at_once_without_spinning,
                 ping_pong_of_both_halves;
         }
