@@ -1,0 +1,23 @@
+//! A hostile peer against the library, both driven by a script of bytes. The fuzzer of `fuzz/` and the bounded run of
+//! `tests/hostile` share it.
+//!
+//! In a *lockstep* run one thread plays both sides in turn, and the peer also acts wherever the library uses the event
+//! channel: the same script does the same every time, and every byte that the victim writes is checked. In a *racing*
+//! run the peer has a thread of its own, and so has each direction of the victim.
+
+mod guarded;
+mod page;
+mod peer;
+mod race;
+mod script;
+mod step;
+mod tally;
+mod victim;
+
+pub use guarded::Machine;
+pub use peer::{Peer, ACTS, CLIENT, PORT, RARE_ACTS, SERVER};
+pub use race::{race, race_against};
+pub use script::Script;
+pub use step::step;
+pub use tally::Tally;
+pub use victim::{Victim, BOTH, ENDING, READING, WRITING};

@@ -1,0 +1,24 @@
+//! A peer that writes what it likes into the shared memory, and does what it likes with events, against every call of
+//! the library: a bounded run of what `make fuzz` does without end.
+//!
+//! Each script is made from a seed. A failure says which; `VCHAN_SEED=<seed> cargo test --test hostile <test>` runs
+//! that one alone. At its end each test prints what was tried how often.
+
+mod engine;
+mod runs;
+
+use engine::{race, step, ACTS, BOTH, ENDING, RARE_ACTS, READING, WRITING};
+
+#[test]
+fn lockstep() {
+    let tally = runs::run("lockstep", 4000, 400, |bytes| step(bytes));
+    tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block", "closed"]);
+    tally.assert_tried(&RARE_ACTS, &["peer-died", "packet-too-large", "refused-corrupt", "refused-grants"]);
+    tally.assert_called(&[&READING[..], &WRITING, &BOTH, &ENDING].concat());
+}
+
+#[test]
+fn racing() {
+    let tally = runs::run("racing", 1500, 1000, |bytes| race(bytes));
+    tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block"]);
+}
