@@ -72,9 +72,14 @@ impl Pages {
         Pages::new(self.victim, [page, left, right], orders)
     }
 
+    /// Reads a block by words, which is what its copy is compared with after each call.
     fn bytes(&self, number: usize) -> Vec<u8> {
         let len = self.blocks[number].as_ref().map_or(0, |block| block.pages() * PAGE_SIZE);
-        (0..len).step_by(8).flat_map(|at| self.word(number, at).load(SeqCst).to_le_bytes()).collect()
+        let mut bytes = vec![0; len];
+        for (at, word) in bytes.chunks_exact_mut(8).enumerate() {
+            word.copy_from_slice(&self.word(number, at * 8).load(SeqCst).to_ne_bytes());
+        }
+        bytes
     }
 
     fn word(&self, block: usize, at: usize) -> &AtomicU64 {
