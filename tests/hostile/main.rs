@@ -4,6 +4,7 @@
 //! Each script is made from a seed. A failure says which; `VCHAN_SEED=<seed> cargo test --test hostile <test>` runs
 //! that one alone. At its end each test prints what was tried how often.
 
+mod back;
 mod engine;
 mod runs;
 

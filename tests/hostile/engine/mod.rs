@@ -14,7 +14,7 @@ mod step;
 mod tally;
 mod victim;
 
-pub use guarded::Machine;
+pub use guarded::{Hook, Machine};
 pub use peer::{Peer, ACTS, CLIENT, PORT, RARE_ACTS, SERVER};
 pub use race::{race, race_against};
 pub use script::Script;

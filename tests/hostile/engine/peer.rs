@@ -144,7 +144,8 @@ impl Peer {
         self.event();
     }
 
-    fn event(&self) {
+    /// Sends an event.
+    pub fn event(&self) {
         if let Some(events) = &self.events {
             // Nobody is left to tell where that fails.
             let _ = events.notify();
