@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use vchan::channel::Channel;
 use vchan::ring::Want;
 use vchan::{Error, Vchan};
 
@@ -13,13 +14,16 @@ const SIZE: u32 = 65536;
 /// More than the library moves in one piece.
 const PACKET: usize = 40_000;
 
+/// The peer and the victim's channel, once there are both.
+type Stage = Arc<Mutex<Option<(Peer, Arc<Channel>)>>>;
+
 /// In the middle of a packet, where the library tells the peer of its first part, the peer takes back what it gave,
 /// and another thread looks. The packet must not be said to be moved: a part of it was not.
 #[test]
 fn a_packet_is_whole_or_fails() {
     for sends in [true, false] {
         let machine = Machine::new();
-        let stage: Arc<Mutex<Option<(Peer, Arc<vchan::channel::Channel>)>>> = Arc::default();
+        let stage: Stage = Arc::default();
         let in_the_middle = stage.clone();
         let hook: Hook = Arc::new(move || {
             let Ok(mut stage) = in_the_middle.try_lock() else { return };

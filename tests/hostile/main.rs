@@ -2,17 +2,19 @@
 //! the library: a bounded run of what `make fuzz` does without end.
 //!
 //! Each script is made from a seed. A failure says which; `VCHAN_SEED=<seed> cargo test --test hostile <test>` runs
-//! that one alone. At its end each test prints what was tried how often.
+//! that one alone. At its end each test says on standard error what was tried how often.
 
 mod back;
+mod cut_off;
 mod engine;
 mod runs;
+mod unix;
 
 use engine::{race, step, ACTS, BOTH, ENDING, RARE_ACTS, READING, WRITING};
 
 #[test]
 fn lockstep() {
-    let tally = runs::run("lockstep", 4000, 400, |bytes| step(bytes));
+    let tally = runs::run("lockstep", 4000, 400, step);
     tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block", "closed"]);
     tally.assert_tried(&RARE_ACTS, &["peer-died", "packet-too-large", "refused-corrupt", "refused-grants"]);
     tally.assert_called(&[&READING[..], &WRITING, &BOTH, &ENDING].concat());
@@ -20,6 +22,6 @@ fn lockstep() {
 
 #[test]
 fn racing() {
-    let tally = runs::run("racing", 1500, 1000, |bytes| race(bytes));
+    let tally = runs::run("racing", 1500, 1000, race);
     tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block"]);
 }

@@ -15,9 +15,9 @@ mod tally;
 mod victim;
 
 pub use guarded::{Hook, Machine};
-pub use peer::{Peer, ACTS, CLIENT, PORT, RARE_ACTS, SERVER};
-pub use race::{race, race_against};
+pub use peer::{Peer, ACTS, CLIENT, PORT, RARE_ACTS, SERVER, TRUNCATE};
+pub use race::{race, race_against, server};
 pub use script::Script;
 pub use step::step;
-pub use tally::Tally;
-pub use victim::{Victim, BOTH, ENDING, READING, WRITING};
+pub use tally::{count, Tally};
+pub use victim::{BOTH, ENDING, READING, WRITING};

@@ -1,6 +1,7 @@
 //! The hostile peer: it has the shared memory and the event channel, and keeps to no rule.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use vchan::transport::{EventChannel, Mapping, Meeting, Parts, Publication, Role, Transport};
@@ -40,6 +41,9 @@ pub const ACTS: [&str; 18] = [
 /// These end or renew the event channel.
 pub const RARE_ACTS: [&str; 2] = ["event-channel-dropped", "reconnect"];
 
+/// Where the shared memory is files.
+pub const TRUNCATE: &str = "file-truncated";
+
 pub struct Peer {
     transport: Arc<dyn Transport>,
     role: Role,
@@ -51,6 +55,8 @@ pub struct Peer {
     cons: u32,
     /// Which of the acts this peer is capable of. One who does everything is found out at once.
     temper: u32,
+    /// Where the memory files are, for one who cuts them off.
+    files: Option<PathBuf>,
 }
 
 fn open(transport: &dyn Transport, role: Role) -> vchan::Result<Parts> {
@@ -87,6 +93,7 @@ impl Peer {
             prod: first,
             cons: first,
             temper: u32::MAX,
+            files: None,
         })
     }
 
@@ -134,6 +141,7 @@ impl Peer {
             prod: first,
             cons: first,
             temper: u32::MAX,
+            files: None,
         })
     }
 
@@ -157,11 +165,30 @@ impl Peer {
         self.temper = temper;
     }
 
+    /// Cuts off the files in this directory from now on.
+    pub fn cuts_off(&mut self, directory: &Path) {
+        self.files = Some(directory.into());
+    }
+
+    fn cut_off(&self, directory: &Path, script: &mut Script) {
+        // A server that has closed takes the directory along.
+        let Ok(files) = std::fs::read_dir(directory) else { return };
+        let files = files.flatten();
+        let len = [0, 0, 1024, 4096][script.below(4)];
+        for file in files.skip(script.below(3)).take(1 + script.below(3)) {
+            // It may just have been removed by its owner.
+            if let Ok(file) = std::fs::OpenOptions::new().write(true).open(file.path()) {
+                file.set_len(len).expect("truncate");
+            }
+        }
+    }
+
     /// Does the next thing that the script says.
     pub fn act(&mut self, script: &mut Script, acts: &mut BTreeMap<&'static str, u64>) {
         let choice = script.byte();
         let number = usize::from(choice) % ACTS.len();
         let name = match choice {
+            240..=249 if self.files.is_some() => TRUNCATE,
             250..=252 => RARE_ACTS[0],
             253.. => RARE_ACTS[1],
             _ if self.temper & 1 << number == 0 => ["produce", "consume", "event"][number % 3],
@@ -226,6 +253,11 @@ impl Peer {
             }
             "events-taken" => {
                 let _ = self.events.as_ref().map(|events| events.receive());
+            }
+            TRUNCATE => {
+                if let Some(directory) = self.files.clone() {
+                    self.cut_off(&directory, script);
+                }
             }
             "event-channel-dropped" => self.events = None,
             _ => self.reconnect(),

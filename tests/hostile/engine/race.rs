@@ -17,7 +17,7 @@ use super::victim::Victim;
 const CALLS: usize = 40;
 
 /// A server's builder for a script.
-fn server<'a>(transport: &'a dyn Transport, script: &mut Script) -> ServerBuilder<'a> {
+pub fn server<'a>(transport: &'a dyn Transport, script: &mut Script) -> ServerBuilder<'a> {
     let mut size = || [1, 2048, 5000, 65536][script.below(4)];
     let builder = Vchan::server(CLIENT, PORT).transport(transport).read_size(size()).write_size(size());
     let spin = Duration::from_micros(script.below(3) as u64 * 10);
@@ -58,7 +58,7 @@ pub fn race(bytes: &[u8]) -> Tally {
                 }
             }
         });
-        let moved = both_directions(victim, &mut script, &stop);
+        let moved = both_directions(Victim::new(victim, false), &mut script, &stop);
         peers.join().expect("the peer");
         moved
     });
@@ -71,12 +71,13 @@ pub fn race(bytes: &[u8]) -> Tally {
 
 /// Runs a script against a peer in another process, which is told of `bytes` by the caller; ends when they are used up.
 pub fn race_against(victim: Vchan, script: &mut Script) -> Tally {
+    let mut victim = Victim::new(victim, false);
+    victim.may_lack_memory = true;
     both_directions(victim, script, &AtomicBool::new(false)).1
 }
 
 /// Each direction makes the calls that its part of the script says. Gives what they moved, if that can be said.
-fn both_directions(victim: Vchan, script: &mut Script, stop: &AtomicBool) -> (Option<[u32; 2]>, Tally) {
-    let mut reading = Victim::new(victim, false);
+fn both_directions(mut reading: Victim, script: &mut Script, stop: &AtomicBool) -> (Option<[u32; 2]>, Tally) {
     let mut writing = reading.split();
     let mut scripts = [script.take(200), script.take(200)];
     let [ours, theirs] = &mut scripts;

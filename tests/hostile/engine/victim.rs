@@ -40,6 +40,8 @@ pub struct Victim {
     pub is_followed: bool,
     /// The peer does nothing but in between of the calls.
     in_turn: bool,
+    /// The peer may have cut off the memory, so that the kernel finds none where it is to copy.
+    pub may_lack_memory: bool,
     /// How often the channel was found corrupt.
     corrupt: usize,
     pub tally: Tally,
@@ -97,6 +99,7 @@ impl Victim {
             moved: [0; 2],
             is_followed: true,
             in_turn,
+            may_lack_memory: false,
             corrupt: 0,
             tally: Tally::default(),
         }
@@ -115,6 +118,7 @@ impl Victim {
             moved: [0; 2],
             is_followed: true,
             in_turn: self.in_turn,
+            may_lack_memory: self.may_lack_memory,
             corrupt: 0,
             tally: Tally::default(),
         }
@@ -167,8 +171,14 @@ impl Victim {
             "wait-for-peer" => self.channel.wait_for_peer(Some(limit)),
             "check-peer" => self.channel.check_peer(),
             "state" => self.channel.state_now().map(drop),
-            "leave" => Ok(self.channel.leave()),
-            "close" => Ok(self.closer.close()),
+            "leave" => {
+                self.channel.leave();
+                Ok(())
+            }
+            "close" => {
+                self.closer.close();
+                Ok(())
+            }
             "set-persistent" => self.channel.set_persistent(script.once_in(2)),
             _ if READING.contains(&name) => self.read_call(name, limit, script),
             _ => self.write_call(name, limit, script),
@@ -344,6 +354,9 @@ impl Victim {
             Error::WouldBlock => ("would-block", !waits || name.starts_with("poll")),
             Error::PacketTooLarge { .. } => ("packet-too-large", waits && ["recv", "send"].contains(&name)),
             Error::Invalid(_) => ("invalid", name.starts_with("copy")),
+            Error::Os { .. } if error.errno() == libc::EFAULT => {
+                ("memory-gone", self.may_lack_memory && name.starts_with("copy"))
+            }
             _ => ("other", false),
         };
         assert!(documented, "{name} (waits: {waits}) failed with {error:?}");
