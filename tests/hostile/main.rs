@@ -10,7 +10,7 @@ mod engine;
 mod runs;
 mod unix;
 
-use engine::{race, step, ACTS, BOTH, ENDING, RARE_ACTS, READING, WRITING};
+use engine::{ask_daemon, pure, race, step, ACTS, BOTH, ENDING, RARE_ACTS, READING, WRITING};
 
 #[test]
 fn lockstep() {
@@ -24,4 +24,28 @@ fn lockstep() {
 fn racing() {
     let tally = runs::run("racing", 1500, 1000, race);
     tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block"]);
+}
+
+#[test]
+fn calculations_and_texts() {
+    let tally = runs::run("calculations and texts", 4000, 600, pure);
+    tally.assert_tried(&["orders", "configuration-text", "path", "packets"], &[]);
+}
+
+#[test]
+fn a_lying_xenstored() {
+    let tally = runs::run("a lying xenstored", 1500, 400, ask_daemon);
+    let results = [
+        "xs-success",
+        "xs-refused",
+        "xs-protocol",
+        "xs-timed-out",
+        "xs-connection",
+        "xs-closed",
+        "xs-invalid",
+    ];
+    tally.assert_tried(
+        &["daemon-rubbish", "daemon-silent", "daemon-hangs-up", "daemon-wrong-length"],
+        &results,
+    );
 }

@@ -5,17 +5,21 @@
 //! channel: the same script does the same every time, and every byte that the victim writes is checked. In a *racing*
 //! run the peer has a thread of its own, and so has each direction of the victim.
 
+mod daemon;
 mod guarded;
 mod page;
 mod peer;
+mod pure;
 mod race;
 mod script;
 mod step;
 mod tally;
 mod victim;
 
+pub use daemon::ask_daemon;
 pub use guarded::{Hook, Machine};
 pub use peer::{Peer, ACTS, CLIENT, PORT, RARE_ACTS, SERVER, TRUNCATE};
+pub use pure::pure;
 pub use race::{race, race_against, server};
 pub use script::Script;
 pub use step::step;
