@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 use super::sync::Ordering::SeqCst;
 use super::*;
 
+mod properties;
+
 const GUARD: usize = 4096;
 const GUARD_BYTE: u8 = 0xA5;
 
