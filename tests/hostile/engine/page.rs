@@ -35,6 +35,8 @@ pub struct Pages {
     copies: [Vec<u8>; 3],
     /// The victim's indices that the peer has written since the victim last did.
     spoiled: [bool; 2],
+    /// What the victim's indices had to be when they were last compared.
+    moved: [u32; 2],
     /// The ring that the victim reads, and the one that it writes.
     pub read: Ring,
     pub written: Ring,
@@ -53,8 +55,15 @@ impl Pages {
             Role::Server => (left, right),
             Role::Client => (right, left),
         };
-        let mut pages =
-            Pages { victim, blocks, copies: Default::default(), spoiled: [false; 2], read, written };
+        let mut pages = Pages {
+            victim,
+            blocks,
+            copies: Default::default(),
+            spoiled: [false; 2],
+            moved: [0; 2],
+            read,
+            written,
+        };
         for number in 0..3 {
             pages.copies[number] = pages.bytes(number);
         }
@@ -185,10 +194,13 @@ impl Pages {
         }
     }
 
-    /// Panics if the victim's indices are not these, but for what the peer did to them.
-    pub fn check_moved(&mut self, moved: [u32; 2]) {
+    /// Panics if the victim's indices are not these, but for what the peer did to them. What it did before a call in
+    /// which it kept `quiet` is undone by the victim's next move.
+    pub fn check_moved(&mut self, moved: [u32; 2], quiet: bool) {
         for (number, at) in self.victims_indices().into_iter().enumerate() {
             let (is, must) = (self.u32(at), moved[number]);
+            self.spoiled[number] &= !(quiet && must != self.moved[number]);
+            self.moved[number] = must;
             assert!(
                 is == must || self.spoiled[number],
                 "the victim's index at {at} is {is} and should be {must}"

@@ -63,7 +63,7 @@ pub fn race(bytes: &[u8]) -> Tally {
         moved
     });
     if let Some(indices) = moved.0 {
-        peer.pages.check_moved(indices.map(|moved| first.wrapping_add(moved)));
+        peer.pages.check_moved(indices.map(|moved| first.wrapping_add(moved)), false);
     }
     tally.add(&moved.1);
     tally

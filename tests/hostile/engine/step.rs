@@ -121,7 +121,7 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
 }
 
 fn play(mut victim: Victim, first: u32, stage: &Arc<Mutex<Stage>>) -> Tally {
-    check(stage, &victim, first);
+    check(stage, &victim, first, false);
     for _ in 0..STEPS {
         let mut guard = stage.lock().expect("the stage");
         if guard.script.is_over() {
@@ -136,9 +136,10 @@ fn play(mut victim: Victim, first: u32, stage: &Arc<Mutex<Stage>>) -> Tally {
         if victim.polls(&call) {
             guard.interventions = 0;
         }
+        let quiet = guard.interventions == 0;
         drop(guard);
         victim.call(&mut call);
-        check(stage, &victim, first);
+        check(stage, &victim, first, quiet);
         if victim.is_over() {
             break;
         }
@@ -147,11 +148,11 @@ fn play(mut victim: Victim, first: u32, stage: &Arc<Mutex<Stage>>) -> Tally {
 }
 
 /// The victim wrote only what is its to write, and its indices say what it moved.
-fn check(stage: &Arc<Mutex<Stage>>, victim: &Victim, first: u32) {
+fn check(stage: &Arc<Mutex<Stage>>, victim: &Victim, first: u32, quiet: bool) {
     let mut stage = stage.lock().expect("the stage");
     let Some(peer) = &mut stage.peer else { return };
     peer.pages.check_victim();
     if victim.is_followed {
-        peer.pages.check_moved(victim.moved.map(|moved| first.wrapping_add(moved)));
+        peer.pages.check_moved(victim.moved.map(|moved| first.wrapping_add(moved)), quiet);
     }
 }
