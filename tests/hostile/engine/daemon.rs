@@ -14,6 +14,9 @@ const TIMEOUT: Duration = Duration::from_millis(4);
 /// How long a call may last at all, which may make some requests: a machine may be busy with other things.
 const LASTS: Duration = Duration::from_secs(10);
 
+/// What a reply holds that belongs to no request.
+const LIE: &[u8] = b"a lie";
+
 const CALLS: [&str; 12] = [
     "xs-read",
     "xs-read-text",
@@ -68,7 +71,7 @@ pub fn ask_daemon(bytes: &[u8]) -> Tally {
 fn call(xs: &XsClient, name: &str, script: &mut Script) -> Result<(), XsError> {
     let path = ["/a", "data/b", "/local/domain/3/data/vchan/0/x/ring-ref"][script.below(3)];
     match name {
-        "xs-read" => xs.read(path).map(drop),
+        "xs-read" => xs.read(path).map(|value| assert_ne!(value, LIE)),
         "xs-read-text" => xs.read_text(path).map(drop),
         "xs-read-number" => xs.read_number::<u32>(path).map(drop),
         "xs-directory" => xs.directory(path).map(drop),
@@ -151,8 +154,14 @@ fn answer(kind: u32, id: u32, script: &mut Script) -> (&'static str, Vec<u8>) {
             let name = names[script.below(6)];
             ("daemon-error", message([16, id, 0, name.len() as u32], name))
         }
-        7 => ("daemon-wrong-id", message([kind, script.u32(), 0, text.len() as u32], text)),
-        8 => ("daemon-wrong-type", message([script.u32() % 40, id, 0, text.len() as u32], text)),
+        7 => (
+            "daemon-wrong-id",
+            message([kind, id.wrapping_add(script.byte().max(1).into()), 0, LIE.len() as u32], LIE),
+        ),
+        8 => (
+            "daemon-wrong-type",
+            message([kind + 1 + u32::from(script.byte()) % 13, id, 0, LIE.len() as u32], LIE),
+        ),
         9 => ("daemon-wrong-length", message([kind, id, 0, script.u32() >> (script.byte() % 32)], text)),
         10 => ("daemon-rubbish", rubbish),
         _ if script.once_in(2) => ("daemon-silent", Vec::new()),
