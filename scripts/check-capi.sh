@@ -1,11 +1,13 @@
 #!/bin/sh
-# check-capi.sh LIBRARY: programs in C over the shared library, on the Unix transport.
+# check-capi.sh LIBRARY: programs in C over the shared library, on the Unix transport. SANITIZE=address,undefined
+# builds the programs (not the library) with these sanitizers, and leaves valgrind out.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 library=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 CC=${CC:-cc}
+SANITIZE=${SANITIZE:-}
 
 cp "$library" "$work/libvchan-rs.so.0"
 mkdir -m 700 "$work/root"
@@ -13,16 +15,19 @@ export VCHAN_TRANSPORT=unix XEN_ROOT="$work/root" LD_LIBRARY_PATH="$work"
 build() {
     name=$1
     shift
-    $CC -std=gnu11 -D_GNU_SOURCE -g -Wall -Wextra -Werror -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
+    $CC -std=gnu11 -D_GNU_SOURCE -g -Wall -Wextra -Werror \
+        ${SANITIZE:+"-fsanitize=$SANITIZE" -fno-sanitize-recover=all} -I"$here/include" -o "$work/$name" "$here/tests-c/capi/$name.c" \
         "$work/libvchan-rs.so.0" -lpthread "$@"
 }
 
 build smoke
 build extensions
 build ending
+build hostile
 "$work/smoke"
 "$work/extensions"
 "$work/ending"
+"$work/hostile" 400
 if [ "$(find "$work/root" -mindepth 1)" ]; then
     echo 'check-capi: the programs left files behind:' >&2
     find "$work/root" >&2
@@ -43,9 +48,9 @@ if [ -e /usr/include/xentoollog.h ]; then
     fi
 fi
 
-if command -v valgrind >/dev/null; then
-    for program in smoke extensions ending; do
+if [ -z "$SANITIZE" ] && command -v valgrind >/dev/null; then
+    for program in smoke extensions ending 'hostile 20'; do
         valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
-            --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/$program"
+            --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/"$program
     done
 fi

@@ -141,8 +141,9 @@ impl Channel {
         self.events.evtchn_fd()
     }
 
-    /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent).
+    /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent). Nothing for a client.
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
+        let persistent = persistent && self.ring.role() == Role::Server;
         self.persistent.store(persistent, Ordering::Relaxed);
         self.events.serve_many(persistent)
     }

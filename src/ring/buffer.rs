@@ -156,6 +156,28 @@ unsafe fn shared_copy(from: *const u8, to: *mut u8, len: usize) {
 mod tests {
     use super::*;
 
+    /// Every part of every small ring, from every index around the wrap, and lengths beyond the ring.
+    #[test]
+    fn parts_are_the_bytes_of_the_stream() {
+        for order in 0..=7 {
+            let size = 1u32 << order;
+            let mut memory = vec![0u8; size as usize];
+            let start = NonNull::new(memory.as_mut_ptr()).unwrap();
+            // SAFETY: all of `memory`, which outlives the buffer.
+            let ring = unsafe { RingBuffer::new(start, size) };
+            for at in (0..4 * size).map(|step| step.wrapping_sub(2 * size)) {
+                for len in (0..=size + 2).chain([u32::MAX]) {
+                    let parts = ring.slices(at, len);
+                    let offset = |part: &RawSlice| part.start.as_ptr() as usize - start.as_ptr() as usize;
+                    let bytes =
+                        parts.iter().flat_map(|part| (0..part.len).map(|n| (offset(part) + n) as u32));
+                    let expected = (0..len.min(size)).map(|n| at.wrapping_add(n) % size);
+                    assert!(bytes.eq(expected), "{size} {at} {len}: {parts:?}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn copies_wrap_and_never_leave_the_ring() {
         let mut memory = [0xEEu8; 48];

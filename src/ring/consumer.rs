@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
-use super::endpoint::Shared;
+use super::endpoint::{is_behind, Shared};
 use super::notify::{self, Want};
 use super::sync::{AtomicU32, Ordering};
 use crate::fault::{fault, Fault};
@@ -37,21 +37,24 @@ impl Consumer {
         self.buffer.size()
     }
 
-    /// How many bytes may be read now: a fresh look at the peer's index.
+    /// How many bytes may be read now: a fresh look at the peer's index. It may not have gone back.
     ///
     /// Any thread may ask, also while another consumes.
     pub fn ready(&self) -> Result<u32, Corrupt> {
         self.shared.poison.check()?;
         loop {
+            let seen = self.prod_seen.load(Ordering::Acquire);
             let cons = self.cons.load(Ordering::Acquire);
             let prod = self.shared.read_ring().prod.load(Ordering::Acquire);
             let ready = prod.wrapping_sub(cons);
-            if ready <= self.size() {
+            if ready <= self.size() && !is_behind(prod, seen) {
                 self.prod_seen.store(prod, Ordering::Release);
                 return Ok(ready);
             }
-            // Both may have moved on between the two looks.
-            if self.cons.load(Ordering::Relaxed) == cons || fault(Fault::OneLook) {
+            // All may have moved on between the looks.
+            let same =
+                self.cons.load(Ordering::Relaxed) == cons && self.prod_seen.load(Ordering::Relaxed) == seen;
+            if same || fault(Fault::OneLook) {
                 return Err(self.shared.poison.set(self.shared.role.read_prod(), prod));
             }
         }

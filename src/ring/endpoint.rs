@@ -85,6 +85,12 @@ impl Shared {
     }
 }
 
+/// Whether the peer's index has gone back since an earlier look, which it never does: a count of bytes only grows. Bytes
+/// or space that were there and then are not would cut packets in two and keep waiting calls waiting.
+pub(super) fn is_behind(index: u32, seen: u32) -> bool {
+    (index.wrapping_sub(seen) as i32) < 0
+}
+
 /// One side of the shared memory.
 #[derive(Debug)]
 pub struct Endpoint {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
-use super::endpoint::Shared;
+use super::endpoint::{is_behind, Shared};
 use super::notify::{self, Want};
 use super::sync::{AtomicU32, Ordering};
 use crate::fault::{fault, Fault};
@@ -38,21 +38,24 @@ impl Producer {
         self.buffer.size()
     }
 
-    /// How many bytes may be written now: a fresh look at the peer's index.
+    /// How many bytes may be written now: a fresh look at the peer's index. It may not have gone back.
     ///
     /// Any thread may ask, also while another produces.
     pub fn space(&self) -> Result<u32, Corrupt> {
         self.shared.poison.check()?;
         loop {
+            let seen = self.cons_seen.load(Ordering::Acquire);
             let prod = self.prod.load(Ordering::Acquire);
             let cons = self.shared.written_ring().cons.load(Ordering::Acquire);
             let used = prod.wrapping_sub(cons);
-            if used <= self.size() {
+            if used <= self.size() && !is_behind(cons, seen) {
                 self.cons_seen.store(cons, Ordering::Release);
                 return Ok(self.size() - used);
             }
-            // Both may have moved on between the two looks.
-            if self.prod.load(Ordering::Relaxed) == prod || fault(Fault::OneLook) {
+            // All may have moved on between the looks.
+            let same =
+                self.prod.load(Ordering::Relaxed) == prod && self.cons_seen.load(Ordering::Relaxed) == seen;
+            if same || fault(Fault::OneLook) {
                 return Err(self.shared.poison.set(self.shared.role.written_cons(), cons));
             }
         }

@@ -6,6 +6,8 @@ use std::ptr::NonNull;
 use super::sync::Ordering::SeqCst;
 use super::*;
 
+mod properties;
+
 const GUARD: usize = 4096;
 const GUARD_BYTE: u8 = 0xA5;
 
@@ -335,6 +337,29 @@ fn impossible_values_are_named_and_poison_for_ever() {
                 memory.assert_guards();
             }
         }
+    }
+}
+
+#[test]
+fn an_index_that_goes_back_is_impossible() {
+    for first in [0, 1 << 31, u32::MAX - 60] {
+        let at = |more: u32| first.wrapping_add(more);
+        let mut memory = Memory::new(orders(12, 12));
+        let (server, client) = memory.ends(orders(12, 12), first);
+        spoil(&server, Field::LeftProd, at(100));
+        assert_eq!(server.consumer.ready(), Ok(100));
+        let _ = server.consumer.consume(20);
+        spoil(&server, Field::LeftProd, at(99));
+        // What was seen may be used without a look.
+        assert_eq!(server.consumer.ready_for(80), Ok(80));
+        assert_eq!(server.consumer.ready(), Err(Corrupt { field: Field::LeftProd, value: at(99) }));
+
+        let _ = client.producer.commit(0);
+        let _ = client.producer.commit(200);
+        spoil(&client, Field::LeftCons, at(100));
+        assert_eq!(client.producer.space(), Ok(4096 - 100));
+        spoil(&client, Field::LeftCons, at(99));
+        assert_eq!(client.producer.space_for(4096), Err(Corrupt { field: Field::LeftCons, value: at(99) }));
     }
 }
 

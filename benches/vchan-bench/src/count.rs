@@ -1,12 +1,12 @@
 //! What a process has used up: processor time, sleeps, notifications.
 //!
 //! Notifications are counted from outside, for all libraries alike. Xen's library on the shim sends one by writing to
-//! an eventfd, and the kernel counts write calls (`/proc/self/io`). This library's Unix transport sends one by
-//! `send`; this program has a `send` of its own, which all libraries in the process find first, and counts.
+//! an eventfd, and the kernel counts write calls (`/proc/self/io`). This library's Unix transport sends one by `preadv2`,
+//! or by `send`; this program has these calls of its own, which all libraries in the process find first, and counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libc::{c_int, c_void, size_t, ssize_t};
+use libc::{c_int, c_void, iovec, off_t, size_t, ssize_t};
 use nix::sys::resource::{getrusage, UsageWho};
 use nix::time::{clock_gettime, ClockId};
 
@@ -22,6 +22,26 @@ pub unsafe extern "C" fn send(fd: c_int, data: *const c_void, len: size_t, flags
     SENT.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the caller's; `send` is `sendto` without an address.
     unsafe { libc::sendto(fd, data, len, flags, std::ptr::null(), 0) }
+}
+
+/// `preadv2(2)`, counted.
+///
+/// # Safety
+///
+/// As of the C library's.
+#[no_mangle]
+pub unsafe extern "C" fn preadv2(
+    fd: c_int,
+    to: *const iovec,
+    count: c_int,
+    at: off_t,
+    flags: c_int,
+) -> ssize_t {
+    SENT.fetch_add(1, Ordering::Relaxed);
+    // The kernel takes the offset in two halves.
+    let (low, high) = (at as libc::c_long, (at >> 32) as libc::c_long);
+    // SAFETY: the caller's.
+    unsafe { libc::syscall(libc::SYS_preadv2, fd, to, count, low, high, flags) as ssize_t }
 }
 
 /// How often the process has called `write`; 0 where the kernel doesn't tell.

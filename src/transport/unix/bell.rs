@@ -5,9 +5,11 @@
 //! the socket only tells of the end. A peer that doesn't know bells reads the byte, and the descriptor is gone: with
 //! it everything remains as it was.
 //!
-//! Nobody reads a bell. It is watched edge-triggered, so the wait itself takes the event, and what the counter holds
-//! doesn't matter. Each end has the same bell for as long as it lives; who kept it from an earlier connection can do
-//! no more than wake it for nothing.
+//! A bell begins full, counts down for longer than anybody rings, and is watched for space, edge-triggered: so the wait
+//! itself takes the event, and nobody fills it up. It is rung by reading because a read can say, for itself alone, that it
+//! does not wait. A write could not: whether it waits is a mark on what both sides share, and a peer that means harm fills
+//! its bell, takes the mark away, and has stopped us. Each end has the same bell for as long as it lives; who kept it
+//! from an earlier connection can do no more than wake it for nothing.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -15,16 +17,18 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::fcntl::{fcntl, readlink, FcntlArg, OFlag};
+use nix::fcntl::readlink;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{send, sendmsg, ControlMessage, MsgFlags};
-use nix::unistd::write;
 
 use super::socket::by_descriptor;
 use crate::{Error, Result};
 
 /// An event as a byte.
 const EVENT: u8 = 0;
+
+/// The most that an eventfd holds.
+const FULL: u64 = u64::MAX - 1;
 
 const SENDING: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
@@ -46,12 +50,14 @@ pub(super) struct Bells {
 
 impl Bells {
     pub(super) fn new() -> Result<Bells> {
-        let own = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
+        let own = EventFd::from_flags(flags)
+            .and_then(|own| own.write(FULL).map(|_| own))
             .map_err(|errno| Error::os("make an eventfd", errno))?;
         Ok(Bells { own, offer: AtomicU8::new(LATER), peers: OnceLock::new(), rings: AtomicBool::new(false) })
     }
 
-    /// What to watch.
+    /// What to watch, for space.
     pub(super) fn own(&self) -> &EventFd {
         &self.own
     }
@@ -69,11 +75,13 @@ impl Bells {
         }
         if self.rings.load(Ordering::SeqCst) {
             if let Some(bell) = self.peers.get() {
-                return match write(bell, &1u64.to_ne_bytes()) {
-                    // A counter that is full is as good as one more event.
-                    Ok(_) | Err(Errno::EAGAIN) => Ok(true),
-                    Err(errno) => Err(errno),
-                };
+                match ring(bell) {
+                    // One that its owner has emptied wakes nobody, as the owner wants it.
+                    Ok(()) | Err(Errno::EAGAIN) => return Ok(true),
+                    // A kernel that can't ring without waiting (before 5.12).
+                    Err(Errno::EOPNOTSUPP) => self.rings.store(false, Ordering::SeqCst),
+                    Err(errno) => return Err(errno),
+                }
             }
         }
         send(socket.as_raw_fd(), &[EVENT], SENDING).map(|_| false)
@@ -99,8 +107,7 @@ impl Bells {
     ///
     /// To be called by one thread at a time, as [`forget`](Self::forget).
     pub(super) fn take(&self, bell: OwnedFd) -> bool {
-        let taken =
-            !self.rings.load(Ordering::SeqCst) && is_eventfd(&bell) && never_blocks(&bell) && self.put(bell);
+        let taken = !self.rings.load(Ordering::SeqCst) && is_eventfd(&bell) && self.put(bell);
         if taken {
             self.rings.store(true, Ordering::SeqCst);
         }
@@ -127,11 +134,13 @@ fn is_eventfd(fd: &OwnedFd) -> bool {
     readlink(by_descriptor(fd).as_str()).is_ok_and(|target| target == "anon_inode:[eventfd]")
 }
 
-/// Sees to it that a full counter doesn't stop whoever rings.
-fn never_blocks(fd: &OwnedFd) -> bool {
-    fcntl(fd, FcntlArg::F_GETFL)
-        .and_then(|flags| fcntl(fd, FcntlArg::F_SETFL(OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK)))
-        .is_ok()
+/// Takes 1 from a bell, without waiting, whatever its owner has made of it.
+fn ring(bell: &OwnedFd) -> nix::Result<()> {
+    let mut taken = 0u64;
+    let into = libc::iovec { iov_base: (&raw mut taken).cast(), iov_len: size_of::<u64>() };
+    // SAFETY: the vector leads to 8 bytes. An offset of -1 is none.
+    let result = unsafe { libc::preadv2(bell.as_raw_fd(), &into, 1, -1, libc::RWF_NOWAIT) };
+    Errno::result(result).map(drop)
 }
 
 /// Takes bytes from the socket without blocking, and a descriptor that came along. Further ones are closed.

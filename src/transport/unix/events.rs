@@ -207,7 +207,7 @@ impl Channel {
 
     /// Watches our own bell, which stays the same. Only then the peer may get it.
     fn watch_bell(&self, epoll: &Epoll, tokens: Tokens) -> nix::Result<()> {
-        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+        let edges = EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         epoll.add(self.bells.own(), EpollEvent::new(edges, tokens.rung))
     }
 }

@@ -17,6 +17,7 @@ use nix::sys::time::TimeSpec;
 
 use super::grants::{file_name, unfinished_name};
 use super::root::Missing;
+use super::shrunk::Guard;
 use super::side::{ClientSide, ServerSide};
 use super::slot::{Slot, MEMORY};
 use crate::transport::{CrashNotice, Mapping, Memory};
@@ -233,6 +234,8 @@ unsafe impl Mapping for Block {
 struct Mapped {
     base: NonNull<libc::c_void>,
     grants: Vec<u32>,
+    /// Gone before the pages are.
+    guard: Option<Guard>,
 }
 
 impl Mapped {
@@ -241,12 +244,16 @@ impl Mapped {
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, at an address of the kernel's choice, touches no memory that is in use.
         let base = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, file, 0) }?;
-        Ok(Mapped { base, grants })
+        let mut mapped = Mapped { base, grants, guard: None };
+        let guard = Guard::new(base.as_ptr() as usize, bytes.get());
+        mapped.guard = Some(guard.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?);
+        Ok(mapped)
     }
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
+        self.guard = None;
         // SAFETY: exactly what `new` mapped, and nobody can hold on to it beyond this value's life.
         // It can't fail for a range that is mapped.
         let _ = unsafe { munmap(self.base, self.grants.len() * PAGE) };

@@ -25,6 +25,7 @@ mod memory;
 mod nodes;
 mod root;
 mod sexp;
+mod shrunk;
 mod side;
 mod slot;
 mod socket;

@@ -1,0 +1,10 @@
+//! A hostile peer and every call of the library, in turn.
+#![no_main]
+
+#[allow(dead_code, unused_imports, reason = "the bounded run uses more of it")]
+#[path = "../../tests/hostile/engine/mod.rs"]
+mod engine;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    engine::step(bytes);
+});

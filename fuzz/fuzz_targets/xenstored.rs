@@ -1,0 +1,10 @@
+//! The client of xenstore against a daemon that answers what it likes.
+#![no_main]
+
+#[allow(dead_code, unused_imports, reason = "the bounded run uses more of it")]
+#[path = "../../tests/hostile/engine/mod.rs"]
+mod engine;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    engine::ask_daemon(bytes);
+});

@@ -1,0 +1,99 @@
+//! Memory files that are cut off under the mapping.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::mman::{mmap, MapFlags, ProtFlags};
+use vchan::transport::unix::UnixTransport;
+use vchan::Vchan;
+
+/// Set in the process that is to be killed.
+const DOOMED: &str = "VCHAN_HOSTILE_DOOMED";
+
+fn pair(root: &Path) -> (Vchan, Vchan) {
+    let transport = UnixTransport::with_root(root).expect("a root");
+    let server = Vchan::server(0, "cut").transport(&transport).buffer_size(65536).listen().expect("listen");
+    let client = Vchan::client(0, "cut").transport(&transport).connect().expect("connect");
+    (server, client)
+}
+
+fn cut_off(root: &Path, len: u64) {
+    for file in root.join("memory").read_dir().expect("the memory files") {
+        let file = OpenOptions::new().write(true).open(file.expect("a file").path()).expect("open");
+        file.set_len(len).expect("truncate");
+    }
+}
+
+fn action_of_sigbus() -> usize {
+    // SAFETY: zeroes are a valid `sigaction`, which the call fills in.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        assert_eq!(libc::sigaction(libc::SIGBUS, std::ptr::null(), &mut action), 0);
+        action.sa_sigaction
+    }
+}
+
+/// Touches what is left of a mapped file, and what isn't.
+fn touch_a_file_that_is_cut_off(directory: &Path) {
+    let path = directory.join("other");
+    let file = File::options().create_new(true).read(true).write(true).open(path).expect("a file");
+    file.set_len(4096).expect("a page");
+    let len = 4096.try_into().expect("not nothing");
+    // SAFETY: a new mapping; the second access is to end this process.
+    unsafe {
+        let page = mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &file, 0).expect("map");
+        page.cast::<u8>().read_volatile();
+        file.set_len(0).expect("truncate");
+        page.cast::<u8>().read_volatile();
+    }
+}
+
+#[test]
+fn both_sides_survive() {
+    for len in [0, 1000, 4096] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("root");
+        let (mut server, mut client) = pair(&root);
+        client.send(b"before").expect("send");
+        cut_off(&root, len);
+        for end in [&mut server, &mut client] {
+            end.set_timeout(Some(Duration::from_millis(20)));
+            // Whatever they say: they live.
+            let results = (end.send(&[1; 60_000]), end.recv(&mut [0; 60_000]), end.read(&mut [0; 9]).is_ok());
+            println!("cut off at {len}: {results:?}, {:?}", end.state());
+        }
+    }
+}
+
+/// Other files' bus errors are not ours to catch, whether or not a channel is open.
+#[test]
+fn other_bus_errors_kill() {
+    if let Ok(directory) = std::env::var(DOOMED) {
+        let directory = Path::new(&directory);
+        let before = action_of_sigbus();
+        let channel = pair(&directory.join("root"));
+        assert_ne!(action_of_sigbus(), before);
+        if !directory.join("keep").exists() {
+            drop(channel);
+            assert_eq!(action_of_sigbus(), before, "the handler has stayed");
+        }
+        touch_a_file_that_is_cut_off(directory);
+        return;
+    }
+    for keep in [true, false] {
+        let directory = tempfile::tempdir().expect("a directory");
+        if keep {
+            File::create(directory.path().join("keep")).expect("a file");
+        }
+        let mut command = Command::new(std::env::current_exe().expect("this program's path"));
+        command
+            .args(["--exact", "cut_off::other_bus_errors_kill", "--nocapture"])
+            .env(DOOMED, directory.path());
+        let output = command.output().expect("run this program");
+        assert_eq!(output.status.signal(), Some(libc::SIGBUS), "keep {keep}: {output:?}");
+    }
+}

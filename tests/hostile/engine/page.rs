@@ -1,0 +1,229 @@
+//! The shared memory as the peer sees it, with a copy of what the peer wrote, so that writes of the victim to where it
+//! has nothing to write can be seen.
+
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicU8, Ordering::SeqCst};
+
+use vchan::ring::PAGE_SIZE;
+use vchan::transport::{Mapping, Role};
+
+/// Offsets in the shared page.
+pub const LEFT_CONS: usize = 0;
+pub const LEFT_PROD: usize = 4;
+pub const RIGHT_CONS: usize = 8;
+pub const RIGHT_PROD: usize = 12;
+pub const LEFT_ORDER: usize = 16;
+pub const RIGHT_ORDER: usize = 18;
+pub const CLI_LIVE: usize = 20;
+pub const SRV_LIVE: usize = 21;
+pub const CLI_NOTIFY: usize = 22;
+pub const SRV_NOTIFY: usize = 23;
+pub const GRANTS: usize = 24;
+
+/// Where one ring lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring {
+    /// 0 the shared page, 1 the left ring's pages, 2 the right ring's.
+    block: usize,
+    start: usize,
+    pub size: u32,
+}
+
+/// What the peer may write, which is everything that it has mapped.
+pub struct Pages {
+    victim: Role,
+    blocks: [Option<Box<dyn Mapping>>; 3],
+    copies: [Vec<u8>; 3],
+    /// The victim's indices that the peer has written since the victim last did.
+    spoiled: [bool; 2],
+    /// What the victim's indices had to be when they were last compared.
+    moved: [u32; 2],
+    /// The ring that the victim reads, and the one that it writes.
+    pub read: Ring,
+    pub written: Ring,
+}
+
+impl Pages {
+    /// `orders` are those that the rings really have, left and right.
+    pub fn new(victim: Role, blocks: [Option<Box<dyn Mapping>>; 3], orders: [u16; 2]) -> Pages {
+        let ring = |order, block| match order {
+            10 => Ring { block: 0, start: 1024, size: 1024 },
+            11 => Ring { block: 0, start: 2048, size: 2048 },
+            _ => Ring { block, start: 0, size: 1 << order },
+        };
+        let (left, right) = (ring(orders[0], 1), ring(orders[1], 2));
+        let (read, written) = match victim {
+            Role::Server => (left, right),
+            Role::Client => (right, left),
+        };
+        let mut pages = Pages {
+            victim,
+            blocks,
+            copies: Default::default(),
+            spoiled: [false; 2],
+            moved: [0; 2],
+            read,
+            written,
+        };
+        for number in 0..3 {
+            pages.copies[number] = pages.bytes(number);
+        }
+        pages
+    }
+
+    /// The same with the rings' own pages, once these are known.
+    pub fn with_rings(
+        self,
+        left: Option<Box<dyn Mapping>>,
+        right: Option<Box<dyn Mapping>>,
+        orders: [u16; 2],
+    ) -> Pages {
+        let [page, ..] = self.blocks;
+        Pages::new(self.victim, [page, left, right], orders)
+    }
+
+    /// Reads a block by words, which is what its copy is compared with after each call.
+    fn bytes(&self, number: usize) -> Vec<u8> {
+        let len = self.blocks[number].as_ref().map_or(0, |block| block.pages() * PAGE_SIZE);
+        let mut bytes = vec![0; len];
+        for (at, word) in bytes.chunks_exact_mut(8).enumerate() {
+            word.copy_from_slice(&self.word(number, at * 8).load(SeqCst).to_ne_bytes());
+        }
+        bytes
+    }
+
+    fn word(&self, block: usize, at: usize) -> &AtomicU64 {
+        let block = self.blocks[block].as_ref().expect("a mapped block");
+        assert!(at + 8 <= block.pages() * PAGE_SIZE && at % 8 == 0);
+        // SAFETY: as in `cell`, and aligned.
+        unsafe { block.base().add(at).cast().as_ref() }
+    }
+
+    fn cell(&self, block: usize, at: usize) -> &AtomicU8 {
+        let block = self.blocks[block].as_ref().expect("a mapped block");
+        assert!(at < block.pages() * PAGE_SIZE);
+        // SAFETY: inside of the block, which is mapped for as long as `self` lives; all of it is used as atomics here.
+        unsafe { block.base().add(at).cast().as_ref() }
+    }
+
+    fn page<T>(&self, at: usize) -> &T {
+        let block = self.blocks[0].as_ref().expect("the shared page");
+        assert!(at + size_of::<T>() <= PAGE_SIZE && at % size_of::<T>() == 0);
+        // SAFETY: inside of the page, mapped for as long as `self` lives, aligned; `T` is one of the atomics below.
+        unsafe { block.base().add(at).cast().as_ref() }
+    }
+
+    pub fn u32(&self, at: usize) -> u32 {
+        self.page::<AtomicU32>(at).load(SeqCst)
+    }
+
+    pub fn u16(&self, at: usize) -> u16 {
+        self.page::<AtomicU16>(at).load(SeqCst)
+    }
+
+    pub fn set_u32(&mut self, at: usize, value: u32) {
+        self.spoil(at, 4);
+        self.page::<AtomicU32>(at).store(value, SeqCst);
+        self.copies[0][at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    pub fn set_u16(&mut self, at: usize, value: u16) {
+        self.spoil(at, 2);
+        self.page::<AtomicU16>(at).store(value, SeqCst);
+        self.copies[0][at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+
+    pub fn set_u8(&mut self, at: usize, value: u8) {
+        self.spoil(at, 1);
+        self.put(0, at, value);
+    }
+
+    fn spoil(&mut self, at: usize, len: usize) {
+        for (index, spoiled) in self.victims_indices().into_iter().zip(&mut self.spoiled) {
+            *spoiled |= at < index + 4 && index < at + len;
+        }
+    }
+
+    fn put(&mut self, block: usize, at: usize, value: u8) {
+        self.cell(block, at).store(value, SeqCst);
+        self.copies[block][at] = value;
+    }
+
+    /// Puts a byte into a ring, at an index of the stream.
+    pub fn set_ring(&mut self, ring: Ring, index: u32, value: u8) {
+        self.put(ring.block, ring.start + (index & (ring.size - 1)) as usize, value);
+    }
+
+    /// The victim's index of the ring that it writes, and of the one that it reads.
+    pub fn victims_indices(&self) -> [usize; 2] {
+        match self.victim {
+            Role::Server => [RIGHT_PROD, LEFT_CONS],
+            Role::Client => [LEFT_PROD, RIGHT_CONS],
+        }
+    }
+
+    /// The peer's index of the ring that it writes, and of the one that it reads.
+    pub fn peers_indices(&self) -> [usize; 2] {
+        match self.victim {
+            Role::Server => [LEFT_PROD, RIGHT_CONS],
+            Role::Client => [RIGHT_PROD, LEFT_CONS],
+        }
+    }
+
+    /// The victim's live byte, and the peer's.
+    pub fn live(&self) -> [usize; 2] {
+        match self.victim {
+            Role::Server => [SRV_LIVE, CLI_LIVE],
+            Role::Client => [CLI_LIVE, SRV_LIVE],
+        }
+    }
+
+    /// Panics if the victim wrote anything but its indices, its ring, requests to the peer and its farewell.
+    pub fn check_victim(&mut self) {
+        let own = self.victims_indices();
+        for number in 0..3 {
+            let now = self.bytes(number);
+            if now == self.copies[number] {
+                continue;
+            }
+            for (at, (&is, &was)) in now.iter().zip(&self.copies[number]).enumerate() {
+                if is != was && !self.may_write(number, at, own, is, was) {
+                    panic!("the victim wrote {is} over {was} at {at} of block {number}");
+                }
+            }
+            self.copies[number] = now;
+        }
+    }
+
+    /// Panics if the victim's indices are not these, but for what the peer did to them. What it did before a call in
+    /// which it kept `quiet` is undone by the victim's next move.
+    pub fn check_moved(&mut self, moved: [u32; 2], quiet: bool) {
+        for (number, at) in self.victims_indices().into_iter().enumerate() {
+            let (is, must) = (self.u32(at), moved[number]);
+            self.spoiled[number] &= !(quiet && must != self.moved[number]);
+            self.moved[number] = must;
+            assert!(
+                is == must || self.spoiled[number],
+                "the victim's index at {at} is {is} and should be {must}"
+            );
+            self.spoiled[number] &= is != must;
+        }
+    }
+
+    fn may_write(&self, block: usize, at: usize, own: [usize; 2], is: u8, was: u8) -> bool {
+        let ring = self.written;
+        if block == ring.block && (ring.start..ring.start + ring.size as usize).contains(&at) {
+            return true;
+        }
+        let [own_notify, peers_notify] = match self.victim {
+            Role::Server => [SRV_NOTIFY, CLI_NOTIFY],
+            Role::Client => [CLI_NOTIFY, SRV_NOTIFY],
+        };
+        let live = self.live()[0];
+        block == 0
+            && (own.iter().any(|&index| (index..index + 4).contains(&at))
+                // Requests are only made there, and only taken away here; a client that announces itself makes one.
+                || at == peers_notify && (is & !was & !3 == 0 || is == 1)
+                || at == own_notify && is & !was == 0
+                || at == live && (is == 0 || self.victim == Role::Client && is == 1))
+    }
+}

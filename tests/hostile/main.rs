@@ -1,0 +1,51 @@
+//! A peer that writes what it likes into the shared memory, and does what it likes with events, against every call of
+//! the library: a bounded run of what `make fuzz` does without end.
+//!
+//! Each script is made from a seed. A failure says which; `VCHAN_SEED=<seed> cargo test --test hostile <test>` runs
+//! that one alone. At its end each test says on standard error what was tried how often.
+
+mod back;
+mod cut_off;
+mod engine;
+mod runs;
+mod unix;
+
+use engine::{ask_daemon, pure, race, step, ACTS, BOTH, ENDING, RARE_ACTS, READING, WRITING};
+
+#[test]
+fn lockstep() {
+    let tally = runs::run("lockstep", 4000, 400, step);
+    tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block", "closed"]);
+    tally.assert_tried(&RARE_ACTS, &["peer-died", "packet-too-large", "refused-corrupt", "refused-grants"]);
+    tally.assert_called(&[&READING[..], &WRITING, &BOTH, &ENDING].concat());
+}
+
+#[test]
+fn racing() {
+    let tally = runs::run("racing", 1500, 1000, race);
+    tally.assert_tried(&ACTS, &["success", "corrupt", "peer-closed", "timed-out", "would-block"]);
+}
+
+#[test]
+fn calculations_and_texts() {
+    let tally = runs::run("calculations and texts", 4000, 600, pure);
+    tally.assert_tried(&["orders", "configuration-text", "path", "packets"], &[]);
+}
+
+#[test]
+fn a_lying_xenstored() {
+    let tally = runs::run("a lying xenstored", 1500, 400, ask_daemon);
+    let results = [
+        "xs-success",
+        "xs-refused",
+        "xs-protocol",
+        "xs-timed-out",
+        "xs-connection",
+        "xs-closed",
+        "xs-invalid",
+    ];
+    tally.assert_tried(
+        &["daemon-rubbish", "daemon-silent", "daemon-hangs-up", "daemon-wrong-length"],
+        &results,
+    );
+}
