@@ -59,6 +59,9 @@ double seconds(void);
 const char *new_path(void);
 struct vchan_rs_options waiting(int timeout_ms);
 
+/* One peer that is killed, and what the other makes of it; from killed.c. Whose turn and how goes by the number. */
+void kill_round(int number);
+
 /* --- subcommands: arguments as given behind the name --- */
 void run_syscalls(int argc, char **argv);
 void run_limits(int argc, char **argv);
