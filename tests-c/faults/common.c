@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 const char *const role_names[] = { "server", "client" };
 char root[ROOT_SIZE];
+bool quiet;
 
 static int complained;
 
@@ -171,6 +173,14 @@ double seconds(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+void child_ended_well(pid_t child)
+{
+    int status;
+
+    must_do(waitpid(child, &status, 0), "waitpid");
+    CHECK(status == 0, "the other process ended with %#x", (unsigned)status);
 }
 
 const char *new_path(void)

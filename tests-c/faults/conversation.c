@@ -110,13 +110,12 @@ static size_t peer_takes(size_t from, size_t limit)
 
 static void *run_peer(void *arg)
 {
-    struct vchan_rs_options options = waiting(LONG_MS);
     struct timespec limit;
     uint8_t data[READ_BACK];
 
     (void)arg;
     if (trial->role == SERVER)
-        peer.ctrl = vchan_rs_client_init(0, path, &options);
+        peer.ctrl = libxenvchan_client_init(NULL, 0, path);
     else if (vchan_rs_accept(peer.ctrl, LONG_MS))
         peer_says("the peer was never connected to: %s", vchan_rs_last_error());
     if (!peer.ctrl) {

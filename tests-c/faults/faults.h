@@ -54,13 +54,22 @@ void list_files(const char *directory);
 /* Makes a XEN_ROOT below root. */
 void use_root(const char *name);
 
+/* Parts do not tell of themselves. */
+extern bool quiet;
+
 double seconds(void);
+/* Waits for another process of the test and its verdict. */
+void child_ended_well(pid_t child);
 /* A name that no other call got. */
 const char *new_path(void);
 struct vchan_rs_options waiting(int timeout_ms);
 
-/* One peer that is killed, and what the other makes of it; from killed.c. Whose turn and how goes by the number. */
-void kill_round(int number);
+/* One peer that is killed, and what the other makes of it; from killed.c. Whose turn and how goes by the number. Whether it was killed. */
+bool kill_round(int number);
+
+/* Parts of the load, from load.c. */
+void load_many(int count);
+void load_messages(int count);
 
 /* --- subcommands: arguments as given behind the name --- */
 void run_syscalls(int argc, char **argv);

@@ -4,8 +4,8 @@
  *   syscalls              each system call of each call fails in turn
  *   limits                no descriptors, no space, a directory that can't be written
  *   signals               storms of signals, and peers that are stopped
- *   killed [ROUNDS]       peers that are killed anywhere
- *   load [many|cycles|messages|wrap] [COUNT]
+ *   killed [COUNT]        so many peers are killed, anywhere
+ *   load [many|cycles|cycles-of-two|messages|wrap] [COUNT]
  *   soak SECONDS [UNIXCAT...]
  *
  * VCHAN_FAULTS_SEED repeats what chance did.

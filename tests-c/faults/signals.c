@@ -73,14 +73,6 @@ static int echo(const char *path, bool stormy)
     return complaints() > before;
 }
 
-static void end_of(pid_t child, const char *who)
-{
-    int status;
-
-    must_do(waitpid(child, &status, 0), who);
-    CHECK(status == 0, "%s ended with status %#x", who, (unsigned)status);
-}
-
 static void transfer(struct libxenvchan *ctrl, size_t total, const char *what)
 {
     uint8_t sent[5000], got[5000];
@@ -115,7 +107,7 @@ static void storms(void)
         transfer(ctrl, 1 << 20, "in a storm of signals");
     storm(false);
     libxenvchan_close(ctrl);
-    end_of(child, "the echo");
+    child_ended_well(child);
     printf("signals: %d MiB there and back, %d signals on each side, %ld calls interrupted\n", total, (int)signals, interruptions);
 }
 
@@ -202,7 +194,7 @@ static void stopped_peer(void)
     CHECK(libxenvchan_is_open(ctrl) == 1, "a stopped peer is taken for a dead one");
     kill(child, SIGCONT);
     libxenvchan_close(ctrl);
-    end_of(child, "the echo");
+    child_ended_well(child);
 }
 
 void run_signals(int argc, char **argv)

@@ -96,7 +96,7 @@ void live(enum role role, enum death death, const char *path, struct notes *note
     while (!notes->go)
         nanosleep(&moment, NULL);
     if (death == AT_A_TIME)
-        die_after(by_magnitude(15) * 500);
+        die_after(early ? by_magnitude(22) : (long)random_number(8000000));
     if (death == BEFORE_A_CALL || death == AFTER_A_CALL) {
         inject_plan(death == BEFORE_A_CALL ? INJECT_KILL_BEFORE : INJECT_KILL_AFTER, INJECT_ANY,
                     1 + (int)random_number(400), 0);
@@ -104,11 +104,13 @@ void live(enum role role, enum death death, const char *path, struct notes *note
     }
     if (death == AT_AN_INSTRUCTION && early)
         count_instructions(by_magnitude(16));
-    ctrl = role == SERVER ? libxenvchan_server_init(NULL, 0, path, 4096, 4096) : vchan_rs_client_init(0, path, &options);
+    ctrl = role == SERVER ? libxenvchan_server_init(NULL, 0, path, 4096, 4096)
+           : early        ? vchan_rs_client_init(0, path, &options)
+                          : libxenvchan_client_init(NULL, 0, path);
     if (!ctrl || (role == SERVER && vchan_rs_accept(ctrl, LONG_MS)))
         _exit(1);
     notes->connected = true;
-    converse_a_while(ctrl, notes, 1 + (int)random_number(200),
+    converse_a_while(ctrl, notes, 1 + (int)random_number(400),
                      death == AT_AN_INSTRUCTION ? (int)random_number(20) : -1);
     notes->closing = true;
     libxenvchan_close(ctrl);
