@@ -114,8 +114,9 @@ void run_soak(int argc, char **argv)
         printf("soak: no tools given: only the library\n");
     quiet = true;
     /* What libc and the library keep is taken by then. */
-    for (int n = 0; n < 20 * ACTIVITIES; n++)
+    for (int n = 0; n < 5 * ACTIVITIES; n++)
         act((enum activity)(n % ACTIVITIES));
+    begun = told = seconds();
     before = take_census();
     while (seconds() < begun + limit && complaints() == 0) {
         enum activity what = (enum activity)random_number(ACTIVITIES);
