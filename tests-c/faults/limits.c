@@ -111,6 +111,7 @@ static int none_while_connected(void)
 /* A file system that grows from too small to large enough. */
 static int no_space(const char *directory, const char *option, int first, int step, int most)
 {
+    static const uint8_t full[32768];
     const char *path = new_path();
     struct libxenvchan *ctrl = NULL;
     struct census before = take_census();
@@ -125,6 +126,8 @@ static int no_space(const char *directory, const char *option, int first, int st
             tried++;
             check_failed(options, size, ENOSPC, &before, 0);
         } else {
+            /* Memory that was promised is there. */
+            CHECK(libxenvchan_write(ctrl, full, sizeof(full)) == sizeof(full), "%s: %s", options, vchan_rs_last_error());
             libxenvchan_close(ctrl);
             CHECK(count_files(directory) == 0, "%s: files are left", options);
         }
@@ -143,8 +146,8 @@ static int as_nobody(int (*body)(void))
     if (child == 0) {
         must_do(setgid(NOBODY), "setgid");
         must_do(setuid(NOBODY), "setuid");
-        int tried = body();
-        _exit(complaints() ? 255 : tried);
+        int before = complaints(), tried = body();
+        _exit(complaints() > before ? 255 : tried);
     }
     must_do(waitpid(child, &status, 0), "waitpid");
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) < 255, "as nobody: status %#x", (unsigned)status);

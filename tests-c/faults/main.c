@@ -8,7 +8,7 @@
  *   load [many|cycles|cycles-of-two|messages|wrap] [COUNT]
  *   soak SECONDS [UNIXCAT...]
  *
- * VCHAN_FAULTS_SEED repeats what chance did.
+ * Its files are in $TMPDIR, else where memory is not written to a disk. VCHAN_FAULTS_SEED repeats what chance did.
  */
 #include "faults.h"
 
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[n].name))
             continue;
         setvbuf(stdout, NULL, _IOLBF, 0);
-        snprintf(root, sizeof(root), "%s/vchan-faults.XXXXXX", temp ? temp : "/tmp");
+        snprintf(root, sizeof(root), "%s/vchan-faults.XXXXXX", temp ? temp : access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
         must(mkdtemp(root), "making a directory");
         setenv("VCHAN_TRANSPORT", "unix", 1);
         use_root("root");
