@@ -158,6 +158,8 @@ bool kill_round(int number)
     struct libxenvchan *ctrl;
     bool killed;
 
+    /* A survivor that hangs ends here, and with it the program. */
+    alarm(3 * LONG_MS / 1000);
     victim.gone = false;
     random_number(2);
     victim.pid = must_do(fork(), "forking");
@@ -184,6 +186,7 @@ bool kill_round(int number)
         sum[victims][death].finished++;
     }
     munmap(notes, sizeof(*notes));
+    alarm(0);
     return killed;
 }
 

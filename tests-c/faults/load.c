@@ -222,6 +222,8 @@ void run_load(int argc, char **argv)
     bool all = !strcmp(what, "all");
     int count = argc > 1 ? atoi(argv[1]) : 0;
 
+    /* Far longer than anything here takes: whatever hangs ends here. */
+    alarm(600);
     if (all || !strcmp(what, "many"))
         load_many(count && count < MOST ? count : MOST);
     if (all || !strcmp(what, "cycles"))
