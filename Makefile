@@ -12,6 +12,7 @@ help:
 	@echo 'make check         all tests that need no Xen'
 	@echo 'make check-slow    what takes minutes: 1 GiB between all pairs of programs, model checking, sanitizers'
 	@echo 'make check-xen     the tests on real Xen, under QEMU'
+	@echo 'make soak          random channels, kills and tools for SOAK_SECONDS=1800; check-faults, check-load: the parts'
 	@echo 'make model         the ring and the waiting under model checkers, and faults that these must notice'
 	@echo 'make fuzz          a hostile peer, a lying xenstored, texts and sizes: a minute of each; needs cargo-fuzz'
 	@echo 'make bench         measure, and write docs/performance.md; bench-quick: in under a minute'

@@ -7,6 +7,7 @@ mod killed;
 mod leftovers;
 mod many;
 mod meeting;
+mod others;
 mod waiting;
 
 use std::fs;

@@ -1,7 +1,6 @@
 //! A directory held open: everything below it is reached through its descriptor, never through a path that
 //! somebody could have changed in the meantime.
 
-use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,6 +9,7 @@ use nix::fcntl::{open, openat, renameat, AtFlags, OFlag};
 use nix::sys::stat::{fstat, fstatat, mkdirat, FileStat, Mode, SFlag};
 use nix::unistd::{geteuid, linkat, unlinkat, UnlinkatFlags};
 
+use super::listing;
 use crate::{Error, Result};
 
 /// How a directory is opened: itself, not what a symbolic link of that name points at.
@@ -190,19 +190,8 @@ impl Dir {
 
     /// The names in the directory. Names that are not UTF-8 are none of ours and left out.
     pub(super) fn names(&self) -> Result<Vec<String>> {
-        let failed = |errno| Error::os(format!("list the directory {}", self.path), errno);
-        let listing = self.reopen()?;
-        let mut names = Vec::new();
-        for entry in nix::dir::Dir::from_fd(listing.fd).map_err(failed)?.iter() {
-            let entry = entry.map_err(failed)?;
-            let name: &CStr = entry.file_name();
-            if let Ok(name) = name.to_str() {
-                if name != "." && name != ".." {
-                    names.push(name.to_owned());
-                }
-            }
-        }
-        Ok(names)
+        listing::names(self.reopen()?.fd)
+            .map_err(|errno| Error::os(format!("list the directory {}", self.path), errno))
     }
 }
 

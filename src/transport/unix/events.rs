@@ -58,7 +58,8 @@ impl Events for ClientEvents {
         // The name, the page and the socket were found one after the other. If the server went away in between and
         // another one took its slot, they don't belong together; then one of them has changed by now.
         let page = side.page();
-        if page.as_ref().is_some_and(|page| !page.is_current()) || side.look_up()?.event_channel != remote {
+        let replaced = page.as_ref().map_or(Ok(false), |page| page.is_current().map(|current| !current))?;
+        if replaced || side.look_up()?.event_channel != remote {
             return Err(side.no_server("the server went away"));
         }
         if let Some(page) = page {

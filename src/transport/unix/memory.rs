@@ -10,12 +10,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{posix_fallocate, Flock, FlockArg};
+use nix::fcntl::posix_fallocate;
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use nix::sys::stat::{fstat, futimens};
 use nix::sys::time::TimeSpec;
 
 use super::grants::{file_name, unfinished_name};
+use super::lock::Locked;
 use super::root::Missing;
 use super::shrunk::Guard;
 use super::side::{ClientSide, ServerSide};
@@ -95,7 +96,7 @@ impl ClientMemory {
     fn lock_page(&self, mut file: File, name: &str) -> Result<PageFile> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            match Locked::try_lock(file) {
                 Ok(lock) => return Ok(PageFile { file: Some(lock), connected: AtomicBool::new(false) }),
                 Err((again, Errno::EAGAIN)) if Instant::now() < deadline => {
                     file = again;
@@ -149,7 +150,7 @@ fn map_failed(path: &str, errno: Errno) -> Error {
 
 /// The open file of the shared page, locked by its only client.
 pub(super) struct PageFile {
-    file: Option<Flock<File>>,
+    file: Option<Locked<File>>,
     connected: AtomicBool,
 }
 
@@ -159,8 +160,9 @@ impl PageFile {
     }
 
     /// Whether the server (or whoever swept up after it) has not removed the file.
-    pub(super) fn is_current(&self) -> bool {
-        self.file.as_deref().is_some_and(|file| fstat(file).is_ok_and(|stat| stat.st_nlink > 0))
+    pub(super) fn is_current(&self) -> Result<bool> {
+        let stat = fstat(self.file()?).map_err(|errno| Error::os("look at the page's memory file", errno))?;
+        Ok(stat.st_nlink > 0)
     }
 
     /// Notes that its client got through to the server.
@@ -171,7 +173,7 @@ impl PageFile {
 
 impl Drop for PageFile {
     fn drop(&mut self) {
-        let Some(Ok(file)) = self.file.take().map(Flock::unlock) else { return };
+        let Some(file) = self.file.take().and_then(Locked::unlock) else { return };
         // A client that waits for us to go watches the file's times. One that did not get through must not touch
         // them, or two waiting clients would wake each other for ever. A failure leaves that client to the events
         // of the server's socket.
@@ -355,9 +357,9 @@ mod tests {
         let page = server.share(1, None).unwrap();
         let client = client(temp.path());
         let _mapped = client.map(page.grants()).unwrap();
-        assert!(client.0.page().unwrap().is_current());
+        assert!(client.0.page().unwrap().is_current().unwrap());
         drop(page);
-        assert!(!client.0.page().unwrap().is_current());
+        assert!(!client.0.page().unwrap().is_current().unwrap());
     }
 
     #[test]

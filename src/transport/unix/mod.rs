@@ -21,6 +21,8 @@ mod dir;
 mod events;
 mod exported;
 mod grants;
+mod listing;
+mod lock;
 mod memory;
 mod nodes;
 mod root;

@@ -7,11 +7,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{lstat, FileStat, Mode};
 use nix::unistd::mkdir;
 
 use super::dir::Dir;
+use super::lock::Locked;
 use crate::{Error, Result};
 
 /// How long the root's lock is waited for. Its holders need some milliseconds.
@@ -109,7 +109,7 @@ impl Root {
             .map_err(|error| Error::os(format!("lock the directory {}", self.path), error))?;
         let mut pause = Duration::from_micros(100);
         let lock = loop {
-            match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+            match Locked::try_lock(fd) {
                 Ok(lock) => break lock,
                 Err((_, Errno::EAGAIN)) if Instant::now() > deadline => return Err(self.busy()),
                 Err((again, Errno::EAGAIN)) => {
@@ -149,7 +149,7 @@ pub(super) struct LockedRoot {
     dir: Dir,
     root: Root,
     in_place: bool,
-    _lock: Flock<OwnedFd>,
+    _lock: Locked<OwnedFd>,
 }
 
 impl LockedRoot {

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::dir::Dir;
 use super::grants::{self, PER_SLOT, SLOTS};
+use super::lock::Locked;
 use super::nodes::NodePath;
 use super::root::{LockedRoot, Missing, Root};
 use super::sweep;
@@ -35,7 +35,7 @@ pub(super) struct Slot {
 
 /// The locked lock file, and what it says: where the slot has published. Whoever sweeps up after us needs that.
 struct Record {
-    file: Flock<File>,
+    file: Locked<File>,
     published: Vec<NodePath>,
 }
 
@@ -53,18 +53,19 @@ impl Slot {
     }
 
     fn claim_in(root: &Root, locked: &LockedRoot) -> Result<Slot> {
-        let locks = locked.dir().make_sub(LOCKS)?;
-        let number = first_free(locked.dir(), &locks)?;
+        let dir = locked.dir().reopen()?;
+        let locks = dir.make_sub(LOCKS)?;
+        let number = first_free(&dir, &locks)?;
         let name = number.to_string();
         let file = locks.create(&name)?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        let file = Locked::try_lock(file).map_err(|(_, errno)| {
             let _ = locks.remove(&name);
             locks.failed("lock", &name, errno)
         })?;
         Ok(Slot {
             number,
             root: root.clone(),
-            dir: locked.dir().reopen()?,
+            dir,
             record: Mutex::new(Record { file, published: Vec::new() }),
             allotted: AtomicU32::new(0),
         })

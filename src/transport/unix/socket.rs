@@ -92,11 +92,11 @@ pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
     let target = match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(target) => target,
         // A server that has its client listens no more, but its page is still there.
-        Err(Errno::ENOENT | Errno::ENOTDIR) if side.page().is_some_and(|page| page.is_current()) => {
-            return Err(side.has_another_client())
-        }
         Err(Errno::ENOENT | Errno::ENOTDIR) => {
-            return Err(side.no_server(format!("there is no socket {path}")))
+            return Err(match side.page() {
+                Some(page) if page.is_current()? => side.has_another_client(),
+                _ => side.no_server(format!("there is no socket {path}")),
+            })
         }
         Err(errno) => return Err(Error::os(format!("open the socket {path}"), errno)),
     };

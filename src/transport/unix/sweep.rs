@@ -6,11 +6,11 @@ use std::fs::File;
 use std::io::Read;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::SFlag;
 
 use super::dir::Dir;
 use super::grants::{number, slot_of_file, SLOTS};
+use super::lock::{is_free, Locked};
 use super::nodes::{self, NodePath};
 use super::root::LockedRoot;
 use super::slot::{LOCKS, MEMORY};
@@ -29,11 +29,11 @@ pub(super) fn sweep(locked: &LockedRoot) -> Result<bool> {
             continue;
         };
         let Some(file) = locks.open_file(&name)? else { continue };
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match Locked::try_lock(file) {
             Err((_, Errno::EAGAIN)) => {}
             Err((_, errno)) => return Err(locks.failed("lock", &name, errno)),
-            Ok(mut file) => {
-                let published = read_record(&mut file)
+            Ok(file) => {
+                let published = read_record(&file)
                     .map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
                 remove_slot(root, slot, &published)?;
                 swept = true;
@@ -82,17 +82,13 @@ pub(super) fn unfinished_socket(slot: u32) -> String {
 pub(super) fn is_published_by(root: &Dir, slot: u32, path: &NodePath) -> Result<bool> {
     let Some(locks) = root.sub(LOCKS)? else { return Ok(false) };
     let name = slot.to_string();
-    let Some(mut file) = locks.open_file(&name)? else { return Ok(false) };
+    let Some(file) = locks.open_file(&name)? else { return Ok(false) };
     let published =
-        read_record(&mut file).map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
+        read_record(&file).map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
     if !published.contains(path) {
         return Ok(false);
     }
-    match Flock::lock(file, FlockArg::LockSharedNonblock) {
-        Ok(_) => Ok(false),
-        Err((_, Errno::EAGAIN)) => Ok(true),
-        Err((_, errno)) => Err(locks.failed("lock", &name, errno)),
-    }
+    is_free(&file).map(|free| !free).map_err(|errno| locks.failed("lock", &name, errno))
 }
 
 /// The text of a lock file: each path with a NUL behind it.
@@ -101,7 +97,7 @@ pub(super) fn write_record(published: &[NodePath]) -> String {
 }
 
 /// Reads such a text. A path that its writer was killed over, or that isn't one, is left out.
-fn read_record(file: &mut File) -> std::io::Result<Vec<NodePath>> {
+fn read_record(file: &File) -> std::io::Result<Vec<NodePath>> {
     let mut bytes = Vec::new();
     file.take(LONGEST_RECORD).read_to_end(&mut bytes)?;
     let complete = bytes.iter().rposition(|&b| b == 0).map_or(&[][..], |last| &bytes[..last]);
@@ -156,7 +152,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
             std::io::Seek::rewind(&mut file).unwrap();
-            read_record(&mut file).unwrap().iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>()
+            read_record(&file).unwrap().iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(read(&whole), ["/a/b", "/c"]);
         assert_eq!(read(&whole[..whole.len() - 1]), ["/a/b"]);

@@ -1,0 +1,36 @@
+# Faults, kills and load on the Unix transport, by the program tests-c/faults, and the soak.
+#
+#   make check-faults   system calls that fail, nothing left, signals, 550 killed peers
+#   make check-load     many channels, thousands of them, millions of messages, 2^32 bytes
+#   make soak           all of that mixed, SOAK_SECONDS=1800; a line each minute
+#
+# VCHAN_FAULTS_SEED=N repeats what chance did in an earlier run, which printed it.
+
+OUT := $(or $(CARGO_TARGET_DIR),target)/release
+FAULTS := $(OUT)/faults/faults
+SOAK_SECONDS ?= 1800
+
+.PHONY: build-faults check-faults check-load soak soak-quick
+
+build-faults: build-capi
+	$(MAKE) -C tests-c/faults OUT='$(abspath $(OUT))/faults' LIB='$(abspath $(OUT))/libvchan_rs.so'
+	ln -sf ../libvchan_rs.so '$(OUT)/faults/libvchan-rs.so.0'
+
+check-faults: build-faults
+	'$(FAULTS)' limits
+	'$(FAULTS)' signals
+	'$(FAULTS)' syscalls
+	'$(FAULTS)' killed 550
+
+check-load: build-faults
+	'$(FAULTS)' load
+
+soak: build-faults cats-c
+	$(CARGO) build --release -p vchan-cats
+	'$(FAULTS)' soak '$(SOAK_SECONDS)' '$(OUT)/unixcat' '$(OUT)/unixcat-c'
+
+# The same for a moment.
+soak-quick:
+	$(MAKE) soak SOAK_SECONDS=15
+
+check-slow: check-faults check-load soak-quick
