@@ -28,6 +28,8 @@ const MOST_SELDOM: u32 = 12;
 const TIMED: u32 = 16;
 /// So many failures are more than chance.
 const HOPELESS: u32 = 2;
+/// After these, a spin is as long as two waits on the average, and not shorter than this. In nanoseconds.
+const PROBE: u32 = 5_000;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
 
@@ -88,7 +90,7 @@ impl Spin {
         if !self.worth_it() {
             return if self.yield_until(done) { None } else { Some(self.skip()) };
         }
-        let mut begun = None;
+        let (mut begun, most) = (None, u128::from(self.most()));
         loop {
             for _ in 0..LOOKS {
                 if done() {
@@ -99,18 +101,31 @@ impl Spin {
             }
             // Not before the first looks: reading the clock costs as much as they do.
             let begun = *begun.get_or_insert_with(Instant::now);
-            if begun.elapsed().as_nanos() >= u128::from(self.max) {
+            if begun.elapsed().as_nanos() >= most {
                 self.failed();
                 return Some(Begun(Some(begun)));
             }
         }
     }
 
+    /// The longest that is spun now.
+    fn most(&self) -> u32 {
+        if self.failures.load(Ordering::Relaxed) < HOPELESS {
+            self.max
+        } else {
+            self.average.load(Ordering::Relaxed).saturating_mul(2).max(PROBE).min(self.max)
+        }
+    }
+
     fn yield_until(&self, done: impl FnMut() -> bool) -> bool {
         let hopeless = !self.beside || self.failures.load(Ordering::Relaxed) >= HOPELESS;
-        hopeless
+        let done = hopeless
             && self.waits_are_short()
-            && self.yielding.as_ref().is_some_and(|yielding| yielding.until(done))
+            && self.yielding.as_ref().is_some_and(|yielding| yielding.until(done));
+        if done {
+            self.was_short();
+        }
+        done
     }
 
     fn skip(&self) -> Begun {
@@ -154,7 +169,13 @@ impl Spin {
         }
         if begun.is_some() {
             self.slept(Begun(begun));
-        } else if self.average.load(Ordering::Relaxed) > 0 {
+        } else {
+            self.was_short();
+        }
+    }
+
+    fn was_short(&self) {
+        if self.average.load(Ordering::Relaxed) > 0 {
             self.learn(0);
         }
     }

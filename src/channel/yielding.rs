@@ -3,8 +3,9 @@
 //! Where spinning fails although the waits are short, the peer can't run meanwhile: both sides share a processor. There,
 //! giving the processor away costs a good deal less than going to sleep and being woken does, and no event at all. But
 //! it may be somebody else who takes it, and keeps it for a whole time slice, which costs as much as thousands of
-//! successes gain. So every try is timed; after one that took long there are so many waits without that the loss is
-//! small among them, after one that brought nothing a few, and ever more when that repeats.
+//! successes gain. So there is an account: a success pays in a little, a try that took long takes out what it took; in
+//! the red there are as many waits without as would have earned it, twice as many the next time. After a try that brought
+//! nothing there are a few waits without, and ever more when that repeats.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -14,23 +15,27 @@ use std::time::{Duration, Instant};
 const TRIES: u32 = 2;
 /// Longer than this somebody else had the processor, or the peer has so much to do that a sleep doesn't matter.
 const TOO_LONG: Duration = Duration::from_micros(20);
-/// After so many nanoseconds lost, there is one more wait without.
-const LOSS: u128 = 16;
+/// What a success gains, in nanoseconds. Little enough that fewer than one try in a hundred takes long.
+const GAIN: u32 = 200;
+/// The most that is saved up: in nanoseconds.
+const MOST_SAVED: u32 = 400_000;
 /// After many failures, one wait in 2 to the power of this is tried.
 const MOST_SELDOM: u32 = 12;
-/// How often the pause after a loss is doubled.
+/// How often the pause after having been in the red is doubled.
 const MOST_LOSSES: u32 = 6;
-/// So many successes make up for a loss.
-const MADE_UP: u32 = 100_000;
+/// So many successes make up for having been in the red once.
+const MADE_UP: u32 = 20_000;
 
 /// What one direction of a channel knows of it.
 #[derive(Debug, Default)]
 pub(super) struct Yielding {
     /// Tries in vain, lately.
     failures: AtomicU32,
-    /// Tries that took long, lately.
+    /// What successes have gained, in nanoseconds.
+    saved: AtomicU32,
+    /// How often that didn't suffice, lately.
     losses: AtomicU32,
-    /// Successes since the last of those.
+    /// Successes since the last time.
     streak: AtomicU32,
     /// How many more waits go without.
     pause: AtomicU32,
@@ -73,6 +78,8 @@ impl Yielding {
         if failures > 0 {
             self.failures.store(failures / 2, Ordering::Relaxed);
         }
+        let saved = self.saved.load(Ordering::Relaxed);
+        self.saved.store((saved + GAIN).min(MOST_SAVED), Ordering::Relaxed);
         let streak = self.streak.load(Ordering::Relaxed) + 1;
         self.streak.store(streak % MADE_UP, Ordering::Relaxed);
         if streak == MADE_UP {
@@ -88,11 +95,15 @@ impl Yielding {
     }
 
     fn lost(&self, took: Duration) {
-        let losses = (self.losses.load(Ordering::Relaxed) + 1).min(MOST_LOSSES);
-        self.losses.store(losses, Ordering::Relaxed);
-        self.streak.store(0, Ordering::Relaxed);
-        let pause = (took.as_nanos() / LOSS) << losses;
-        self.pause.store(u32::try_from(pause).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let saved = self.saved.load(Ordering::Relaxed);
+        let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
+        self.saved.store(saved.saturating_sub(took), Ordering::Relaxed);
+        if took > saved {
+            let losses = self.losses.load(Ordering::Relaxed);
+            self.losses.store((losses + 1).min(MOST_LOSSES), Ordering::Relaxed);
+            self.streak.store(0, Ordering::Relaxed);
+            self.pause.store(((took - saved) / GAIN) << losses, Ordering::Relaxed);
+        }
     }
 }
 
@@ -123,18 +134,21 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_long_makes_a_long_pause() {
+    fn what_takes_long_must_have_been_earned() {
         let yielding = Yielding::default();
-        let long = 2 * TOO_LONG;
-        for losses in 1..4 {
+        let (long, waits) = (Duration::from_millis(2), u128::from(2_000_000 / GAIN));
+        for losses in 0..4 {
             yielding.learn(true, long);
-            assert_eq!(pause(&yielding), (long.as_nanos() / LOSS) << losses);
+            assert_eq!(pause(&yielding), waits << losses);
         }
-        for _ in 0..3 * MADE_UP {
+        for _ in 0..4 * MADE_UP {
             yielding.learn(true, SHORT);
         }
+        yielding.learn(true, 2 * TOO_LONG);
+        assert_eq!(pause(&yielding), 0, "there was enough");
         yielding.learn(false, long);
-        assert_eq!(pause(&yielding), (long.as_nanos() / LOSS) << 1);
+        let left = MOST_SAVED - 40_000;
+        assert_eq!(pause(&yielding), u128::from((2_000_000 - left) / GAIN));
     }
 
     #[test]
