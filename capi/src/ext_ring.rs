@@ -60,7 +60,7 @@ pub unsafe extern "C" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: usize) -
     let body = |call: &Call<'_>| {
         let consumer = &call.channel().ring().consumer;
         let size = within(size, consumer.ready_for(size)?)?;
-        notify_if(call.channel(), size > 0 && consumer.consume(size))
+        tell_if(call.channel(), Want::Data, size > 0 && consumer.consume(size))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_consume", -1, body) }
@@ -115,15 +115,15 @@ pub unsafe extern "C" fn vchan_rs_commit(ctrl: *mut libxenvchan, size: usize) ->
     let body = |call: &Call<'_>| {
         let producer = &call.channel().ring().producer;
         let size = within(size, producer.space_for(size)?)?;
-        notify_if(call.channel(), size > 0 && producer.commit(size))
+        tell_if(call.channel(), Want::Space, size > 0 && producer.commit(size))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_commit", -1, body) }
 }
 
-fn notify_if(channel: &Channel, asked: bool) -> Result<c_int> {
+fn tell_if(channel: &Channel, moved: Want, asked: bool) -> Result<c_int> {
     if asked {
-        channel.notify()?;
+        channel.tell(moved)?;
     }
     Ok(0)
 }

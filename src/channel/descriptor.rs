@@ -21,7 +21,7 @@ impl Channel {
         let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
         let count = moved("read from the descriptor", count)?;
         if count > 0 && producer.commit(count as u32) {
-            self.notify_of_moved();
+            self.tell_of_moved(Want::Space);
         }
         Ok(count)
     }
@@ -37,7 +37,7 @@ impl Channel {
         let count = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) };
         let count = moved("write to the descriptor", count)?;
         if count > 0 && consumer.consume(count as u32) {
-            self.notify_of_moved();
+            self.tell_of_moved(Want::Data);
         }
         Ok(count)
     }
@@ -71,8 +71,8 @@ impl Channel {
 
     /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the
     /// caller; an event channel that fails will do so again.
-    fn notify_of_moved(&self) {
-        let _ = self.notify();
+    fn tell_of_moved(&self, moved: Want) {
+        let _ = self.tell(moved);
     }
 }
 

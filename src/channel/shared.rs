@@ -200,9 +200,17 @@ impl Channel {
         self.left.load(Ordering::Acquire)
     }
 
-    /// Sends an event, because the peer asked for it or may have missed one.
+    /// Sends an event, because the peer may have missed one.
     pub fn notify(&self) -> Result<()> {
         self.events.notify()
+    }
+
+    /// Sends the event that the peer asked for, after this side has moved something: taken data, or filled space.
+    pub fn tell(&self, moved: Want) -> Result<()> {
+        if moved == Want::Data {
+            self.spin_for_data.peer_sleeps();
+        }
+        self.notify()
     }
 
     /// Tells the peer that this side has left. What is in the rings stays readable for both.
@@ -246,7 +254,10 @@ impl Channel {
     /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
     pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
         let spin = self.spin_for(want);
-        let Some(begun) = spin.until(timeout, || !matches!(self.look(want, need), Ok(false))) else {
+        let done = || !matches!(self.look(want, need), Ok(false));
+        // Who gives the processor away in turn may take its time.
+        let moved = || if self.events.is_kin() { self.ring.available(want).unwrap_or(0) } else { 0 };
+        let Some(begun) = spin.until(timeout, done, moved) else {
             return self.look(want, need).map(drop);
         };
         self.settle(want);

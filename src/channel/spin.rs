@@ -78,8 +78,13 @@ impl Spin {
     }
 
     /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
-    /// for [`slept`](Self::slept).
-    pub(super) fn until(&self, limit: Option<Duration>, mut done: impl FnMut() -> bool) -> Option<Begun> {
+    /// for [`slept`](Self::slept). `moved` says how many bytes the peer has moved then.
+    pub(super) fn until(
+        &self,
+        limit: Option<Duration>,
+        mut done: impl FnMut() -> bool,
+        moved: impl Fn() -> u32,
+    ) -> Option<Begun> {
         // A model has no time: it looks once, if at all.
         if cfg!(model) {
             return if self.max >= LEAST && done() { None } else { Some(Begun(None)) };
@@ -88,7 +93,7 @@ impl Spin {
             return Some(self.skip());
         }
         if !self.worth_it() {
-            return if self.yield_until(done) { None } else { Some(self.skip()) };
+            return if self.yield_until(done, moved) { None } else { Some(self.skip()) };
         }
         let (mut begun, most) = (None, u128::from(self.most()));
         loop {
@@ -117,15 +122,22 @@ impl Spin {
         }
     }
 
-    fn yield_until(&self, done: impl FnMut() -> bool) -> bool {
+    fn yield_until(&self, done: impl FnMut() -> bool, moved: impl Fn() -> u32) -> bool {
         let hopeless = !self.beside || self.failures.load(Ordering::Relaxed) >= HOPELESS;
         let done = hopeless
             && self.waits_are_short()
-            && self.yielding.as_ref().is_some_and(|yielding| yielding.until(done));
+            && self.yielding.as_ref().is_some_and(|yielding| yielding.until(done, moved));
         if done {
             self.was_short();
         }
         done
+    }
+
+    /// The peer has asked for an event instead of looking itself, and will run as soon as it gets that.
+    pub(super) fn peer_sleeps(&self) {
+        if let Some(yielding) = &self.yielding {
+            yielding.peer_sleeps();
+        }
     }
 
     fn skip(&self) -> Begun {
@@ -205,10 +217,14 @@ mod tests {
 
     fn looks(spin: &Spin) -> u32 {
         let mut looks = 0;
-        spin.until(None, || {
-            looks += 1;
-            false
-        });
+        spin.until(
+            None,
+            || {
+                looks += 1;
+                false
+            },
+            || 0,
+        );
         looks
     }
 
@@ -222,7 +238,7 @@ mod tests {
         assert!(!spin.hopeful());
         let mut done = 0;
         for _ in 0..100_000 {
-            done += u32::from(spin.until(None, || true).is_none());
+            done += u32::from(spin.until(None, || true, || 0).is_none());
         }
         assert!(done > 90_000, "{done}");
         assert!(spin.hopeful());
@@ -253,7 +269,7 @@ mod tests {
     fn a_short_limit_is_kept() {
         let spin = Spin::up_to(1_000_000_000);
         let begun = Instant::now();
-        assert!(spin.until(Some(Duration::from_millis(1)), || false).is_some());
+        assert!(spin.until(Some(Duration::from_millis(1)), || false, || 0).is_some());
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }

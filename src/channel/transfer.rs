@@ -100,7 +100,7 @@ impl Channel {
                 Ok((part, tell)) => {
                     done += part;
                     if tell {
-                        self.notify()
+                        self.tell(want)
                     } else {
                         Ok(())
                     }
@@ -320,7 +320,7 @@ impl Channel {
         }
         if part > 0 && producer.commit(part as u32) {
             // The bytes were moved and must be told; an event channel that fails does so again.
-            let _ = self.notify();
+            let _ = self.tell(Want::Space);
         }
         Ok(part)
     }

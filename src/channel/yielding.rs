@@ -5,22 +5,29 @@
 //! it may be somebody else who takes it, and keeps it for a whole time slice, which costs as much as thousands of
 //! successes gain. So there is an account: a success pays in a little, a try that took long takes out what it took; in
 //! the red there are as many waits without as would have earned it, twice as many the next time. After a try that brought
-//! nothing there are a few waits without, and ever more when that repeats.
+//! nothing there are a few waits without, and ever more when that repeats. So, too, for a reader
+//! whose writer goes to sleep all the same: the scheduler holds it against us that we gave the processor away, and lets
+//! a writer that is woken run at once, for every little that was read.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often the processor is given away in one wait.
 const TRIES: u32 = 2;
-/// Longer than this somebody else had the processor, or the peer has so much to do that a sleep doesn't matter.
+/// Longer than this, and than the peer needs for what it moved, somebody else had the processor, or the peer has so much
+/// else to do that a sleep doesn't matter.
 const TOO_LONG: Duration = Duration::from_micros(20);
+/// What the peer needs to move a byte, in pieces of some 64.
+const PER_BYTE: Duration = Duration::from_nanos(1);
 /// What a success gains, in nanoseconds. Little enough that fewer than one try in a hundred takes long.
 const GAIN: u32 = 200;
 /// The most that is saved up: in nanoseconds.
 const MOST_SAVED: u32 = 400_000;
 /// After many failures, one wait in 2 to the power of this is tried.
 const MOST_SELDOM: u32 = 12;
+/// So many times in a row the peer has slept all the same, until it counts.
+const PATIENCE: u32 = 8;
 /// How often the pause after having been in the red is doubled.
 const MOST_LOSSES: u32 = 6;
 /// So many successes make up for having been in the red once.
@@ -37,13 +44,18 @@ pub(super) struct Yielding {
     losses: AtomicU32,
     /// Successes since the last time.
     streak: AtomicU32,
+    /// Whether the peer has asked for an event since the last try.
+    peer_slept: AtomicBool,
+    /// How many tries in a row it has.
+    sleeps: AtomicU32,
     /// How many more waits go without.
     pause: AtomicU32,
 }
 
 impl Yielding {
-    /// Gives the processor away, if that promises something; says whether it is `done` then.
-    pub(super) fn until(&self, mut done: impl FnMut() -> bool) -> bool {
+    /// Gives the processor away, if that promises something; says whether it is `done` then. `moved` says how many bytes
+    /// the peer has moved.
+    pub(super) fn until(&self, mut done: impl FnMut() -> bool, moved: impl Fn() -> u32) -> bool {
         if self.pauses() {
             return false;
         }
@@ -52,7 +64,7 @@ impl Yielding {
             thread::yield_now();
             done()
         });
-        self.learn(done, begun.elapsed());
+        self.learn(done, begun.elapsed().saturating_sub(PER_BYTE * moved()));
         done
     }
 
@@ -64,13 +76,28 @@ impl Yielding {
     }
 
     fn learn(&self, done: bool, took: Duration) {
+        let sleeps = self.sleeps();
         if took > TOO_LONG {
             self.lost(took);
-        } else if done {
-            self.won();
-        } else {
+        } else if !done || sleeps == PATIENCE {
             self.failed();
+        } else if sleeps == 0 {
+            self.won();
         }
+    }
+
+    /// The peer has asked for an event, and will run at once when it gets it.
+    pub(super) fn peer_sleeps(&self) {
+        self.peer_slept.store(true, Ordering::Relaxed);
+    }
+
+    /// How many times in a row it has done so while this side doesn't sleep.
+    fn sleeps(&self) -> u32 {
+        let slept = self.peer_slept.load(Ordering::Relaxed);
+        self.peer_slept.store(false, Ordering::Relaxed);
+        let sleeps = if slept { self.sleeps.load(Ordering::Relaxed) + 1 } else { 0 };
+        self.sleeps.store(sleeps % PATIENCE, Ordering::Relaxed);
+        sleeps
     }
 
     fn won(&self) {
@@ -152,12 +179,32 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_sleeps_all_the_same_makes_it_seldom() {
+        let yielding = Yielding::default();
+        let asleep = |times| {
+            for _ in 0..times {
+                yielding.peer_sleeps();
+                yielding.learn(true, SHORT);
+            }
+        };
+        asleep(PATIENCE - 1);
+        yielding.learn(true, SHORT);
+        asleep(PATIENCE - 1);
+        assert_eq!(pause(&yielding), 0);
+        asleep(1);
+        assert_eq!(pause(&yielding), 2);
+        asleep(PATIENCE);
+        assert_eq!(pause(&yielding), 4);
+    }
+
+    #[test]
     fn it_looks_after_each_try() {
         let (yielding, mut looks) = (Yielding::default(), 0);
-        assert!(!yielding.until(|| {
+        let look = || {
             looks += 1;
             false
-        }));
+        };
+        assert!(!yielding.until(look, || 0));
         assert_eq!(looks, TRIES);
     }
 }

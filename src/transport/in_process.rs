@@ -288,6 +288,10 @@ impl EventChannel for LocalChannel {
         Ok(Received { event: false, ended: self.ended() })
     }
 
+    fn is_kin(&self) -> bool {
+        true
+    }
+
     fn ended(&self) -> bool {
         self.gone().contains(&(1 - self.end))
     }

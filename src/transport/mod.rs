@@ -136,6 +136,11 @@ pub trait EventChannel: Send + Sync {
         true
     }
 
+    /// Whether the peer is known to be of this implementation.
+    fn is_kin(&self) -> bool {
+        false
+    }
+
     /// Whether clients may come one after the other (server): the next one may connect as soon as the one before has
     /// ended, whether or not this side has noticed. Transports where that is always so do nothing.
     fn serve_many(&self, _many: bool) -> Result<()> {

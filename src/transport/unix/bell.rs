@@ -87,6 +87,11 @@ impl Bells {
         send(socket.as_raw_fd(), &[EVENT], SENDING).map(|_| false)
     }
 
+    /// Whether the peer has one.
+    pub(super) fn is_known(&self) -> bool {
+        self.rings.load(Ordering::Relaxed)
+    }
+
     /// Answers with our own bell, if the peer has not been offered it yet. If that can't be sent now, the next event
     /// takes it along.
     pub(super) fn answer(&self, socket: BorrowedFd<'_>) {

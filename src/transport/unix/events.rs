@@ -293,6 +293,10 @@ impl EventChannel for Channel {
         hung_up(&self.fd)
     }
 
+    fn is_kin(&self) -> bool {
+        self.bells.is_known()
+    }
+
     fn serve_many(&self, many: bool) -> Result<()> {
         let mut state = self.state();
         self.many.store(many, Ordering::SeqCst);
