@@ -232,7 +232,12 @@ impl Channel {
 
     /// Takes the pending events; says whether there were any.
     fn take_pending(&self) -> Result<bool> {
-        let received = self.events.receive()?;
+        let received = self.events.receive().inspect_err(|_| {
+            // Nothing will make the descriptor readable any more.
+            if self.events.ended() {
+                self.ended.store(true, Ordering::Release);
+            }
+        })?;
         if received.ended {
             // Who ended before it had connected was no client yet: the next one may be.
             let awaited =

@@ -55,6 +55,8 @@ static const struct kind {
     { SYS_lseek, "lseek", { EINVAL } },
     { SYS_read, "read", { EIO, EINTR, ENOMEM } },
     { SYS_write, "write", { EIO, ENOSPC, EINTR } },
+    { SYS_preadv2, "preadv2", { EAGAIN, EINTR, EOPNOTSUPP, EIO } },
+    { SYS_rt_sigaction, "rt_sigaction", { EINVAL } },
     { SYS_pwrite64, "pwrite64", { EIO, ENOSPC, EINTR } },
     { SYS_mmap, "mmap (of files)", { ENOMEM, ENODEV, EAGAIN } },
     { SYS_socket, "socket", { EMFILE, ENFILE, ENOBUFS, ENOMEM } },

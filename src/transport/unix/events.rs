@@ -94,6 +94,8 @@ struct Channel {
 #[derive(Default)]
 struct State {
     listening: bool,
+    /// The client had come and could not be taken in: no other one comes, as the socket may be gone already.
+    lost: bool,
     registered: Option<(Arc<Epoll>, Tokens)>,
     /// An event may have gone to the bell of a client that had left: the next one is to be told.
     overdue: bool,
@@ -118,6 +120,12 @@ impl Channel {
             return Ok(true);
         }
         let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
+        let taken_in = self.take_in(state, connection);
+        state.lost = taken_in.is_err() && !self.many();
+        taken_in.map(|()| true)
+    }
+
+    fn take_in(&self, state: &mut State, connection: OwnedFd) -> Result<()> {
         if self.many() {
             let listener =
                 self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
@@ -132,7 +140,7 @@ impl Channel {
             // One who has left at once leaves it to the next.
             state.overdue = self.bells.send_event(self.fd.as_fd()).is_err();
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Puts the listener back in the place of a connection that has ended.
@@ -287,10 +295,8 @@ impl EventChannel for Channel {
     }
 
     fn ended(&self) -> bool {
-        if self.state().listening {
-            return false;
-        }
-        hung_up(&self.fd)
+        let state = self.state();
+        state.lost || !state.listening && hung_up(&self.fd)
     }
 
     fn is_kin(&self) -> bool {
