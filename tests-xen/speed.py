@@ -1,7 +1,7 @@
 """How fast, and with how many events: ours next to the original, in one boot. Emulated, only the comparison counts."""
 
-SIZE = 8 << 20
-PINGS = 300
+SIZE = 32 << 20
+PINGS = 1000
 PLACES = [("dom0", "pv1"), ("pv1", "pv2"), ("pv1", "pvh1")]
 
 

@@ -274,20 +274,28 @@ fn attach(transport: &transport::Parts) -> Result<Parts> {
     Ok(Parts { ring, events, mappings, publication: None, meeting, path: transport.config.path().into() })
 }
 
-/// Tries to attach whenever something has changed.
+/// Tries to attach, and again whenever something has changed.
 fn wait_and_attach(
     transport: &transport::Parts,
     timeout: Option<Duration>,
     closer: &Closer,
 ) -> Result<Parts> {
     let deadline = super::deadline(timeout);
+    let try_to_attach = || match attach(transport) {
+        Err(error) if error.is_not_yet() => None,
+        other => Some(other),
+    };
+    closer.check()?;
+    // Without a watch at first: where the server is there, that would cost more than all the rest.
+    if let Some(attached) = try_to_attach() {
+        return attached;
+    }
     let mut watch = transport.config.watch()?;
     loop {
         closer.check()?;
         watch.renew()?;
-        match attach(transport) {
-            Err(error) if error.is_not_yet() => {}
-            other => return other,
+        if let Some(attached) = try_to_attach() {
+            return attached;
         }
         if !changed(&*watch, closer, deadline)? {
             return Err(Error::TimedOut(timeout.unwrap_or_default()));

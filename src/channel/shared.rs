@@ -260,9 +260,12 @@ impl Channel {
     pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
         let spin = self.spin_for(want);
         let done = || !matches!(self.look(want, need), Ok(false));
-        // Who gives the processor away in turn may take its time.
-        let moved = || if self.events.is_kin() { self.ring.available(want).unwrap_or(0) } else { 0 };
-        let Some(begun) = spin.until(timeout, done, moved) else {
+        // Who gives the processor away in turn may take its time. Others are woken by a writer's first byte, and the scheduler
+        // then lets them run for each.
+        let kin = self.events.is_kin();
+        let moved = || if kin { self.ring.available(want).unwrap_or(0) } else { 0 };
+        let yields = kin || want == Want::Data;
+        let Some(begun) = spin.until(timeout, yields, done, moved) else {
             return self.look(want, need).map(drop);
         };
         self.settle(want);

@@ -78,10 +78,11 @@ impl Spin {
     }
 
     /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
-    /// for [`slept`](Self::slept). `moved` says how many bytes the peer has moved then.
+    /// for [`slept`](Self::slept). Where it `yields`, `moved` says how many bytes the peer has moved then.
     pub(super) fn until(
         &self,
         limit: Option<Duration>,
+        yields: bool,
         mut done: impl FnMut() -> bool,
         moved: impl Fn() -> u32,
     ) -> Option<Begun> {
@@ -93,7 +94,7 @@ impl Spin {
             return Some(self.skip());
         }
         if !self.worth_it() {
-            return if self.yield_until(done, moved) { None } else { Some(self.skip()) };
+            return if yields && self.yield_until(done, moved) { None } else { Some(self.skip()) };
         }
         let (mut begun, most) = (None, u128::from(self.most()));
         loop {
@@ -219,6 +220,7 @@ mod tests {
         let mut looks = 0;
         spin.until(
             None,
+            true,
             || {
                 looks += 1;
                 false
@@ -238,7 +240,7 @@ mod tests {
         assert!(!spin.hopeful());
         let mut done = 0;
         for _ in 0..100_000 {
-            done += u32::from(spin.until(None, || true, || 0).is_none());
+            done += u32::from(spin.until(None, true, || true, || 0).is_none());
         }
         assert!(done > 90_000, "{done}");
         assert!(spin.hopeful());
@@ -269,7 +271,7 @@ mod tests {
     fn a_short_limit_is_kept() {
         let spin = Spin::up_to(1_000_000_000);
         let begun = Instant::now();
-        assert!(spin.until(Some(Duration::from_millis(1)), || false, || 0).is_some());
+        assert!(spin.until(Some(Duration::from_millis(1)), true, || false, || 0).is_some());
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }
