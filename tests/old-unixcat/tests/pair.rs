@@ -181,7 +181,8 @@ fn every_byte_of_a_file_arrives_when_the_exit_is_clean() {
 
 #[test]
 fn a_lost_wakeup_stalls_the_transfer_until_one_more_event() {
-    const TOTAL: usize = 1 << 20;
+    // So much that the reader can't keep the ring from ever being full.
+    const TOTAL: usize = 16 << 20;
     const RING: usize = 65536;
     let dir = tmpdir();
     let (mut server, mut client) = pair(&["--always-lose-wakeup"], dir.path(), Stdio::piped());
