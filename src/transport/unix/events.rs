@@ -268,9 +268,8 @@ impl EventChannel for Channel {
 
     fn receive(&self) -> Result<Received> {
         let mut state = self.state();
-        // Whatever made the descriptor readable counts as an event, also a client or an answer: who polled it may wait
-        // for one now, and must not sleep.
-        let mut event = state.listening;
+        // A client that has come is no event: its first one follows, and by then it has said that it is there.
+        let mut event = false;
         if !self.try_accept(&mut state)? {
             return Ok(Received::default());
         }
@@ -286,6 +285,7 @@ impl EventChannel for Channel {
                 Err(errno) => return Err(Error::os("receive events", errno)),
             };
             let taken = bell.is_some_and(|bell| self.take_bell(&state, bell));
+            // Also an answer: who polled the descriptor for it may wait for an event now, and must not sleep.
             event = true;
             // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
             if !taken {
