@@ -146,6 +146,10 @@ static MEMCPY: Memcpy = libc::memcpy;
 #[cfg(not(loom))]
 #[inline]
 unsafe fn shared_copy(from: *const u8, to: *mut u8, len: usize) {
+    // memcpy wants valid addresses for nothing, too, and those of an empty slice aren't.
+    if len == 0 {
+        return;
+    }
     // SAFETY: the static is initialised and never changes.
     let memcpy = unsafe { ptr::read_volatile(&raw const MEMCPY) };
     // SAFETY: the caller's.

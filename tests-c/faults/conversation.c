@@ -228,6 +228,8 @@ static bool ask(struct libxenvchan *ctrl)
         return false;
     if (DURING(ASK, libxenvchan_read(ctrl, &byte, 1)) < 0 && !expected_failure(ASK, "read without blocking"))
         return false;
+    if (verdict->told == EPIPE)
+        return false;
     if (DURING(ASK, libxenvchan_is_open(ctrl)) != 1 && !expected_failure(ASK, "is_open"))
         return false;
     sem_post(&peer.go);

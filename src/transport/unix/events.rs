@@ -125,7 +125,7 @@ impl Channel {
         taken_in.map(|()| true)
     }
 
-    fn take_in(&self, state: &mut State, connection: OwnedFd) -> Result<()> {
+    fn take_in(&self, state: &mut State, mut connection: OwnedFd) -> Result<()> {
         if self.many() {
             let listener =
                 self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
@@ -134,6 +134,10 @@ impl Channel {
             // First the name, then (with the exchange) the listener: nobody can get into its queue any more who would
             // see a connection and never an answer.
             self.remove_socket()?;
+            // Who got in before that is taken where the first one has given up; perhaps it is the same client again.
+            // Where that can't be found out, the first one counts.
+            let second = socket::accept_own(self.fd.as_fd()).unwrap_or(None);
+            connection = second.filter(|_| hung_up(&connection)).unwrap_or(connection);
         }
         self.exchange(state, connection, false)?;
         if state.overdue {
