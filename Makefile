@@ -64,4 +64,5 @@ check-slow: check-pairs check-sanitized model
 clean:
 	$(CARGO) clean
 
--include mk/*.mk
+# The other targets: check-xen (xen.mk), install and install-compat (install.mk), and so on.
+include mk/*.mk

@@ -45,33 +45,8 @@ pub(crate) const fn fault(_: Fault) -> bool {
 /// Whether to make this mistake: the one that `VCHAN_FAULT` names.
 #[cfg(model)]
 pub(crate) fn fault(which: Fault) -> bool {
-    use Fault::*;
-    const ALL: [Fault; 15] = [
-        Recheck,
-        FinalLook,
-        FinalLookNow,
-        ClearedEarly,
-        FenceInTake,
-        FenceInRequest,
-        RelaxedIndex,
-        WrongByte,
-        SilentLeave,
-        Handover,
-        OnBehalf,
-        PassOn,
-        SwallowedEnd,
-        OneLook,
-        Unasked,
-    ];
-    static CHOSEN: std::sync::OnceLock<Option<Fault>> = std::sync::OnceLock::new();
-    let chosen = CHOSEN.get_or_init(|| {
-        let name = std::env::var("VCHAN_FAULT").ok()?;
-        let chosen = ALL.into_iter().find(|fault| format!("{fault:?}") == name);
-        // Not a panic, which would pass for a fault that was caught.
-        chosen.or_else(|| {
-            eprintln!("VCHAN_FAULT={name}: there is no such fault");
-            std::process::exit(0)
-        })
-    });
-    *chosen == Some(which)
+    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    // A name that there isn't makes no mistake, so `make model` says that it was not noticed.
+    let chosen = CHOSEN.get_or_init(|| std::env::var("VCHAN_FAULT").ok());
+    chosen.as_ref().is_some_and(|name| format!("{which:?}") == *name)
 }

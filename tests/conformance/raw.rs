@@ -7,17 +7,9 @@ use vchan::transport::{EventChannel, Mapping, Meeting, Parts, Publication, Role}
 use crate::support::PORT;
 use crate::world::{World, CLIENT, SERVER};
 
-/// Offsets in the shared page.
-pub const LEFT_CONS: usize = 0;
-pub const LEFT_PROD: usize = 4;
-pub const RIGHT_CONS: usize = 8;
-pub const RIGHT_PROD: usize = 12;
-pub const LEFT_ORDER: usize = 16;
-pub const RIGHT_ORDER: usize = 18;
-pub const CLI_LIVE: usize = 20;
-pub const SRV_LIVE: usize = 21;
-pub const CLI_NOTIFY: usize = 22;
-pub const SRV_NOTIFY: usize = 23;
+#[path = "../support/offsets.rs"]
+mod offsets;
+pub use offsets::*;
 
 pub struct Raw {
     role: Role,

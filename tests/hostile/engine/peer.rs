@@ -84,17 +84,7 @@ impl Peer {
         let (left, right) = (map(grants(0, left))?, map(grants(left, right))?);
         pages = pages.with_rings(left, right, orders);
         let first = pages.u32(LEFT_PROD);
-        Ok(Peer {
-            transport,
-            role: Role::Client,
-            _publication: None,
-            events: Some(events),
-            pages,
-            prod: first,
-            cons: first,
-            temper: u32::MAX,
-            files: None,
-        })
+        Ok(Peer::over(transport, Role::Client, None, events, pages, first))
     }
 
     /// A server whose rings have the orders that the script says, which publishes these or, sometimes, others.
@@ -132,9 +122,20 @@ impl Peer {
             pages.set_u8(at, value);
         }
         let publication = Some(parts.config.publish(&meeting)?);
-        Ok(Peer {
+        Ok(Peer::over(transport, Role::Server, publication, events, pages, first))
+    }
+
+    fn over(
+        transport: Arc<dyn Transport>,
+        role: Role,
+        publication: Option<Box<dyn Publication>>,
+        events: Box<dyn EventChannel>,
+        pages: Pages,
+        first: u32,
+    ) -> Peer {
+        Peer {
             transport,
-            role: Role::Server,
+            role,
             _publication: publication,
             events: Some(events),
             pages,
@@ -142,7 +143,7 @@ impl Peer {
             cons: first,
             temper: u32::MAX,
             files: None,
-        })
+        }
     }
 
     /// Says that this client is here.
