@@ -8,16 +8,19 @@ mod builder;
 mod closer;
 mod descriptor;
 mod half;
+mod linger;
 #[cfg(all(test, model))]
 mod model;
 mod nudge;
 mod outside;
+mod polling;
 mod shared;
 mod sleep;
 mod spin;
 mod sync;
 mod transfer;
 mod vchan;
+mod waiting;
 mod yielding;
 
 use std::time::{Duration, Instant};

@@ -48,6 +48,10 @@ impl Polled {
         Ok(Polled { set: epoll_of(kicks)?, watches: OnceCell::new() })
     }
 
+    fn is_used(&self) -> bool {
+        self.watches.get().is_some()
+    }
+
     fn fd(&self, events: BorrowedFd<'_>, kick: &EventFd) -> BorrowedFd<'_> {
         self.watches.get_or_init(|| {
             if self.set.add(events, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_err() {
@@ -134,6 +138,11 @@ impl Outside {
     pub(super) fn fd_for(&self, want: Want, events: BorrowedFd<'_>) -> BorrowedFd<'_> {
         let direction = self.direction(want);
         direction.polled.fd(events, &direction.kick)
+    }
+
+    /// Whether somebody has got a descriptor to poll.
+    pub(super) fn is_polled(&self) -> bool {
+        self.both.is_used() || self.data.polled.is_used() || self.space.polled.is_used()
     }
 
     /// Somebody is going to poll until there are `need` bytes of what is wanted.

@@ -77,11 +77,12 @@ impl Spin {
         Spin { max, beside: true, yielding: None, average, failures, pause, skipped }
     }
 
-    /// Looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
+    /// After a `pause`, looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
     /// for [`slept`](Self::slept). Where it `yields`, `moved` says how many bytes the peer has moved then.
     pub(super) fn until(
         &self,
         limit: Option<Duration>,
+        pause: Duration,
         yields: bool,
         mut done: impl FnMut() -> bool,
         moved: impl Fn() -> u32,
@@ -96,7 +97,7 @@ impl Spin {
         if !self.worth_it() {
             return if yields && self.yield_until(done, moved) { None } else { Some(self.skip()) };
         }
-        let (mut begun, most) = (None, u128::from(self.most()));
+        let (mut begun, most) = (linger(pause), u128::from(self.most()));
         loop {
             for _ in 0..LOOKS {
                 if done() {
@@ -205,6 +206,15 @@ impl Spin {
     }
 }
 
+/// Looks at nothing for so long; says when that began.
+fn linger(pause: Duration) -> Option<Instant> {
+    let begun = (!pause.is_zero()).then(Instant::now)?;
+    while begun.elapsed() < pause {
+        (0..LOOKS).for_each(|_| hint::spin_loop());
+    }
+    Some(begun)
+}
+
 /// How many processors the peer could be running on. Not how many this thread may use: a thread that is bound to one
 /// of two gains most by spinning. Where the peer shares its one processor, the outcomes say so.
 fn processors() -> libc::c_long {
@@ -220,6 +230,7 @@ mod tests {
         let mut looks = 0;
         spin.until(
             None,
+            Duration::ZERO,
             true,
             || {
                 looks += 1;
@@ -240,7 +251,7 @@ mod tests {
         assert!(!spin.hopeful());
         let mut done = 0;
         for _ in 0..100_000 {
-            done += u32::from(spin.until(None, true, || true, || 0).is_none());
+            done += u32::from(spin.until(None, Duration::ZERO, true, || true, || 0).is_none());
         }
         assert!(done > 90_000, "{done}");
         assert!(spin.hopeful());
@@ -271,7 +282,7 @@ mod tests {
     fn a_short_limit_is_kept() {
         let spin = Spin::up_to(1_000_000_000);
         let begun = Instant::now();
-        assert!(spin.until(Some(Duration::from_millis(1)), true, || false, || 0).is_some());
+        assert!(spin.until(Some(Duration::from_millis(1)), Duration::ZERO, true, || false, || 0).is_some());
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }

@@ -76,7 +76,7 @@ impl Channel {
     /// from us for each part.
     #[inline]
     fn part(&self, want: Want) -> usize {
-        if self.spin_for(want).hopeful() {
+        if self.waits.peer_runs_beside(want) {
             PART
         } else {
             usize::MAX
@@ -199,15 +199,17 @@ impl Channel {
     }
 
     /// Not everything was moved: the caller may poll now, without having heard that the peer has left (who moved
-    /// something hears of no error). The event that said so may be among those just taken.
+    /// something hears of no error). The event that said so may have been taken before anybody knew that the caller waits.
     fn leave_to_poll(&self, want: Want, done: usize, len: usize) {
-        if done < len && !fault(Fault::SwallowedEnd) {
-            self.pass_on(want);
+        let absent = || self.state().map_or(true, |state| self.absent(state).is_some());
+        if done < len && absent() && !fault(Fault::SwallowedEnd) {
+            self.outside.kick(want);
         }
     }
 
+    /// Takes events only for those who may be polling: others need no descriptor that is not readable.
     pub(super) fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
-        if drain {
+        if drain && self.is_polled() {
             self.take_events(want)?;
         }
         self.expect_at_least(want, need);

@@ -78,6 +78,11 @@ impl Producer {
         Ok(self.size() - self.space()?)
     }
 
+    /// How many bytes have been written since the ring was made, modulo 2^32.
+    pub fn written(&self) -> u32 {
+        self.prod.load(Ordering::Relaxed)
+    }
+
     /// The next `len` bytes to be written, in up to two parts; `len` must be within the space.
     #[inline]
     pub fn free_slices(&self, len: u32) -> [RawSlice; 2] {

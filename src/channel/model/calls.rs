@@ -12,6 +12,15 @@ pub(super) fn text(len: usize) -> Vec<u8> {
     (1..=len).map(|n| n as u8).collect()
 }
 
+/// Where a side waits that doesn't block in the calls that move bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Outside {
+    /// It polls the descriptor of the direction.
+    Poll,
+    /// It waits for any event.
+    Wait,
+}
+
 /// One side.
 #[derive(Clone)]
 pub(super) struct Side {
@@ -35,14 +44,25 @@ impl Side {
         true
     }
 
+    /// Waits after a call that moved less than it was asked for.
+    fn until_more(&self, outside: Outside, want: Want) {
+        match outside {
+            Outside::Poll => self.bell.poll(self.channel.fd_for(want)),
+            Outside::Wait => match self.channel.wait(None) {
+                Ok(()) | Err(Error::PeerClosed) => {}
+                Err(error) => panic!("{error}"),
+            },
+        }
+    }
+
     /// As `write`, without blocking in a call.
-    pub(super) fn poll_and_write(&self, mut data: &[u8]) -> bool {
+    pub(super) fn write_from(&self, outside: Outside, mut data: &[u8]) -> bool {
         while !data.is_empty() {
             let progress = self.channel.write_now(data, true);
             data = &data[progress.done..];
             match progress.stopped {
                 None if data.is_empty() => {}
-                None | Some(Error::WouldBlock) => self.bell.poll(self.channel.fd_for(Want::Space)),
+                None | Some(Error::WouldBlock) => self.until_more(outside, Want::Space),
                 Some(Error::PeerClosed) => return false,
                 Some(error) => panic!("{error}"),
             }
@@ -66,7 +86,7 @@ impl Side {
     }
 
     /// As `read`, without blocking in a call.
-    pub(super) fn poll_and_read(&self, len: usize) -> Vec<u8> {
+    pub(super) fn read_from(&self, outside: Outside, len: usize) -> Vec<u8> {
         let mut data = Vec::new();
         let mut part = [0; 2];
         while data.len() < len {
@@ -76,10 +96,10 @@ impl Side {
                     data.extend(&part[..count]);
                     // Whoever gets less than they asked for may poll.
                     if count < most {
-                        self.bell.poll(self.channel.fd_for(Want::Data));
+                        self.until_more(outside, Want::Data);
                     }
                 }
-                Err(Error::WouldBlock) => self.bell.poll(self.channel.fd_for(Want::Data)),
+                Err(Error::WouldBlock) => self.until_more(outside, Want::Data),
                 Err(Error::PeerClosed) => break,
                 Err(error) => panic!("{error}"),
             }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use loom::model::Builder;
 use loom::thread;
 
-use super::calls::{text, Side};
+use super::calls::{text, Outside, Side};
 use super::world::World;
 use crate::ring::Want;
 
@@ -43,9 +43,11 @@ enum Waits {
     Spinning,
     /// Polling a descriptor.
     Polling,
+    /// For any event, after another look.
+    ForEvents,
 }
 
-const ALL_WAITS: [Waits; 3] = [Waits::Blocking, Waits::Spinning, Waits::Polling];
+const ALL_WAITS: [Waits; 4] = [Waits::Blocking, Waits::Spinning, Waits::Polling, Waits::ForEvents];
 
 /// A transfer in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +64,8 @@ struct Transfer {
 impl Transfer {
     /// The sender, the receiver, and the world, which the whole body holds.
     fn world(self) -> (World, Side, Side) {
-        let world = World::new(self.order, self.order, self.waits == Waits::Spinning);
+        let world =
+            World::new(self.order, self.order, matches!(self.waits, Waits::Spinning | Waits::ForEvents));
         let (server, client) = world.pair();
         let (server, client) = (Side::new(&world, server, 0), Side::new(&world, client, 1));
         if self.up {
@@ -74,15 +77,17 @@ impl Transfer {
 
     fn write(self, side: &Side, data: &[u8]) -> bool {
         match self.waits {
-            Waits::Polling => side.poll_and_write(data),
-            _ => side.write(data),
+            Waits::Polling => side.write_from(Outside::Poll, data),
+            Waits::ForEvents => side.write_from(Outside::Wait, data),
+            Waits::Blocking | Waits::Spinning => side.write(data),
         }
     }
 
     fn read(self, side: &Side, len: usize) -> Vec<u8> {
         match self.waits {
-            Waits::Polling => side.poll_and_read(len),
-            _ => side.read(len),
+            Waits::Polling => side.read_from(Outside::Poll, len),
+            Waits::ForEvents => side.read_from(Outside::Wait, len),
+            Waits::Blocking | Waits::Spinning => side.read(len),
         }
     }
 }

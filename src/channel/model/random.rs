@@ -6,7 +6,7 @@ use shuttle::rand::{thread_rng, Rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{thread, Config, Runner};
 
-use super::calls::{text, Side};
+use super::calls::{text, Outside, Side};
 use super::world::World;
 
 /// Tries `body` under random schedules, half of them such that most threads stand still for long.
@@ -30,15 +30,28 @@ fn any_world() -> World {
     World::new(rng.gen_range(0..3), rng.gen_range(0..3), rng.gen())
 }
 
-fn any_write(side: &Side, data: &[u8]) {
-    assert!(if thread_rng().gen() { side.write(data) } else { side.poll_and_write(data) });
+/// Who waits for any event takes what others of their side are told by the descriptors, so it is one or the other.
+fn any_outside() -> Outside {
+    if thread_rng().gen() {
+        Outside::Poll
+    } else {
+        Outside::Wait
+    }
 }
 
-fn any_read(side: &Side, len: usize) -> Vec<u8> {
+fn any_write(side: &Side, outside: Outside, data: &[u8]) -> bool {
+    if thread_rng().gen() {
+        side.write(data)
+    } else {
+        side.write_from(outside, data)
+    }
+}
+
+fn any_read(side: &Side, outside: Outside, len: usize) -> Vec<u8> {
     if thread_rng().gen() {
         side.read(len)
     } else {
-        side.poll_and_read(len)
+        side.read_from(outside, len)
     }
 }
 
@@ -54,9 +67,9 @@ fn two_directions_of_two_threads() {
         let sides = [Side::new(&world, server, 0), Side::new(&world, client, 1)];
         let mut threads = Vec::new();
         for side in &sides {
-            let (reader, writer) = (side.clone(), side.clone());
-            threads.push(thread::spawn(move || assert_eq!(any_read(&reader, LEN), text(LEN))));
-            threads.push(thread::spawn(move || any_write(&writer, &text(LEN))));
+            let (reader, writer, outside) = (side.clone(), side.clone(), any_outside());
+            threads.push(thread::spawn(move || assert_eq!(any_read(&reader, outside, LEN), text(LEN))));
+            threads.push(thread::spawn(move || assert!(any_write(&writer, outside, &text(LEN)))));
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
@@ -73,14 +86,11 @@ fn leaving_after_the_last_byte() {
         } else {
             (Side::new(&world, client, 1), Side::new(&world, server, 0))
         };
-        let (reader, writer) = (other.clone(), other);
-        let reading = thread::spawn(move || assert_eq!(any_read(&reader, LEN + 1), text(LEN)));
+        let (reader, writer, outside) = (other.clone(), other, any_outside());
+        let reading = thread::spawn(move || assert_eq!(any_read(&reader, outside, LEN + 1), text(LEN)));
         // Ends when the other side leaves: nobody reads.
-        let writing = thread::spawn(move || {
-            let data = text(100);
-            assert!(!if thread_rng().gen() { writer.write(&data) } else { writer.poll_and_write(&data) });
-        });
-        any_write(&one, &text(LEN));
+        let writing = thread::spawn(move || assert!(!any_write(&writer, outside, &text(100))));
+        assert!(any_write(&one, any_outside(), &text(LEN)));
         one.channel.leave();
         reading.join().unwrap();
         writing.join().unwrap();
@@ -128,16 +138,17 @@ fn one_client_after_the_other() {
         let server = Side::new(&world, server, 0);
         let echo = thread::spawn(move || {
             for _ in 0..3 * 4 {
-                let byte = any_read(&server, 1);
-                any_write(&server, &byte);
+                let outside = any_outside();
+                let byte = any_read(&server, outside, 1);
+                assert!(any_write(&server, outside, &byte));
             }
         });
         for n in 0..3 {
             let client = Side::new(&world, world.client(), 1);
             let data = [n, 100 + n, n, 7];
-            let (writer, sent) = (client.clone(), data);
-            let writing = thread::spawn(move || any_write(&writer, &sent));
-            assert_eq!(any_read(&client, data.len()), data);
+            let (writer, sent, outside) = (client.clone(), data, any_outside());
+            let writing = thread::spawn(move || assert!(any_write(&writer, outside, &sent)));
+            assert_eq!(any_read(&client, outside, data.len()), data);
             writing.join().unwrap();
             assert_eq!(Arc::strong_count(&client.channel), 1);
         }

@@ -1,0 +1,82 @@
+//! For those who wait outside, by polling a descriptor.
+
+use std::sync::atomic::Ordering;
+
+use super::shared::Channel;
+use crate::fault::{fault, Fault};
+use crate::ring::Want;
+use crate::Result;
+
+impl Channel {
+    /// An event was taken: wakes whoever polls the descriptor for `want`, if that has come or never will.
+    pub(super) fn pass_on(&self, want: Want) {
+        let Some(need) = self.outside.expected(want) else { return };
+        // The event may have been the answer to their request, though it told of bytes that they have taken.
+        if !fault(Fault::Unasked) {
+            self.ring.request(want);
+        }
+        let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
+            && self.state().is_ok_and(|state| self.absent(state).is_none());
+        if !waits_on && !fault(Fault::PassOn) {
+            self.outside.kick(want);
+        }
+    }
+
+    /// The same for both directions.
+    pub(super) fn pass_on_both(&self) {
+        self.pass_on(Want::Data);
+        self.pass_on(Want::Space);
+    }
+
+    /// To be called when a direction is tried, or waited for in a call: whoever polled for it does not any more.
+    pub(super) fn settle(&self, want: Want) {
+        self.outside.settle(want);
+    }
+
+    /// Prepares for somebody who is going to poll the descriptor, or to call `wait`, until there is more of what is
+    /// wanted: asks the peer to tell. The caller looks at the ring once more after this.
+    pub fn expect(&self, want: Want) {
+        // Whoever takes an event meanwhile is to think that anything is enough.
+        self.expect_at_least(want, 1);
+        // Something corrupt is found by the caller's own look.
+        self.outside.expect(want, self.ring.available(want).unwrap_or(0) + 1);
+    }
+
+    /// As [`expect`](Self::expect), until there are `need` bytes.
+    pub(super) fn expect_at_least(&self, want: Want, need: u32) {
+        self.outside.expect(want, need);
+        self.sleepers.remember();
+        self.ring.request(want);
+    }
+
+    /// Whether somebody may poll for the events. A persistent server takes them in any case: they tell of clients that come.
+    pub(super) fn is_polled(&self) -> bool {
+        self.outside.is_polled() || self.persistent.load(Ordering::Relaxed)
+    }
+
+    /// Takes the events that made the descriptor readable, since they are being acted on by somebody who tries
+    /// `want`. Those that were meant for the other direction are passed on. What is wanted is to be looked at after
+    /// this.
+    pub(super) fn take_events(&self, want: Want) -> Result<()> {
+        self.sleepers.drain(self)?;
+        self.pass_on(match want {
+            Want::Data => Want::Space,
+            Want::Space => Want::Data,
+        });
+        Ok(())
+    }
+
+    /// How much there is of what is wanted, for somebody who is going to poll until there is more.
+    pub(super) fn ask(&self, want: Want) -> Result<usize> {
+        self.check_open()?;
+        self.settle(want);
+        if self.is_polled() {
+            self.take_events(want)?;
+        }
+        self.expect(want);
+        let count = self.ring.available(want)? as usize;
+        // The peer's last event may have been taken before anybody knew that the caller waits.
+        self.pass_on(want);
+        Ok(count)
+    }
+}

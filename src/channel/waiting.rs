@@ -1,0 +1,240 @@
+//! Waiting in a call: for bytes, for any event, for the client.
+
+use std::time::{Duration, Instant};
+
+use super::linger::Linger;
+use super::nudge::Forgetful;
+use super::shared::Channel;
+use super::sleep::{Host, Stay, Ticket, Until, Woken};
+use super::spin::{Begun, Spin};
+use super::State;
+use crate::fault::{fault, Fault};
+use crate::ring::Want;
+use crate::{Error, Result};
+
+/// What an end has learnt of its waits.
+pub(super) struct Waits {
+    data: Spin,
+    space: Spin,
+    any_event: Spin,
+    linger: Linger,
+    forgetful: Forgetful,
+}
+
+impl Waits {
+    pub(super) fn new(spin: Option<Duration>, nudges: bool, same_scheduler: bool) -> Waits {
+        let spin = || Spin::new(spin, same_scheduler);
+        Waits {
+            data: spin(),
+            space: spin(),
+            any_event: spin(),
+            linger: Linger::default(),
+            forgetful: Forgetful::new(nudges),
+        }
+    }
+
+    fn spin_for(&self, want: Want) -> &Spin {
+        match want {
+            Want::Data => &self.data,
+            Want::Space => &self.space,
+        }
+    }
+
+    /// The peer has asked for an event instead of looking itself for what this side writes.
+    pub(super) fn peer_sleeps(&self) {
+        self.data.peer_sleeps();
+    }
+
+    /// Whether the peer seems to run beside this side, as far as waits for `want` and for any event tell.
+    #[inline]
+    pub(super) fn peer_runs_beside(&self, want: Want) -> bool {
+        self.spin_for(want).hopeful() && self.any_event.hopeful()
+    }
+}
+
+impl Channel {
+    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
+    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let spin = self.waits.spin_for(want);
+        let done = || !matches!(self.look(want, need), Ok(false));
+        // Who gives the processor away in turn may take its time. Others are woken by a writer's first byte, and the scheduler
+        // then lets them run for each.
+        let kin = self.events.is_kin();
+        let moved = || if kin { self.ring.available(want).unwrap_or(0) } else { 0 };
+        let yields = kin || want == Want::Data;
+        let Some(begun) = spin.until(timeout, self.waits.linger.pause(&self.ring, want), yields, done, moved)
+        else {
+            return self.look(want, need).map(drop);
+        };
+        self.settle(want);
+        let stay = self.sleepers.stay();
+        let deadline = super::deadline(timeout);
+        let mut nudges = self.waits.forgetful.nudges();
+        let mut due = nudges.due();
+        if nudges.at_once() {
+            self.notify()?;
+        }
+        loop {
+            let ticket = self.sleepers.ticket();
+            self.ring.request(want);
+            if !fault(Fault::Recheck) && self.look(want, need)? {
+                nudges.moved();
+                spin.slept(begun);
+                return Ok(());
+            }
+            let until = [deadline, due].into_iter().flatten().min();
+            let woken = self.sleep(&stay, ticket, Until::Bytes(want, need), until)?;
+            if woken == Woken::Event && self.look(want, need)? {
+                // Not asked for again, so the peer need not tell.
+                nudges.moved();
+                spin.slept(begun);
+                return Ok(());
+            }
+            // After an event, too: events that bring nothing must not stop the clock.
+            if super::is_over(deadline) {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+            if woken == Woken::Late {
+                self.notify()?;
+                nudges.sent();
+                due = nudges.due();
+            }
+        }
+    }
+
+    /// Whether there are `need` bytes of what is wanted. Fails where there never will be.
+    fn look(&self, want: Want, need: u32) -> Result<bool> {
+        self.check_open()?;
+        if want == Want::Space && self.has_left() {
+            return Err(Error::Closed);
+        }
+        if self.ring.available(want)? >= need && want == Want::Data {
+            return Ok(true);
+        }
+        match self.absent(self.state()?) {
+            // The peer may have written between the look above and its leaving.
+            Some(_)
+                if want == Want::Data && !fault(Fault::FinalLook) && self.ring.available(want)? >= need =>
+            {
+                Ok(true)
+            }
+            Some(error) => Err(error),
+            None => Ok(self.ring.available(want)? >= need),
+        }
+    }
+
+    fn sleep(
+        &self,
+        stay: &Stay<'_>,
+        ticket: Ticket,
+        until: Until,
+        deadline: Option<Instant>,
+    ) -> Result<Woken> {
+        let woken = self.sleepers.sleep(stay, ticket, until, deadline, self)?;
+        if woken == Woken::Event {
+            self.pass_on_both();
+        }
+        Ok(woken)
+    }
+
+    /// Takes pending events without sleeping; says whether there has been any since `ticket`.
+    fn take_since(&self, ticket: Ticket) -> Result<bool> {
+        self.sleepers.drain(self)?;
+        let past = self.sleepers.is_past(ticket);
+        if past {
+            self.pass_on_both();
+        }
+        Ok(past)
+    }
+
+    /// Waits until an event comes that this thread has not seen.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        self.check_open()?;
+        self.ring.check()?;
+        let ticket = self.sleepers.remembered();
+        let awaited =
+            [Want::Data, Want::Space].map(|want| self.outside.expected(want).map(|need| (want, need)));
+        if self.outside.settle_both() {
+            return Ok(());
+        }
+        if let Some(error) = self.absent(self.state()?) {
+            // No event will come any more. What has come, or can still be read, is worth waking for once.
+            self.sleepers.drain(self)?;
+            let news = self.sleepers.is_past(ticket) || self.ring.available(Want::Data)? > 0;
+            return if news { Ok(()) } else { Err(error) };
+        }
+        // Who was told by the descriptor that there is an event wants it taken.
+        if self.is_polled() && self.take_since(ticket)? {
+            return Ok(());
+        }
+        let Some(begun) = self.spin_for_awaited(ticket, awaited, timeout) else { return self.check_open() };
+        // Not a sleep to learn from: what was moved while nobody slept may have left an event behind.
+        if self.take_since(ticket)? && !fault(Fault::FreshTicket) {
+            return Ok(());
+        }
+        let ticket = if fault(Fault::FreshTicket) { self.sleepers.ticket() } else { ticket };
+        let deadline = super::deadline(timeout);
+        let woken = self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, deadline)?;
+        self.waits.any_event.slept(begun);
+        match woken {
+            Woken::Event => Ok(()),
+            Woken::Late => Err(Error::TimedOut(timeout.unwrap_or_default())),
+        }
+    }
+
+    /// Spins until one of those has come that the non-blocking calls have last asked for, or an event was taken. The
+    /// peer's own event will be pending then, and wake somebody once for nothing.
+    fn spin_for_awaited(
+        &self,
+        ticket: Ticket,
+        awaited: [Option<(Want, u32)>; 2],
+        timeout: Option<Duration>,
+    ) -> Option<Begun> {
+        let awaited = || awaited.iter().flatten();
+        let done = || {
+            self.sleepers.is_past(ticket)
+                || awaited().any(|&(want, need)| !matches!(self.look(want, need), Ok(false)))
+        };
+        let kin = self.events.is_kin();
+        let moved = || match kin {
+            true => awaited().map(|&(want, _)| self.ring.available(want).unwrap_or(0)).sum(),
+            false => 0,
+        };
+        self.waits.any_event.until(timeout, Duration::ZERO, kin, done, moved)
+    }
+
+    /// Waits until a client has come (server).
+    pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
+        let stay = self.sleepers.stay();
+        let deadline = super::deadline(timeout);
+        loop {
+            self.check_open()?;
+            let ticket = self.sleepers.ticket();
+            match self.state()? {
+                State::Waiting => {}
+                State::PeerDied => return Err(Error::PeerDied),
+                State::Connected | State::PeerClosed => return Ok(()),
+            }
+            let late = match self.sleep(&stay, ticket, Until::AnyEvent, deadline) {
+                Ok(woken) => woken == Woken::Late,
+                // Who is interrupted here would lose the channel; a `Closer` ends the wait.
+                Err(Error::Interrupted) => false,
+                Err(error) => return Err(error),
+            };
+            if late || (super::is_over(deadline) && self.state()? == State::Waiting) {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+        }
+    }
+}
+
+impl Host for Channel {
+    fn drain(&self) -> Result<bool> {
+        self.take_pending()
+    }
+
+    fn sleeps_on(&self, want: Want, need: u32) -> bool {
+        self.ring.request(want);
+        matches!(self.look(want, need), Ok(false))
+    }
+}
