@@ -144,7 +144,7 @@ struct vchan_rs_options {
      */
     int timeout_ms;
     /**
-     * How long a blocking call looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
+     * How long a call that waits looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
      * time, negative for not at all.
      */
     int spin_us;

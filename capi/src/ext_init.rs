@@ -34,7 +34,7 @@ pub struct vchan_rs_options {
     /// How long to wait for the peer, in milliseconds: 0 not at all, negative for as long as it takes. A client waits
     /// for its server to publish, a server for its client to come.
     pub timeout_ms: c_int,
-    /// How long a blocking call looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
+    /// How long a call that waits looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
     /// time, negative for not at all.
     pub spin_us: c_int,
     /// 0, or some of VCHAN_RS_BLOCKING, VCHAN_RS_PERSIST, VCHAN_RS_PORT and VCHAN_RS_OCAML_ORDERS.

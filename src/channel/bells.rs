@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
 use super::closer::Closer;
+use super::limit::Limit;
 use super::outside::epoll_of;
 use crate::transport::{EventChannel, Tokens};
 use crate::{Error, Result};
@@ -49,17 +49,13 @@ impl Bells {
         self.set.0.as_fd()
     }
 
-    /// Waits for something to be heard, or for the deadline. That alone takes what was rung.
-    pub(super) fn listen(&self, deadline: Option<Instant>) -> Result<Heard> {
-        self.listen_for(match deadline {
-            None => EpollTimeout::NONE,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                // Rounded up, so that a wait is never shorter than asked for.
-                let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
-                EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
-            }
-        })
+    /// Waits for something to be heard, or for `limit`. That alone takes what was rung.
+    pub(super) fn listen(&self, limit: Limit) -> Result<Heard> {
+        self.listen_for(limit.left().map_or(EpollTimeout::NONE, |left| {
+            // Rounded up, so that a wait is never shorter than asked for.
+            let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
+            EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
+        }))
     }
 
     /// As [`listen`](Self::listen), without waiting.

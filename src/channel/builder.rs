@@ -103,9 +103,10 @@ macro_rules! common_options {
             self
         }
 
-        /// How long a blocking call looks for the peer's move before it goes to sleep, at most; zero never spins.
-        /// Without this, `VCHAN_SPIN` (microseconds or `off`), else 50 microseconds. On one processor there is no
-        /// spinning at all.
+        /// How long a blocking call (and [`Vchan::wait`](super::Vchan::wait)) looks for the peer's move before it goes to sleep, at
+        /// most; zero never spins. Without this, `VCHAN_SPIN` (microseconds or `off`), else 50 microseconds; on Xen
+        /// up to 500, where sleeping is seen to take a good deal longer than that. On one processor there is no spinning at all
+        /// but for a peer in another domain, which may have another one.
         pub fn spin(mut self, longest: Duration) -> Self {
             self.common.spin = Some(longest);
             self

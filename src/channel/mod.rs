@@ -8,6 +8,7 @@ mod builder;
 mod closer;
 mod descriptor;
 mod half;
+mod limit;
 mod linger;
 #[cfg(all(test, model))]
 mod model;

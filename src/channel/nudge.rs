@@ -8,6 +8,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::limit::Limit;
+
 const FIRST: Duration = Duration::from_millis(4);
 const TIMES: u32 = 9;
 /// A peer that moves within this time of a nudge moved because of it.
@@ -53,8 +55,12 @@ impl Nudges<'_> {
     }
 
     /// When the next one is due, if nothing moves.
-    pub(super) fn due(&self) -> Option<Instant> {
-        (self.sent < self.peer.most).then(|| Instant::now() + FIRST * (1 << self.sent))
+    pub(super) fn due(&self) -> Limit {
+        if self.sent < self.peer.most {
+            Limit::After(FIRST * (1 << self.sent))
+        } else {
+            Limit::Never
+        }
     }
 
     /// One was sent.

@@ -10,10 +10,10 @@ use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
-use std::time::Instant;
 
 use super::bells::{Bells, Heard};
 use super::closer::Closer;
+use super::limit::Limit;
 use super::sync::{thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::fault::{fault, Fault};
 use crate::ring::Want;
@@ -167,13 +167,13 @@ impl Sleepers {
         Stay { sleepers: self, awaited: Cell::new(false) }
     }
 
-    /// Sleeps until an event comes that was not there at `ticket`, or until the deadline.
+    /// Sleeps until an event comes that was not there at `ticket`, or until `limit`.
     pub(super) fn sleep(
         &self,
         stay: &Stay<'_>,
         ticket: Ticket,
         until: Until,
-        deadline: Option<Instant>,
+        mut limit: Limit,
         host: &dyn Host,
     ) -> Result<Woken> {
         let mut beds = self.lock();
@@ -184,7 +184,7 @@ impl Sleepers {
             if !beds.polling {
                 beds.polling = true;
                 drop(beds);
-                let woken = self.poll(deadline, host);
+                let woken = self.poll(limit, host);
                 beds = self.lock();
                 beds.polling = false;
                 stay.awaited.set(beds.asleep != [0; 3]);
@@ -194,15 +194,13 @@ impl Sleepers {
             stay.awaited.set(true);
             beds.lie_down(until);
             let wake = &self.woken[until.place()];
-            beds = match deadline {
+            limit = limit.fixed();
+            beds = match limit.left() {
                 None => wake.wait(beds).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    wake.wait_timeout(beds, left).unwrap_or_else(PoisonError::into_inner).0
-                }
+                Some(left) => wake.wait_timeout(beds, left).unwrap_or_else(PoisonError::into_inner).0,
             };
             beds.get_up(until);
-            if !self.is_past(ticket) && super::is_over(deadline) {
+            if !self.is_past(ticket) && limit.is_over() {
                 return Ok(Woken::Late);
             }
         }
@@ -231,9 +229,9 @@ impl Sleepers {
     }
 
     /// Waits on the event channel itself.
-    fn poll(&self, deadline: Option<Instant>, host: &dyn Host) -> Result<Woken> {
+    fn poll(&self, mut limit: Limit, host: &dyn Host) -> Result<Woken> {
         loop {
-            let heard = self.bells.listen(deadline)?;
+            let heard = self.bells.listen(limit)?;
             if heard == Heard::default() {
                 return Ok(Woken::Late);
             }
@@ -243,6 +241,7 @@ impl Sleepers {
             if heard.take(host)? {
                 return Ok(Woken::Event);
             }
+            limit = limit.fixed();
         }
     }
 

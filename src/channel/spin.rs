@@ -5,6 +5,10 @@
 //! processor) or has nothing to say. So every wait teaches: where waits are long on the average nobody spins; where
 //! they are short and spinning fails all the same, it is tried ever more seldom; a success brings it back. Meanwhile the
 //! processor is [given away](super::yielding), if that helps.
+//!
+//! A peer in another domain has to be woken through two schedulers, which can take so long that even a long spin is cheaper.
+//! So one may take longer there. But a long one pays only where a sleep takes a good deal longer still: otherwise it is
+//! the peer's work that takes its time.
 
 use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,13 +18,18 @@ use once_cell::sync::Lazy;
 
 use super::yielding::Yielding;
 
-/// The longest spin, unless `VCHAN_SPIN` or the builder says otherwise.
-const DEFAULT_MAX: Duration = Duration::from_micros(50);
+/// The longest spin, unless `VCHAN_SPIN` or the builder says otherwise. In nanoseconds, as all that follow.
+const DEFAULT_MAX: u32 = 50_000;
+/// The same for a peer that another scheduler runs.
+const DEFAULT_MAX_APART: u32 = 500_000;
+/// A long spin may take so much of what a sleep takes, in percent. More than half: the sleep of a side whose peer
+/// sleeps, too, is twice as long as the spin with which one of them has to begin.
+const WORTH: u32 = 75;
 /// Below this a spin is not worth its set-up.
 const LEAST: u32 = 1_000;
 /// Waits that are longer than so many spins on the average are not spun for.
 const TOO_LONG: u32 = 4;
-/// A longer wait is taken for this, so that one does not count for many. In nanoseconds.
+/// A longer wait is taken for this, so that one does not count for many.
 const LONGEST: u32 = 1_000_000;
 /// After many failures, one wait in 2 to the power of this is still spun for.
 const MOST_SELDOM: u32 = 12;
@@ -28,28 +37,32 @@ const MOST_SELDOM: u32 = 12;
 const TIMED: u32 = 16;
 /// So many failures are more than chance.
 const HOPELESS: u32 = 2;
-/// After these, a spin is as long as two waits on the average, and not shorter than this. In nanoseconds.
+/// After these, a spin is as long as two waits on the average, and not shorter than this.
 const PROBE: u32 = 5_000;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
 
 /// `VCHAN_SPIN`: the longest spin in microseconds, 0 or `off` for none.
-static FROM_ENVIRONMENT: Lazy<Duration> = Lazy::new(|| match std::env::var("VCHAN_SPIN") {
-    Ok(text) if text == "off" => Duration::ZERO,
-    Ok(text) => text.parse().map_or(DEFAULT_MAX, Duration::from_micros),
-    Err(_) => DEFAULT_MAX,
-});
+static FROM_ENVIRONMENT: Lazy<Option<Duration>> =
+    Lazy::new(|| match std::env::var("VCHAN_SPIN").ok()?.as_str() {
+        "off" => Some(Duration::ZERO),
+        text => text.parse().map(Duration::from_micros).ok(),
+    });
 
 /// What one direction of a channel knows of its waits. Times are in nanoseconds.
 #[derive(Debug)]
 pub(super) struct Spin {
     max: u32,
+    /// A longer one pays only where it saves enough of a sleep.
+    cheap: u32,
     /// Whether there is another processor for the peer.
     beside: bool,
     /// Where the peer may share our processor.
     yielding: Option<Yielding>,
     /// The average wait.
     average: AtomicU32,
+    /// The average of those for which nothing was tried but to sleep.
+    asleep: AtomicU32,
     /// How often spinning failed lately.
     failures: AtomicU32,
     /// How many more waits are not spun for.
@@ -61,20 +74,27 @@ pub(super) struct Spin {
 /// When a wait began, if it is timed: two looks at the clock are a good part of a short wait's cost, and more where
 /// they are system calls.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Begun(Option<Instant>);
+pub(super) struct Begun {
+    at: Option<Instant>,
+    spun: bool,
+}
 
 impl Spin {
     /// At most `max` at a time; `None` for the default. Whether the peer runs under the same scheduler as this side.
     pub(super) fn new(max: Option<Duration>, same_scheduler: bool) -> Spin {
-        let max = max.unwrap_or(*FROM_ENVIRONMENT).min(Duration::from_secs(1)).as_nanos() as u32;
+        let chosen = max.or(*FROM_ENVIRONMENT).map(|max| max.min(Duration::from_secs(1)).as_nanos() as u32);
+        let beside = !same_scheduler || processors() > 1;
         let yielding = same_scheduler.then(Yielding::default);
-        Spin { beside: processors() > 1, yielding, ..Spin::up_to(max) }
+        match chosen {
+            None if !same_scheduler => Spin { cheap: DEFAULT_MAX, ..Spin::up_to(DEFAULT_MAX_APART) },
+            _ => Spin { beside, yielding, ..Spin::up_to(chosen.unwrap_or(DEFAULT_MAX)) },
+        }
     }
 
     fn up_to(max: u32) -> Spin {
         let zero = || AtomicU32::new(0);
-        let (average, failures, pause, skipped) = (zero(), zero(), zero(), zero());
-        Spin { max, beside: true, yielding: None, average, failures, pause, skipped }
+        let (average, asleep, failures, pause, skipped) = (zero(), zero(), zero(), zero(), zero());
+        Spin { max, cheap: max, beside: true, yielding: None, average, asleep, failures, pause, skipped }
     }
 
     /// After a `pause`, looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
@@ -89,7 +109,7 @@ impl Spin {
     ) -> Option<Begun> {
         // A model has no time: it looks once, if at all.
         if cfg!(model) {
-            return if self.max >= LEAST && done() { None } else { Some(Begun(None)) };
+            return if self.max >= LEAST && done() { None } else { Some(Begun { at: None, spun: true }) };
         }
         if limit.is_some_and(|limit| limit.as_nanos() < u128::from(self.max)) {
             return Some(self.skip());
@@ -110,7 +130,7 @@ impl Spin {
             let begun = *begun.get_or_insert_with(Instant::now);
             if begun.elapsed().as_nanos() >= most {
                 self.failed();
-                return Some(Begun(Some(begun)));
+                return Some(Begun { at: Some(begun), spun: true });
             }
         }
     }
@@ -145,13 +165,16 @@ impl Spin {
     fn skip(&self) -> Begun {
         let skipped = self.skipped.load(Ordering::Relaxed).wrapping_add(1);
         self.skipped.store(skipped, Ordering::Relaxed);
-        Begun((skipped % TIMED == 0).then(Instant::now))
+        Begun { at: (skipped % TIMED == 0).then(Instant::now), spun: false }
     }
 
     /// The wait that began then, and for which somebody slept, is over.
     pub(super) fn slept(&self, begun: Begun) {
-        if let Begun(Some(begun)) = begun {
-            self.learn(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONGEST));
+        let Some(at) = begun.at else { return };
+        let wait = since(at);
+        learn(&self.average, wait);
+        if !begun.spun {
+            learn(&self.asleep, wait);
         }
     }
 
@@ -177,20 +200,24 @@ impl Spin {
     }
 
     fn succeeded(&self, begun: Option<Instant>) {
+        match begun.map(since) {
+            None => self.was_short(),
+            Some(wait) => {
+                learn(&self.average, wait);
+                if wait > self.cheap && wait > self.asleep.load(Ordering::Relaxed) / 100 * WORTH {
+                    return self.failed();
+                }
+            }
+        }
         let failures = self.failures.load(Ordering::Relaxed);
         if failures > 0 {
             self.failures.store(failures / 2, Ordering::Relaxed);
-        }
-        if begun.is_some() {
-            self.slept(Begun(begun));
-        } else {
-            self.was_short();
         }
     }
 
     fn was_short(&self) {
         if self.average.load(Ordering::Relaxed) > 0 {
-            self.learn(0);
+            learn(&self.average, 0);
         }
     }
 
@@ -199,11 +226,15 @@ impl Spin {
         self.failures.store(failures, Ordering::Relaxed);
         self.pause.store(1 << failures.min(MOST_SELDOM), Ordering::Relaxed);
     }
+}
 
-    fn learn(&self, wait: u32) {
-        let average = self.average.load(Ordering::Relaxed);
-        self.average.store(average - average.div_ceil(8) + wait.min(LONGEST) / 8, Ordering::Relaxed);
-    }
+fn since(begun: Instant) -> u32 {
+    u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONGEST).min(LONGEST)
+}
+
+fn learn(average: &AtomicU32, wait: u32) {
+    let before = average.load(Ordering::Relaxed);
+    average.store(before - before.div_ceil(8) + wait / 8, Ordering::Relaxed);
 }
 
 /// Looks at nothing for so long; says when that began.
@@ -261,14 +292,30 @@ mod tests {
     fn long_waits_are_not_spun_for() {
         let spin = Spin::up_to(10_000);
         for _ in 0..20 {
-            spin.learn(LONGEST);
+            learn(&spin.average, LONGEST);
         }
         assert_eq!(looks(&spin), 0);
         // Short ones make up for it.
         for _ in 0..60 {
-            spin.learn(1000);
+            learn(&spin.average, 1000);
         }
         assert!(looks(&spin) > 0);
+    }
+
+    #[test]
+    fn a_long_spin_pays_only_where_it_saves_enough_of_a_sleep() {
+        let spin = Spin { cheap: 1_000, ..Spin::up_to(1_000_000_000) };
+        let succeed = |wait| {
+            let begun = Instant::now() - Duration::from_nanos(wait);
+            spin.succeeded(Some(begun));
+            spin.failures.load(Ordering::Relaxed)
+        };
+        assert_eq!(succeed(20_000), 1, "nothing is known of sleeping");
+        let asleep = Begun { at: Some(Instant::now() - Duration::from_millis(400)), spun: false };
+        (0..20).for_each(|_| spin.slept(asleep));
+        assert_eq!(succeed(20_000), 0);
+        assert_eq!(succeed(350_000_000), 1, "a sleep is not much longer");
+        assert_eq!(succeed(0), 0);
     }
 
     #[test]

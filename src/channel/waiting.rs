@@ -1,7 +1,8 @@
 //! Waiting in a call: for bytes, for any event, for the client.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::limit::Limit;
 use super::linger::Linger;
 use super::nudge::Forgetful;
 use super::shared::Channel;
@@ -82,8 +83,7 @@ impl Channel {
                 spin.slept(begun);
                 return Ok(());
             }
-            let until = [deadline, due].into_iter().flatten().min();
-            let woken = self.sleep(&stay, ticket, Until::Bytes(want, need), until)?;
+            let woken = self.sleep(&stay, ticket, Until::Bytes(want, need), due.or(deadline))?;
             if woken == Woken::Event && self.look(want, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
@@ -99,6 +99,7 @@ impl Channel {
                 nudges.sent();
                 due = nudges.due();
             }
+            due = due.fixed();
         }
     }
 
@@ -123,14 +124,8 @@ impl Channel {
         }
     }
 
-    fn sleep(
-        &self,
-        stay: &Stay<'_>,
-        ticket: Ticket,
-        until: Until,
-        deadline: Option<Instant>,
-    ) -> Result<Woken> {
-        let woken = self.sleepers.sleep(stay, ticket, until, deadline, self)?;
+    fn sleep(&self, stay: &Stay<'_>, ticket: Ticket, until: Until, limit: Limit) -> Result<Woken> {
+        let woken = self.sleepers.sleep(stay, ticket, until, limit, self)?;
         if woken == Woken::Event {
             self.pass_on_both();
         }
@@ -173,8 +168,8 @@ impl Channel {
             return Ok(());
         }
         let ticket = if fault(Fault::FreshTicket) { self.sleepers.ticket() } else { ticket };
-        let deadline = super::deadline(timeout);
-        let woken = self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, deadline)?;
+        let limit = timeout.map_or(Limit::Never, Limit::After);
+        let woken = self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, limit)?;
         self.waits.any_event.slept(begun);
         match woken {
             Woken::Event => Ok(()),
@@ -206,7 +201,7 @@ impl Channel {
     /// Waits until a client has come (server).
     pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
         let stay = self.sleepers.stay();
-        let deadline = super::deadline(timeout);
+        let limit = timeout.map_or(Limit::Never, Limit::After).fixed();
         loop {
             self.check_open()?;
             let ticket = self.sleepers.ticket();
@@ -215,13 +210,13 @@ impl Channel {
                 State::PeerDied => return Err(Error::PeerDied),
                 State::Connected | State::PeerClosed => return Ok(()),
             }
-            let late = match self.sleep(&stay, ticket, Until::AnyEvent, deadline) {
+            let late = match self.sleep(&stay, ticket, Until::AnyEvent, limit) {
                 Ok(woken) => woken == Woken::Late,
                 // Who is interrupted here would lose the channel; a `Closer` ends the wait.
                 Err(Error::Interrupted) => false,
                 Err(error) => return Err(error),
             };
-            if late || (super::is_over(deadline) && self.state()? == State::Waiting) {
+            if late || (limit.is_over() && self.state()? == State::Waiting) {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
         }
