@@ -1,5 +1,4 @@
-# Miri: the ring, and what of the in-process transport it can run, by an interpreter that notices undefined behaviour,
-# data races and leaks. It needs a nightly Rust; any will do for the ring.
+# Miri, an interpreter that notices undefined behaviour, data races and leaks, over the ring. It needs a nightly Rust.
 #
 #   make miri                                        both models of aliasing
 #   make miri MIRI_ALIASING=-Zmiri-tree-borrows      one of them; empty for stacked borrows
