@@ -16,6 +16,13 @@ use crate::world::World;
 const MARK: &str = "VCHAN_CONFORMANCE_ALONE";
 /// The longest that a test may take: several times of what the slowest needs on a busy machine.
 const LIMIT: Duration = Duration::from_secs(45);
+/// Another limit, in seconds, for a build that is slow for a reason, such as a sanitizer.
+const OTHER_LIMIT: &str = "VCHAN_CONFORMANCE_LIMIT";
+
+fn limit() -> Duration {
+    let other = std::env::var(OTHER_LIMIT).ok().map(|text| text.parse().expect("a number of seconds"));
+    other.map_or(LIMIT, Duration::from_secs)
+}
 
 /// Runs `test`, known to the test harness as `name` (with the crate's name before it), in a process of its own.
 pub fn run<W: World>(name: &str, test: fn(&dyn World)) {
@@ -44,7 +51,7 @@ pub fn run<W: World>(name: &str, test: fn(&dyn World)) {
     let status = child.wait().expect("the test's exit status");
     let output: String = output.map(|thread| thread.join().expect("the test's output")).concat();
     if let Some(threads) = hung {
-        panic!("{name} hung for {LIMIT:?} and was killed; its threads:\n{threads}\n{output}");
+        panic!("{name} hung for {:?} and was killed; its threads:\n{threads}\n{output}", limit());
     }
     assert!(status.success(), "{name} failed ({:?}, signal {:?}):\n{output}", status.code(), status.signal());
     assert!(output.contains("1 passed"), "{name} did not run:\n{output}");
@@ -52,7 +59,7 @@ pub fn run<W: World>(name: &str, test: fn(&dyn World)) {
 
 /// Waits for the child; kills one that hangs and says what its threads were doing.
 fn watch(child: &mut Child) -> Option<String> {
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit();
     while child.try_wait().expect("the test's state").is_none() {
         if Instant::now() >= deadline {
             let threads = threads(child.id());
