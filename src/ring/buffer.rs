@@ -163,7 +163,8 @@ mod tests {
     /// Every part of every small ring, from every index around the wrap, and lengths beyond the ring.
     #[test]
     fn parts_are_the_bytes_of_the_stream() {
-        for order in 0..=7 {
+        // Of eight times as many cases with each order, Miri does the first.
+        for order in 0..=if cfg!(miri) { 3 } else { 7 } {
             let size = 1u32 << order;
             let mut memory = vec![0u8; size as usize];
             let start = NonNull::new(memory.as_mut_ptr()).unwrap();

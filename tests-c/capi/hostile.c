@@ -1,6 +1,7 @@
 /* A peer that writes anything into the shared memory and sends events all the time, against every call of both
- * interfaces. Both ends live in this process; the peer's is used for its pointers into the memory. Each buffer is
- * allocated with its exact size, so that valgrind and the address sanitizer see what goes beyond it. */
+ * interfaces; before that, one lie at a time, against what must be said of it. Both ends live in this process; the peer's
+ * is used for its pointers into the memory. Each buffer is allocated with its exact size, so that valgrind and the
+ * address sanitizer see what goes beyond it. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { CALLS = 40, SECONDS = 240, TIMEOUT_MS = 2 };
+enum { CALLS = 40, SECONDS = 240, TIMEOUT_MS = 2, RING = 4096 };
 
 static struct libxenvchan *victim, *peer;
 static atomic_int stop;
@@ -74,6 +75,19 @@ static void *spoil(void *argument)
     return NULL;
 }
 
+/* What is lent out: as many bytes as were said, and all of them in the ring. */
+static void check_parts(const char *what, const struct iovec parts[2], long there, const struct libxenvchan_ring *ring)
+{
+    if (parts[0].iov_len + parts[1].iov_len != (size_t)there || there > RING)
+        fail(what, there);
+    for (int n = 0; n < 2; n++) {
+        size_t offset = (uintptr_t)parts[n].iov_base - (uintptr_t)ring->buffer;
+
+        if (parts[n].iov_len && (offset >= RING || parts[n].iov_len > RING - offset))
+            fail("outside of the ring", (long)offset);
+    }
+}
+
 /* One call; gives what it returned. */
 static long call(struct random *r, unsigned which, size_t size, char *buffer, int file)
 {
@@ -99,16 +113,14 @@ static long call(struct random *r, unsigned which, size_t size, char *buffer, in
         there = vchan_rs_borrow(victim, parts, 1 + size % 5000, TIMEOUT_MS);
         if (there <= 0)
             return there;
-        if (parts[0].iov_len + parts[1].iov_len != (size_t)there || there > 4096)
-            fail("borrowed", there);
+        check_parts("borrowed", parts, there, &victim->read);
         free(memcpy(malloc(parts[0].iov_len), parts[0].iov_base, parts[0].iov_len));
         return vchan_rs_consume(victim, next(r) % (there + 1));
     default:
         there = vchan_rs_reserve(victim, parts, 1 + size % 5000, TIMEOUT_MS);
         if (there <= 0)
             return there;
-        if (parts[0].iov_len + parts[1].iov_len != (size_t)there || there > 4096)
-            fail("reserved", there);
+        check_parts("reserved", parts, there, &victim->write);
         memset(parts[0].iov_base, 1, parts[0].iov_len);
         memset(parts[1].iov_base, 2, parts[1].iov_len);
         return vchan_rs_commit(victim, next(r) % (there + 1));
@@ -125,7 +137,7 @@ static void calls(struct random *r, int file)
 
         errno = 0;
         result = call(r, which, size, buffer, file);
-        if (result > (long)(size > 4096 ? size : 4096) || result < -1)
+        if (result > (long)(size > RING ? size : RING) || result < -1)
             fail("impossible result", result);
         for (error = 0; error < sizeof(known) / sizeof(*known) && known[error] != errno;)
             error++;
@@ -149,22 +161,155 @@ static void *release(void *argument)
     return NULL;
 }
 
+/* Connects; the victim is the server in odd rounds, the client in even ones. */
+static void open_both(int round)
+{
+    struct libxenvchan *server = libxenvchan_server_init(NULL, 0, "/vchan/hostile", RING, RING);
+    struct libxenvchan *client = libxenvchan_client_init(NULL, 0, "/vchan/hostile");
+
+    if (!server || !client)
+        fail("open", round);
+    victim = round % 2 ? server : client;
+    peer = round % 2 ? client : server;
+}
+
+static void close_both(void)
+{
+    libxenvchan_close(victim);
+    libxenvchan_close(peer);
+}
+
+enum { PIECE = 3000, BEGUN = 3 * PIECE, MOVED = 100, TAKEN = 10, LEFT = MOVED - TAKEN, HARMLESS = 6, LIES = 13 };
+
+static volatile uint8_t *live_byte(const struct libxenvchan *end)
+{
+    return end->is_server ? &end->ring->srv_live : &end->ring->cli_live;
+}
+
+/* What is written over when BEGUN bytes have gone each way, MOVED after these, and all but LEFT have been taken. The
+ * first HARMLESS are fields that a victim never reads again. */
+static void lie(int which)
+{
+    volatile struct ring_shared *out = peer->write.shr, *in = peer->read.shr;
+
+    switch (which) {
+    case 0: out->cons = 77777; break;
+    case 1: in->prod = 77777; break;
+    case 2: peer->ring->left_order = 20; break;
+    case 3: peer->ring->right_order = 9; break;
+    case 4: peer->ring->grants[0] = peer->ring->grants[1] = 0xFFFFFFF0; break;
+    case 5: peer->ring->cli_notify = peer->ring->srv_notify = 0xFC; break;
+    case 6: out->prod = BEGUN + TAKEN + RING + 1; break;
+    case 7: out->prod = BEGUN + TAKEN - 1; break;
+    case 8: out->prod = BEGUN + MOVED - 1; break;
+    case 9: in->cons = BEGUN + MOVED + 1; break;
+    case 10: in->cons = BEGUN + TAKEN - 1; break;
+    case 11: in->cons = BEGUN + MOVED - RING - 1; break;
+    default: *live_byte(peer) = 2;
+    }
+}
+
+/* Bytes across the end of each ring, where they are lent out, and back to its beginning. */
+static void move_bytes(void)
+{
+    for (int n = 0; n < BEGUN / PIECE; n++) {
+        char sent[PIECE], got[PIECE];
+        struct iovec parts[2];
+        size_t first;
+
+        for (int at = 0; at < PIECE; at++)
+            sent[at] = (char)(at % 251 + n);
+        check_parts("reserved", parts, vchan_rs_reserve(victim, parts, PIECE, TIMEOUT_MS), &victim->write);
+        first = parts[0].iov_len < PIECE ? parts[0].iov_len : PIECE;
+        memcpy(parts[0].iov_base, sent, first);
+        memcpy(parts[1].iov_base, sent + first, PIECE - first);
+        if (vchan_rs_commit(victim, PIECE) || libxenvchan_recv(peer, got, PIECE) != PIECE || memcmp(sent, got, PIECE))
+            fail("bytes from the victim", n);
+        if (libxenvchan_send(peer, sent, PIECE) != PIECE)
+            fail("bytes to the victim", n);
+        check_parts("borrowed", parts, vchan_rs_borrow(victim, parts, PIECE, TIMEOUT_MS), &victim->read);
+        first = parts[0].iov_len;
+        memcpy(got, parts[0].iov_base, first);
+        memcpy(got + first, parts[1].iov_base, PIECE - first);
+        if (vchan_rs_consume(victim, PIECE) || memcmp(sent, got, PIECE))
+            fail("bytes for the victim", n);
+    }
+}
+
+static int says(long result, int error)
+{
+    return result == -1 && errno == error;
+}
+
+/* One lie at a time: what matters is told by every call from then on, also when it is taken back; the rest changes
+ * nothing. */
+static void tell_lies(void)
+{
+    for (int n = 0; n < 2 * LIES; n++) {
+        int which = n / 2;
+        char bytes[MOVED] = { 0 };
+        struct vchan_interface honest;
+
+        open_both(n);
+        move_bytes();
+        if (libxenvchan_send(peer, bytes, MOVED) != MOVED || libxenvchan_recv(victim, bytes, TAKEN) != TAKEN ||
+            libxenvchan_send(victim, bytes, MOVED) != MOVED || libxenvchan_recv(peer, bytes, TAKEN) != TAKEN ||
+            libxenvchan_data_ready(victim) != LEFT || libxenvchan_buffer_space(victim) != RING - LEFT)
+            fail("honest bytes", which);
+        memcpy(&honest, peer->ring, sizeof(honest));
+        lie(which);
+        if (which < HARMLESS) {
+            if (libxenvchan_data_ready(victim) != LEFT || libxenvchan_buffer_space(victim) != RING - LEFT ||
+                libxenvchan_recv(victim, bytes, LEFT) != LEFT || libxenvchan_send(victim, bytes, MOVED) != MOVED)
+                fail("changed by what is never read", which);
+        } else {
+            /* One of them looks at what was written. */
+            if (!says(libxenvchan_data_ready(victim), EPROTO) & !says(libxenvchan_buffer_space(victim), EPROTO) &
+                !says(libxenvchan_write(victim, bytes, 1), EPROTO))
+                fail("not noticed", which);
+            memcpy(peer->ring, &honest, sizeof(honest));
+            if (!says(libxenvchan_data_ready(victim), EPROTO) || !says(libxenvchan_buffer_space(victim), EPROTO) ||
+                !says(libxenvchan_recv(victim, bytes, 1), EPROTO) || !says(libxenvchan_send(victim, bytes, 1), EPROTO) ||
+                !says(vchan_rs_read(victim, bytes, 1, TIMEOUT_MS), EPROTO) ||
+                !says(vchan_rs_wait(victim, TIMEOUT_MS), EPROTO) || libxenvchan_is_open(victim) != 0)
+                fail("forgiven", which);
+        }
+        close_both();
+    }
+}
+
+/* Orders that there are not, from a server. */
+static void publish_rubbish(void)
+{
+    static const uint16_t orders[][2] = { { 9, 12 }, { 12, 21 }, { 0, 0 }, { 10, 10 }, { 11, 11 }, { 0xFFFF, 12 }, { 12, 0x800C } };
+
+    for (size_t n = 0; n < sizeof(orders) / sizeof(*orders); n++) {
+        struct libxenvchan *server = libxenvchan_server_init(NULL, 0, "/vchan/hostile", RING, RING);
+
+        if (!server)
+            fail("serve", (long)n);
+        server->ring->left_order = orders[n][0];
+        server->ring->right_order = orders[n][1];
+        errno = 0;
+        if (libxenvchan_client_init(NULL, 0, "/vchan/hostile") || errno != EPROTO)
+            fail("accepted impossible orders", (long)n);
+        libxenvchan_close(server);
+    }
+}
+
 int main(int count, char **arguments)
 {
     int rounds = count > 1 ? atoi(arguments[1]) : 40, file = open("/dev/zero", O_RDWR);
 
     alarm(SECONDS);
+    tell_lies();
+    publish_rubbish();
     for (int round = 0; round < rounds; round++) {
         struct random mine = { round * 2 + 1 }, theirs = { round * 2 + 1000001 };
-        struct libxenvchan *server = libxenvchan_server_init(NULL, 0, "/vchan/hostile", 4096, 4096);
-        struct libxenvchan *client = libxenvchan_client_init(NULL, 0, "/vchan/hostile");
         pthread_t thread;
         char byte;
 
-        if (!server || !client)
-            fail("open", round);
-        victim = round % 2 ? server : client;
-        peer = round % 2 ? client : server;
+        open_both(round);
         stop = 0;
         pthread_create(&thread, NULL, spoil, &theirs);
         calls(&mine, file);
@@ -179,14 +324,13 @@ int main(int count, char **arguments)
             fail("not released as it should", 0);
         stop = 1;
         pthread_join(thread, NULL);
-        libxenvchan_close(victim);
-        libxenvchan_close(peer);
+        close_both();
     }
     close(file);
     for (int n = 0; n < 16; n++) {
         if (!counts[n] && rounds > 5)
             fail("never called", n);
     }
-    printf("hostile.c: %d rounds of %d calls\n", rounds, CALLS);
+    printf("hostile.c: %d lies, %d rounds of %d calls\n", LIES, rounds, CALLS);
     return 0;
 }

@@ -6,7 +6,8 @@ use vchan::{Closer, Error, State, Vchan};
 
 use crate::raw::Raw;
 use crate::support::{
-    client, inner, pair, pair_without_spinning, readable, server, spawn, wait_until_asleep, Random, LONG,
+    client, inner, pair, pair_without_spinning, readable, rounds, server, spawn, wait_until_asleep, Random,
+    LONG,
 };
 use crate::world::World;
 
@@ -127,7 +128,7 @@ pub fn close_ends_a_blocked_connect(world: &dyn World) {
 }
 
 pub fn close_ends_both_halves(world: &dyn World) {
-    for _ in 0..50 {
+    for _ in 0..rounds(50) {
         let (server, client) = pair_without_spinning(world, 1024);
         let closer = server.closer();
         let (mut reader, mut writer) = server.split();
@@ -197,7 +198,7 @@ pub fn writing_to_a_peer_that_left(world: &dyn World) {
 }
 
 pub fn waiting_for_the_peer_to_drain(world: &dyn World) {
-    for round in 0..300 {
+    for round in 0..rounds(300) {
         let (server, mut client) = pair(world, 1024);
         let (_reader, mut writer) = server.split();
         writer.wait_drained(None).expect("nothing was written");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use vchan::transport::Role;
 use vchan::{Error, State, Vchan};
 
-use crate::support::{client, connect, pair, server, spawn, wait_until_asleep, LONG, PORT};
+use crate::support::{client, connect, pair, rounds, server, spawn, wait_until_asleep, LONG, PORT};
 use crate::world::{World, CLIENT, SERVER};
 
 pub fn a_server_without_client(world: &dyn World) {
@@ -44,7 +44,7 @@ pub fn no_server(world: &dyn World) {
 }
 
 pub fn the_client_waits_for_its_server(world: &dyn World) {
-    for _ in 0..20 {
+    for _ in 0..rounds(20) {
         std::thread::scope(|scope| {
             let waiting = std::thread::Builder::new().name("blocked".into());
             let waiting = waiting.spawn_scoped(scope, || client(world).wait(LONG).connect());
@@ -79,7 +79,7 @@ pub fn a_second_server_is_refused(world: &dyn World) {
 }
 
 pub fn a_name_can_be_used_again(world: &dyn World) {
-    for round in 0..100u8 {
+    for round in 0..rounds(100) as u8 {
         let (mut server, mut client) = pair(world, if round % 2 == 0 { 1024 } else { 8192 });
         client.write_all(&[round]).expect("write");
         let mut got = [0];

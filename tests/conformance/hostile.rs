@@ -8,7 +8,7 @@ use vchan::ring::{Corrupt, Field};
 use vchan::{Error, State, Vchan};
 
 use crate::raw::*;
-use crate::support::{client, inner, server, spawn, wait_until_asleep, Random, LONG};
+use crate::support::{client, inner, rounds, server, spawn, wait_until_asleep, Random, LONG};
 use crate::world::World;
 
 const SIZE: u32 = 65536;
@@ -168,7 +168,7 @@ pub fn own_indices_overwritten(world: &dyn World) {
 
 /// Anything anywhere, and bells at any time: each call ends, with success or an error that the documentation names.
 pub fn rubbish_everywhere(world: &dyn World) {
-    for round in 0..120 {
+    for round in 0..rounds(120) as u64 {
         let (mut victim, raw) = victim(world, round % 2 == 0);
         victim.set_timeout(Some(Duration::from_millis(5)));
         let stop = AtomicBool::new(false);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use vchan::Error;
 
-use crate::support::{client, pair, server, LONG};
+use crate::support::{client, pair, rounds, server, LONG};
 use crate::world::World;
 
 const SHORT: Duration = Duration::from_millis(40);
@@ -63,7 +63,7 @@ pub fn waiting_for_an_event(world: &dyn World) {
     let (mut server, mut client) = pair(world, 4096);
     // Whatever came while they connected.
     while client.wait(Some(SHORT)).is_ok() {}
-    for _ in 0..100 {
+    for _ in 0..rounds(100) {
         assert_eq!(client.data_ready().expect("data_ready"), 0);
         server.write_all(b"x").expect("write");
         client.wait(Some(LONG)).expect("an event");

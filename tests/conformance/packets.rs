@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use vchan::Error;
 
-use crate::support::{pair, spawn, Random};
+use crate::support::{pair, rounds, spawn, Random};
 use crate::world::World;
 
 pub fn exact_sizes(world: &dyn World) {
@@ -13,14 +13,14 @@ pub fn exact_sizes(world: &dyn World) {
     for _ in 0..2 {
         let sender = spawn("sender", move || {
             let mut random = Random::new(3);
-            for _ in 0..500 {
+            for _ in 0..rounds(500) {
                 let len = random.below(4097);
                 from.send(&random.bytes(len)).expect("send");
             }
             from
         });
         let mut random = Random::new(3);
-        for _ in 0..500 {
+        for _ in 0..rounds(500) {
             let len = random.below(4097);
             let mut packet = vec![0; len];
             to.recv(&mut packet).expect("recv");

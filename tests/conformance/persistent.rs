@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use vchan::{Closer, Vchan};
 
-use crate::support::{client, server, spawn, wait_until_asleep, LONG};
+use crate::support::{client, rounds, server, spawn, wait_until_asleep, LONG};
 use crate::world::World;
 
 /// Echoes until it is closed.
@@ -35,7 +35,7 @@ pub fn one_client_after_the_other(world: &dyn World) {
     let builder = server(world).persistent(true).closer(&closer).buffer_size(1024).first_index(u32::MAX - 60);
     let listening = builder.listen().expect("listen");
     let server = spawn("server", move || echo(listening));
-    for round in 0..40 {
+    for round in 0..rounds(40) {
         say_hello(client(world).wait(LONG).connect().expect("connect"), round);
     }
     closer.close();

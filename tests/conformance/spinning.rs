@@ -3,7 +3,7 @@
 use std::hint;
 use std::time::{Duration, Instant};
 
-use crate::support::{client, connect, server, spawn, Random, LONG};
+use crate::support::{client, connect, rounds, server, spawn, Random, LONG};
 use crate::world::World;
 
 /// A message comes at about the moment when the reader, which has read the one before, gives up and goes to sleep.
@@ -11,7 +11,7 @@ fn messages_at_the_boundary(world: &dyn World, spin: Duration, seed: u64) {
     let server = server(world).buffer_size(1024).spin(spin).without_nudges();
     let (mut reader, mut client) = connect(&server, &client(world).spin(spin).without_nudges());
     reader.set_timeout(Some(LONG));
-    let messages = 3000u64;
+    let messages = rounds(3000) as u64;
     let reading = spawn("reader", move || {
         for number in 0..messages {
             let mut message = [0; 8];

@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use vchan::Vchan;
 
-use crate::support::{client, connect, pair, pair_without_spinning, server, spawn, Random, LONG};
+use crate::support::{client, connect, pair, pair_without_spinning, rounds, server, spawn, Random, LONG};
 use crate::world::World;
 
 const RING: usize = 1024;
 
 pub fn both_halves_block_at_once(world: &dyn World) {
-    wake_one_or_the_other(pair(world, RING), 4000);
+    wake_one_or_the_other(pair(world, RING), rounds(4000));
 }
 
 pub fn both_halves_block_at_once_without_spinning(world: &dyn World) {
-    wake_one_or_the_other(pair_without_spinning(world, RING), 4000);
+    wake_one_or_the_other(pair_without_spinning(world, RING), rounds(4000));
     // The client as the one with two threads.
     let none = Duration::ZERO;
     let builder = server(world).read_size(RING).write_size(RING).spin(none);
     let (one, two) = connect(&builder, &client(world).spin(none));
-    wake_one_or_the_other((two, one), 4000);
+    wake_one_or_the_other((two, one), rounds(4000));
 }
 
 /// `both` has a reader for which there is nothing and a writer without space. `other` lets one of them go on, chosen
@@ -84,26 +84,26 @@ pub fn ping_pong_of_both_halves(world: &dyn World) {
 
 /// Each end has a thread that echoes what it hears and one that starts a ball and counts it.
 fn ping_pong(one: Vchan, two: Vchan) {
-    const BALLS: u32 = 3000;
+    let balls = rounds(3000) as u32;
     let (mut one_reader, mut one_writer) = one.split();
     let (mut two_reader, mut two_writer) = two.split();
     two_reader.set_timeout(Some(LONG));
     one_reader.set_timeout(Some(LONG));
     let echo = spawn("echo", move || {
         let mut ball = [0; 4];
-        for _ in 0..BALLS {
+        for _ in 0..balls {
             two_reader.read_exact(&mut ball).expect("the ball");
             two_writer.write_all(&ball).expect("the ball back");
         }
         (two_reader, two_writer)
     });
     let serve = spawn("serve", move || {
-        for ball in 0..BALLS {
+        for ball in 0..balls {
             one_writer.write_all(&ball.to_le_bytes()).expect("the ball");
         }
         one_writer
     });
-    for ball in 0..BALLS {
+    for ball in 0..balls {
         let mut back = [0; 4];
         one_reader.read_exact(&mut back).expect("the ball back");
         assert_eq!(u32::from_le_bytes(back), ball);

@@ -47,8 +47,9 @@ fn read(mut reader: Reader, bytes: usize, most: usize, seed: u64) -> Reader {
 }
 
 pub fn both_ways_with_every_pair_of_orders(world: &dyn World) {
-    for read in 10..=20 {
-        for write in 10..=20 {
+    let orders = || 10..=if cfg!(miri) { 12 } else { 20 };
+    for read in orders() {
+        for write in orders() {
             // The OCaml library's table is the one that gives every pair.
             let builder = server(world).read_size(1 << read).write_size(1 << write);
             let (server, client) = connect(&builder.order_table(OrderTable::Ocaml), &client(world));

@@ -74,9 +74,23 @@ pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 's
     thread
 }
 
+/// How often to repeat something. Miri takes some thousand times as long for it.
+pub fn rounds(many: usize) -> usize {
+    if cfg!(miri) {
+        many.div_ceil(200)
+    } else {
+        many
+    }
+}
+
 /// Waits until the kernel says that the thread with this name sleeps, so that it is (nearly always) blocked in the
 /// call that it is about to make. Tests hold without this too, they would only test less.
 pub fn wait_until_asleep(name: &str) {
+    if cfg!(miri) {
+        // One thread at a time runs there, and goes on until it blocks, nearly always.
+        (0..100).for_each(|_| std::thread::yield_now());
+        return;
+    }
     for _ in 0..2000 {
         let tasks = std::fs::read_dir("/proc/self/task").expect("/proc/self/task");
         let sleeps = tasks.flatten().any(|task| {
@@ -131,7 +145,7 @@ pub struct Stream {
 }
 
 /// A prime, so that the pattern repeats at no power of two.
-const PERIOD: usize = 65_521;
+const PERIOD: usize = if cfg!(miri) { 1021 } else { 65_521 };
 
 impl Stream {
     /// From its beginning.

@@ -343,14 +343,15 @@ impl Victim {
     fn judge(&self, name: &str, result: Result<(), Error>) -> &'static str {
         let Err(error) = result else { return "success" };
         let waits = !self.nonblocking;
+        let may_wait = waits || ["wait", "wait-for-peer", "wait-drained"].contains(&name);
         let (kind, documented) = match &error {
             Error::Corrupt(_) => ("corrupt", true),
             Error::PeerClosed => ("peer-closed", true),
             Error::PeerDied => ("peer-died", true),
             Error::Closed => ("closed", true),
-            Error::TimedOut(_) => {
-                ("timed-out", waits || ["wait", "wait-for-peer", "wait-drained"].contains(&name))
-            }
+            Error::TimedOut(_) => ("timed-out", may_wait),
+            // A fuzzer's alarm clock.
+            Error::Interrupted => ("interrupted", may_wait),
             Error::WouldBlock => ("would-block", !waits || name.starts_with("poll")),
             Error::PacketTooLarge { .. } => ("packet-too-large", waits && ["recv", "send"].contains(&name)),
             Error::Invalid(_) => ("invalid", name.starts_with("copy")),
