@@ -14,7 +14,7 @@ help:
 	@echo 'make check-xen     the tests on real Xen, under QEMU'
 	@echo 'make soak          random channels, kills and tools for SOAK_SECONDS=1800; check-faults, check-load: the parts'
 	@echo 'make model         the ring and the waiting under model checkers, and faults that these must notice'
-	@echo 'make miri          the ring under Miri, an interpreter that notices undefined behaviour; needs a nightly Rust'
+	@echo 'make miri          ring and channels under Miri, an interpreter that notices undefined behaviour; needs a nightly Rust'
 	@echo 'make tsan          the threads of one process under the thread sanitizer; needs a nightly Rust and its sources'
 	@echo 'make fuzz          a hostile peer, a lying xenstored, texts and sizes: a minute of each; needs cargo-fuzz'
 	@echo 'make bench         measure, and write docs/performance.md; bench-quick: in under a minute'

@@ -1,18 +1,25 @@
-# Miri, an interpreter that notices undefined behaviour, data races and leaks, over the ring. It needs a nightly Rust.
+# Miri, an interpreter that notices undefined behaviour, data races and leaks: over the ring, and over whole channels in one
+# process. It needs a nightly Rust: make install-nightly.
 #
 #   make miri                      by both models of aliasing
 #   make miri MIRI_MODELS=tree     by one of them
 
 MIRI_MODELS ?= stacked tree
-MIRI := $(CARGO) +nightly miri test -p vchan-rs
+# Beside another target, cargo would miss the jobserver.
+MIRI = MAKEFLAGS= $(CARGO) +$(NIGHTLY) miri test -p vchan-rs
 
 # Left out: arithmetic over hundreds of thousands of values without an unsafe block in it.
 MIRI_RING := --lib ring:: -- --skip every_size_gets_the_order_of_the_table --skip every_pair_of_orders_is_judged
 
+# Left out: those that need system calls that Miri doesn't know: signals, files, an epoll set within another, which is what
+# programs poll (nonblocking, and those named by themselves); a peer who writes single bytes of what is read as a word,
+# which is a race by Miri's book; and two that take minutes.
+MIRI_CHANNEL := --test conformance in_process:: -- --skip interrupted:: --skip descriptors:: --skip nonblocking:: \
+	--skip the_end_comes_after_the_last_byte --skip close_ends_a_blocked_read --skip who_polled_does_not_sleep \
+	--skip rubbish_everywhere --skip sizes_of_every_kind --skip the_last_bytes_come_at_the_same_moment_as_the_end
+
 .PHONY: miri
-miri:
-	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { \
-		echo 'make miri: needs Miri; run: rustup toolchain install nightly --no-self-update --component miri,rust-src'; exit 1; }
+miri: has-nightly
 	@test -n '$(strip $(MIRI_MODELS))' || { echo 'make miri: MIRI_MODELS is empty; it may be stacked, tree, or both'; exit 1; }
 	@for model in $(MIRI_MODELS); do \
 		case $$model in \
@@ -23,4 +30,6 @@ miri:
 		echo "make miri: the ring, model of aliasing: $$model"; \
 		MIRIFLAGS=$$flags $(MIRI) $(MIRI_RING) || exit 1; \
 	done
+	@echo 'make miri: channels'
+	$(MIRI) $(MIRI_CHANNEL)
 	@echo 'make miri: no undefined behaviour was found'
