@@ -44,7 +44,7 @@ macro_rules! suite {
             interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept,
                 an_interrupted_write_says_what_was_written;
             limits: time_outs, time_outs_without_end, waiting_for_an_event;
-            nonblocking: would_block_then_woken, echo_through_poll, neither_direction_keeps_the_descriptor_busy,
+            nonblocking: would_block_then_woken, echo_through_poll, echo_through_wait, neither_direction_keeps_the_descriptor_busy,
                 a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
                 the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
                 data_and_space, who_asks_for_more_hears_of_the_end;

@@ -58,9 +58,19 @@ pub fn would_block_then_woken(world: &dyn World) {
     }
 }
 
-/// One end of a conversation by poll(2) alone: writes `out` and reads `into` at once, and counts how often it was
-/// woken for nothing.
-fn converse(mut end: Vchan, bytes: usize, out: u64, into: u64) -> (usize, Vchan) {
+/// How an end waits that doesn't block in the calls that move bytes.
+type Rest = fn(&Vchan) -> bool;
+
+fn by_poll(end: &Vchan) -> bool {
+    readable(end, LONG)
+}
+
+fn by_wait(end: &Vchan) -> bool {
+    end.wait(Some(LONG)).is_ok()
+}
+
+/// One end of a conversation: writes `out` and reads `into` at once, and counts how often it was woken for nothing.
+fn converse(mut end: Vchan, rest: Rest, bytes: usize, out: u64, into: u64) -> (usize, Vchan) {
     let (mut out, mut into) = (Stream::new(out), Stream::new(into));
     let (mut buffer, mut idle) = ([0; 3000], 0);
     while out.position() < bytes || into.position() < bytes {
@@ -85,23 +95,37 @@ fn converse(mut end: Vchan, bytes: usize, out: u64, into: u64) -> (usize, Vchan)
             idle += 1;
         }
         if out.position() < bytes || into.position() < bytes {
-            assert!(readable(&end, LONG), "no event with {} out and {} in", out.position(), into.position());
+            assert!(rest(&end), "no event with {} out and {} in", out.position(), into.position());
         }
     }
     (idle, end)
 }
 
-pub fn echo_through_poll(world: &dyn World) {
+fn echo(pair: (Vchan, Vchan), [servers, clients]: [Rest; 2]) {
     let bytes = 4_000_000;
-    for size in [1024, 65536] {
-        let (server, client) = nonblocking_pair(world, size);
-        let server = spawn("server", move || converse(server, bytes, 1, 2));
-        let client = spawn("client", move || converse(client, bytes, 2, 1));
-        for (idle, _end) in [server, client].map(|thread| thread.join().expect("a side")) {
-            // At worst each event is found to have been acted upon already.
-            assert!(idle < 2 * bytes / 1000, "woken {idle} times for nothing");
-        }
+    let (mut server, mut client) = pair;
+    server.set_nonblocking(true);
+    client.set_nonblocking(true);
+    let server = spawn("server", move || converse(server, servers, bytes, 1, 2));
+    let client = spawn("client", move || converse(client, clients, bytes, 2, 1));
+    for (idle, _end) in [server, client].map(|thread| thread.join().expect("a side")) {
+        // At worst each event is found to have been acted upon already.
+        assert!(idle < 2 * bytes / 1000, "woken {idle} times for nothing");
     }
+}
+
+pub fn echo_through_poll(world: &dyn World) {
+    for size in [1024, 65536] {
+        echo(pair(world, size), [by_poll, by_poll]);
+    }
+}
+
+pub fn echo_through_wait(world: &dyn World) {
+    for size in [1024, 65536] {
+        echo(pair(world, size), [by_wait, by_wait]);
+        echo(pair_without_spinning(world, size), [by_wait, by_wait]);
+    }
+    echo(pair(world, 1024), [by_wait, by_poll]);
 }
 
 pub fn neither_direction_keeps_the_descriptor_busy(world: &dyn World) {
