@@ -2,20 +2,44 @@
 //!
 //! All indices of both directions lie in one cache line. A side that looks at it again and again takes it away from a
 //! peer that moves many small messages, each of which writes there, and costs it more time than the message does. So a
-//! side that waits in the midst of a stream begins with a pause. Meanwhile the peer moves several messages undisturbed. One
-//! that waits for the answer to what it has written looks at once.
+//! side that waits in the midst of a stream begins with a pause. Meanwhile the peer moves several messages undisturbed.
+//! One that waits for the answer to what it has written begins with a shorter one, before the answer can be there: the
+//! peer has to write twice, first that it took the question.
 
+use std::hint;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::Instant;
+
+use once_cell::sync::Lazy;
 
 use crate::ring::{Endpoint, Want};
 
 /// After so many waits for data with nothing written in between, it is a stream.
 const STREAM: u32 = 16;
-/// How long the pause is for each KiB of the ring, which must not run full (or empty) meanwhile.
-const PER_KIB: Duration = Duration::from_nanos(10);
+/// How long the pause is for each KiB of the ring, which must not run full (or empty) meanwhile. All times are in nanoseconds.
+const PER_KIB: u32 = 10;
 /// The longest.
-const LONGEST: Duration = Duration::from_nanos(640);
+const LONGEST: u32 = 640;
+/// The longest before an answer, which may come sooner this time.
+const LONGEST_BEFORE_ANSWER: u32 = 200;
+/// The pause before an answer is this part of what answers take.
+const PART_OF_ANSWER: u32 = 2;
+/// One answer in so many is timed, and has no pause before it.
+const TIMED: u32 = 64;
+/// An answer that takes longer is taken for this.
+const LONG_ANSWER: u32 = 10_000;
+
+/// What a pause hint takes. It differs by a factor of ten among processors, and the clock would take longer.
+static HINT: Lazy<u32> = Lazy::new(|| {
+    const HINTS: u32 = 256;
+    let once = || {
+        let begun = Instant::now();
+        (0..HINTS).for_each(|_| hint::spin_loop());
+        begun.elapsed().as_nanos() as u32 / HINTS
+    };
+    // The least of some: a measurement may be interrupted.
+    (0..4).map(|_| once()).min().unwrap_or_default().max(1)
+});
 
 /// What is known of the last waits for data.
 #[derive(Debug, Default)]
@@ -24,17 +48,37 @@ pub(super) struct Linger {
     written: AtomicU32,
     /// How many there were since something was written.
     waits: AtomicU32,
+    /// How many were waits for an answer, modulo [`TIMED`].
+    answers: AtomicU32,
+    /// What an answer takes, on the average.
+    answer: AtomicU32,
+}
+
+/// How a wait is to begin.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pause {
+    length: u32,
+    timed: Option<Instant>,
+}
+
+impl Pause {
+    /// Looks at nothing for its length.
+    pub(super) fn pass(self) {
+        if self.length > 0 {
+            (0..self.length / *HINT).for_each(|_| hint::spin_loop());
+        }
+    }
 }
 
 impl Linger {
-    /// How long to look at nothing at the beginning of a wait.
-    pub(super) fn pause(&self, ring: &Endpoint, want: Want) -> Duration {
+    /// How a wait for `want` is to begin.
+    pub(super) fn pause(&self, ring: &Endpoint, want: Want) -> Pause {
         let size = match want {
             Want::Space => ring.producer.size(),
             Want::Data if self.reads_only(ring.producer.written()) => ring.consumer.size(),
-            Want::Data => return Duration::ZERO,
+            Want::Data => return self.before_answer(),
         };
-        (PER_KIB * (size / 1024)).min(LONGEST)
+        Pause { length: (PER_KIB * (size / 1024)).min(LONGEST), timed: None }
     }
 
     fn reads_only(&self, written: u32) -> bool {
@@ -44,10 +88,30 @@ impl Linger {
         self.waits.store(waits, Ordering::Relaxed);
         waits > STREAM
     }
+
+    fn before_answer(&self) -> Pause {
+        let answers = (self.answers.load(Ordering::Relaxed) + 1) % TIMED;
+        self.answers.store(answers, Ordering::Relaxed);
+        if answers == 0 {
+            return Pause { length: 0, timed: Some(Instant::now()) };
+        }
+        let length = self.answer.load(Ordering::Relaxed) / PART_OF_ANSWER;
+        Pause { length: length.min(LONGEST_BEFORE_ANSWER), timed: None }
+    }
+
+    /// The wait that began like this is over, without a sleep.
+    pub(super) fn learn(&self, pause: Pause) {
+        let Some(begun) = pause.timed else { return };
+        let took = u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONG_ANSWER).min(LONG_ANSWER);
+        let before = self.answer.load(Ordering::Relaxed);
+        self.answer.store(before - before / 4 + took / 4, Ordering::Relaxed);
+    }
 }
 
 #[cfg(all(test, not(model)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -57,5 +121,22 @@ mod tests {
         assert_eq!(pauses(0), 100 - STREAM as usize);
         assert!(!linger.reads_only(1));
         assert_eq!(pauses(1), 100 - STREAM as usize);
+    }
+
+    #[test]
+    fn the_pause_is_a_part_of_what_answers_take() {
+        let linger = Linger::default();
+        let answer = |took| {
+            for _ in 0..20 * TIMED {
+                let mut pause = linger.before_answer();
+                pause.timed = pause.timed.map(|begun| begun - Duration::from_nanos(took));
+                linger.learn(pause);
+            }
+            linger.before_answer().length
+        };
+        assert_eq!(linger.before_answer().length, 0, "nothing is known of answers");
+        // The clock adds something to what they are said to have taken.
+        assert!((80..LONGEST_BEFORE_ANSWER).contains(&answer(300)), "{linger:?}");
+        assert_eq!(answer(1_000_000), LONGEST_BEFORE_ANSWER);
     }
 }

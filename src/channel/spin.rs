@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
 
+use super::linger::Pause;
 use super::yielding::Yielding;
 
 /// The longest spin, unless `VCHAN_SPIN` or the builder says otherwise. In nanoseconds, as all that follow.
@@ -102,7 +103,7 @@ impl Spin {
     pub(super) fn until(
         &self,
         limit: Option<Duration>,
-        pause: Duration,
+        pause: Pause,
         yields: bool,
         mut done: impl FnMut() -> bool,
         moved: impl Fn() -> u32,
@@ -117,7 +118,8 @@ impl Spin {
         if !self.worth_it() {
             return if yields && self.yield_until(done, moved) { None } else { Some(self.skip()) };
         }
-        let (mut begun, most) = (linger(pause), u128::from(self.most()));
+        let (mut begun, most) = (None, u128::from(self.most()));
+        pause.pass();
         loop {
             for _ in 0..LOOKS {
                 if done() {
@@ -237,15 +239,6 @@ fn learn(average: &AtomicU32, wait: u32) {
     average.store(before - before.div_ceil(8) + wait / 8, Ordering::Relaxed);
 }
 
-/// Looks at nothing for so long; says when that began.
-fn linger(pause: Duration) -> Option<Instant> {
-    let begun = (!pause.is_zero()).then(Instant::now)?;
-    while begun.elapsed() < pause {
-        (0..LOOKS).for_each(|_| hint::spin_loop());
-    }
-    Some(begun)
-}
-
 /// How many processors the peer could be running on. Not how many this thread may use: a thread that is bound to one
 /// of two gains most by spinning. Where the peer shares its one processor, the outcomes say so.
 fn processors() -> libc::c_long {
@@ -261,7 +254,7 @@ mod tests {
         let mut looks = 0;
         spin.until(
             None,
-            Duration::ZERO,
+            Pause::default(),
             true,
             || {
                 looks += 1;
@@ -282,7 +275,7 @@ mod tests {
         assert!(!spin.hopeful());
         let mut done = 0;
         for _ in 0..100_000 {
-            done += u32::from(spin.until(None, Duration::ZERO, true, || true, || 0).is_none());
+            done += u32::from(spin.until(None, Pause::default(), true, || true, || 0).is_none());
         }
         assert!(done > 90_000, "{done}");
         assert!(spin.hopeful());
@@ -329,7 +322,7 @@ mod tests {
     fn a_short_limit_is_kept() {
         let spin = Spin::up_to(1_000_000_000);
         let begun = Instant::now();
-        assert!(spin.until(Some(Duration::from_millis(1)), Duration::ZERO, true, || false, || 0).is_some());
+        assert!(spin.until(Some(Duration::from_millis(1)), Pause::default(), true, || false, || 0).is_some());
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }

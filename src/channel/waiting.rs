@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::limit::Limit;
-use super::linger::Linger;
+use super::linger::{Linger, Pause};
 use super::nudge::Forgetful;
 use super::shared::Channel;
 use super::sleep::{Host, Stay, Ticket, Until, Woken};
@@ -63,8 +63,9 @@ impl Channel {
         let kin = self.events.is_kin();
         let moved = || if kin { self.ring.available(want).unwrap_or(0) } else { 0 };
         let yields = kin || want == Want::Data;
-        let Some(begun) = spin.until(timeout, self.waits.linger.pause(&self.ring, want), yields, done, moved)
-        else {
+        let pause = self.waits.linger.pause(&self.ring, want);
+        let Some(begun) = spin.until(timeout, pause, yields, done, moved) else {
+            self.waits.linger.learn(pause);
             return self.look(want, need).map(drop);
         };
         self.settle(want);
@@ -195,7 +196,7 @@ impl Channel {
             true => awaited().map(|&(want, _)| self.ring.available(want).unwrap_or(0)).sum(),
             false => 0,
         };
-        self.waits.any_event.until(timeout, Duration::ZERO, kin, done, moved)
+        self.waits.any_event.until(timeout, Pause::default(), kin, done, moved)
     }
 
     /// Waits until a client has come (server).
