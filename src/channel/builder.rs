@@ -1,11 +1,12 @@
 //! How a channel is asked for, and how it is put together from the parts of a transport.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use super::closer::Closer;
+use super::limit::Limit;
 use super::shared::{Channel, Habits, Parts};
 use super::Vchan;
 use crate::ring::{Endpoint, OrderTable, Orders, Rings, Role, SharedPage};
@@ -281,7 +282,7 @@ fn wait_and_attach(
     timeout: Option<Duration>,
     closer: &Closer,
 ) -> Result<Parts> {
-    let deadline = super::deadline(timeout);
+    let limit = Limit::from(timeout).fixed();
     let try_to_attach = || match attach(transport) {
         Err(error) if error.is_not_yet() => None,
         other => Some(other),
@@ -298,17 +299,17 @@ fn wait_and_attach(
         if let Some(attached) = try_to_attach() {
             return attached;
         }
-        if !changed(&*watch, closer, deadline)? {
+        if !changed(&*watch, closer, limit)? {
             return Err(Error::TimedOut(timeout.unwrap_or_default()));
         }
     }
 }
 
-/// Waits for a change; says whether there was one, or perhaps one, before the deadline.
-fn changed(watch: &dyn Watch, closer: &Closer, deadline: Option<Instant>) -> Result<bool> {
+/// Waits for a change; says whether there was one, or perhaps one, before the limit.
+fn changed(watch: &dyn Watch, closer: &Closer, limit: Limit) -> Result<bool> {
     let mut fds = [PollFd::new(watch.fd(), PollFlags::POLLIN), PollFd::new(closer.fd(), PollFlags::POLLIN)];
-    let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
-        let left = deadline.saturating_duration_since(Instant::now()).as_nanos().div_ceil(1_000_000);
+    let timeout = limit.left().map_or(PollTimeout::NONE, |left| {
+        let left = left.as_nanos().div_ceil(1_000_000);
         PollTimeout::try_from(left.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
     });
     match poll(&mut fds, timeout) {

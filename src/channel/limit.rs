@@ -1,9 +1,9 @@
-//! How long to sleep. The clock is read only where that can't be helped: on some machines it is a system call, and
+//! How long to wait. The clock is read only where that can't be helped: on some machines it is a system call, and
 //! costs as much as falling asleep.
 
 use std::time::{Duration, Instant};
 
-/// When a sleep is over at the latest.
+/// When a wait is over at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Limit {
     /// Never.
@@ -37,13 +37,19 @@ impl Limit {
         matches!(self, Limit::At(end) if Instant::now() >= end)
     }
 
-    /// Whichever comes first: this, or `deadline`.
-    pub(super) fn or(self, deadline: Option<Instant>) -> Limit {
-        let Some(deadline) = deadline else { return self };
-        match self.fixed() {
-            Limit::At(end) => Limit::At(end.min(deadline)),
-            _ => Limit::At(deadline),
+    /// Whichever comes first.
+    pub(super) fn or(self, other: Limit) -> Limit {
+        match (self, other) {
+            (limit, Limit::Never) | (Limit::Never, limit) => limit,
+            (Limit::At(end), Limit::At(other)) => Limit::At(end.min(other)),
+            _ => self.fixed().or(other.fixed()),
         }
+    }
+}
+
+impl From<Option<Duration>> for Limit {
+    fn from(timeout: Option<Duration>) -> Limit {
+        timeout.map_or(Limit::Never, Limit::After)
     }
 }
 
@@ -55,12 +61,15 @@ mod tests {
 
     #[test]
     fn the_earlier_of_two_counts() {
-        let soon = Instant::now() + LONG;
-        assert_eq!(Limit::Never.or(None), Limit::Never);
-        assert_eq!(Limit::After(LONG).or(None), Limit::After(LONG));
-        assert_eq!(Limit::Never.or(Some(soon)), Limit::At(soon));
-        assert_eq!(Limit::After(2 * LONG).or(Some(soon)), Limit::At(soon));
-        assert!(matches!(Limit::After(LONG / 2).or(Some(soon)), Limit::At(end) if end < soon));
+        let at = Instant::now() + LONG;
+        let soon = Limit::At(at);
+        assert_eq!(Limit::Never.or(Limit::Never), Limit::Never);
+        assert_eq!(Limit::After(LONG).or(Limit::Never), Limit::After(LONG));
+        assert_eq!(Limit::Never.or(soon), soon);
+        assert_eq!(Limit::After(2 * LONG).or(soon), soon);
+        assert_eq!(Limit::After(Duration::MAX).or(soon), soon);
+        assert_eq!(soon.or(Limit::After(Duration::MAX)), soon);
+        assert!(matches!(Limit::After(LONG / 2).or(soon), Limit::At(end) if end < at));
     }
 
     #[test]

@@ -24,23 +24,12 @@ mod vchan;
 mod waiting;
 mod yielding;
 
-use std::time::{Duration, Instant};
-
 pub use builder::{ClientBuilder, ServerBuilder};
 pub use closer::Closer;
 pub use half::{Reader, Writer};
 pub use shared::Channel;
 pub use transfer::{Progress, Wait};
 pub use vchan::Vchan;
-
-/// When a wait that begins now is over; `None` for never, and for what is too far away to be a point in time.
-fn deadline(timeout: Option<Duration>) -> Option<Instant> {
-    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
-}
-
-fn is_over(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| Instant::now() >= deadline)
-}
 
 /// Where the peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -54,10 +54,13 @@ impl Channel {
         self.outside.is_polled() || self.persistent.load(Ordering::Relaxed)
     }
 
-    /// Takes the events that made the descriptor readable, since they are being acted on by somebody who tries
-    /// `want`. Those that were meant for the other direction are passed on. What is wanted is to be looked at after
-    /// this.
+    /// Takes the events that made the descriptor readable, if anybody has it, since they are being acted on by
+    /// somebody who tries `want`. Those that were meant for the other direction are passed on. What is wanted is to
+    /// be looked at after this.
     pub(super) fn take_events(&self, want: Want) -> Result<()> {
+        if !self.is_polled() {
+            return Ok(());
+        }
         self.sleepers.drain(self)?;
         self.pass_on(match want {
             Want::Data => Want::Space,
@@ -70,9 +73,7 @@ impl Channel {
     pub(super) fn ask(&self, want: Want) -> Result<usize> {
         self.check_open()?;
         self.settle(want);
-        if self.is_polled() {
-            self.take_events(want)?;
-        }
+        self.take_events(want)?;
         self.expect(want);
         let count = self.ring.available(want)? as usize;
         // The peer's last event may have been taken before anybody knew that the caller waits.

@@ -207,9 +207,9 @@ impl Channel {
         }
     }
 
-    /// Takes events only for those who may be polling: others need no descriptor that is not readable.
+    /// For somebody who is going to poll until there are `need` bytes of what is wanted.
     pub(super) fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
-        if drain && self.is_polled() {
+        if drain {
             self.take_events(want)?;
         }
         self.expect_at_least(want, need);

@@ -70,7 +70,7 @@ impl Channel {
         };
         self.settle(want);
         let stay = self.sleepers.stay();
-        let deadline = super::deadline(timeout);
+        let deadline = Limit::from(timeout).fixed();
         let mut nudges = self.waits.forgetful.nudges();
         let mut due = nudges.due();
         if nudges.at_once() {
@@ -92,7 +92,7 @@ impl Channel {
                 return Ok(());
             }
             // After an event, too: events that bring nothing must not stop the clock.
-            if super::is_over(deadline) {
+            if deadline.is_over() {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
             if woken == Woken::Late {
@@ -169,7 +169,7 @@ impl Channel {
             return Ok(());
         }
         let ticket = if fault(Fault::FreshTicket) { self.sleepers.ticket() } else { ticket };
-        let limit = timeout.map_or(Limit::Never, Limit::After);
+        let limit = timeout.into();
         let woken = self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, limit)?;
         self.waits.any_event.slept(begun);
         match woken {
@@ -202,7 +202,7 @@ impl Channel {
     /// Waits until a client has come (server).
     pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
         let stay = self.sleepers.stay();
-        let limit = timeout.map_or(Limit::Never, Limit::After).fixed();
+        let limit = Limit::from(timeout).fixed();
         loop {
             self.check_open()?;
             let ticket = self.sleepers.ticket();
