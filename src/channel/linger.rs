@@ -55,24 +55,33 @@ pub(super) struct Linger {
 }
 
 /// How a wait is to begin.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pause {
+#[derive(Debug, Default)]
+pub(super) struct Pause<'a> {
     length: u32,
-    timed: Option<Instant>,
+    /// Who wants to know how long the wait took, and when it began.
+    timed: Option<(&'a Linger, Instant)>,
 }
 
-impl Pause {
+impl Pause<'_> {
     /// Looks at nothing for its length.
-    pub(super) fn pass(self) {
+    pub(super) fn pass(&self) {
         if self.length > 0 {
             (0..self.length / *HINT).for_each(|_| hint::spin_loop());
+        }
+    }
+
+    /// The wait that began like this is over, without a sleep.
+    #[inline]
+    pub(super) fn learn(&self) {
+        if let Some((linger, begun)) = self.timed {
+            linger.learn(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONG_ANSWER));
         }
     }
 }
 
 impl Linger {
     /// How a wait for `want` is to begin.
-    pub(super) fn pause(&self, ring: &Endpoint, want: Want) -> Pause {
+    pub(super) fn pause(&self, ring: &Endpoint, want: Want) -> Pause<'_> {
         let size = match want {
             Want::Space => ring.producer.size(),
             Want::Data if self.reads_only(ring.producer.written()) => ring.consumer.size(),
@@ -89,20 +98,18 @@ impl Linger {
         waits > STREAM
     }
 
-    fn before_answer(&self) -> Pause {
+    fn before_answer(&self) -> Pause<'_> {
         let answers = (self.answers.load(Ordering::Relaxed) + 1) % TIMED;
         self.answers.store(answers, Ordering::Relaxed);
         if answers == 0 {
-            return Pause { length: 0, timed: Some(Instant::now()) };
+            return Pause { length: 0, timed: Some((self, Instant::now())) };
         }
         let length = self.answer.load(Ordering::Relaxed) / PART_OF_ANSWER;
         Pause { length: length.min(LONGEST_BEFORE_ANSWER), timed: None }
     }
 
-    /// The wait that began like this is over, without a sleep.
-    pub(super) fn learn(&self, pause: Pause) {
-        let Some(begun) = pause.timed else { return };
-        let took = u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONG_ANSWER).min(LONG_ANSWER);
+    fn learn(&self, took: u32) {
+        let took = took.min(LONG_ANSWER);
         let before = self.answer.load(Ordering::Relaxed);
         self.answer.store(before - before / 4 + took / 4, Ordering::Relaxed);
     }
@@ -129,8 +136,8 @@ mod tests {
         let answer = |took| {
             for _ in 0..20 * TIMED {
                 let mut pause = linger.before_answer();
-                pause.timed = pause.timed.map(|begun| begun - Duration::from_nanos(took));
-                linger.learn(pause);
+                pause.timed = pause.timed.map(|(linger, begun)| (linger, begun - Duration::from_nanos(took)));
+                pause.learn();
             }
             linger.before_answer().length
         };

@@ -98,12 +98,12 @@ impl Spin {
         Spin { max, cheap: max, beside: true, yielding: None, average, asleep, failures, pause, skipped }
     }
 
-    /// After a `pause`, looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when that began,
-    /// for [`slept`](Self::slept). Where it `yields`, `moved` says how many bytes the peer has moved then.
-    pub(super) fn until(
+    /// After a `pause`, looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when
+    /// that began, for [`slept`](Self::slept). Where it `yields`, `moved` says how many bytes the peer has moved then.
+    pub(super) fn until<'a>(
         &self,
         limit: Option<Duration>,
-        pause: Pause,
+        pause: impl FnOnce() -> Pause<'a>,
         yields: bool,
         mut done: impl FnMut() -> bool,
         moved: impl Fn() -> u32,
@@ -119,10 +119,12 @@ impl Spin {
             return if yields && self.yield_until(done, moved) { None } else { Some(self.skip()) };
         }
         let (mut begun, most) = (None, u128::from(self.most()));
+        let pause = pause();
         pause.pass();
         loop {
             for _ in 0..LOOKS {
                 if done() {
+                    pause.learn();
                     self.succeeded(begun);
                     return None;
                 }
@@ -254,7 +256,7 @@ mod tests {
         let mut looks = 0;
         spin.until(
             None,
-            Pause::default(),
+            Pause::default,
             true,
             || {
                 looks += 1;
@@ -275,7 +277,7 @@ mod tests {
         assert!(!spin.hopeful());
         let mut done = 0;
         for _ in 0..100_000 {
-            done += u32::from(spin.until(None, Pause::default(), true, || true, || 0).is_none());
+            done += u32::from(spin.until(None, Pause::default, true, || true, || 0).is_none());
         }
         assert!(done > 90_000, "{done}");
         assert!(spin.hopeful());
@@ -322,7 +324,7 @@ mod tests {
     fn a_short_limit_is_kept() {
         let spin = Spin::up_to(1_000_000_000);
         let begun = Instant::now();
-        assert!(spin.until(Some(Duration::from_millis(1)), Pause::default(), true, || false, || 0).is_some());
+        assert!(spin.until(Some(Duration::from_millis(1)), Pause::default, true, || false, || 0).is_some());
         assert!(begun.elapsed() < Duration::from_millis(500));
     }
 }

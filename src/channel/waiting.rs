@@ -63,9 +63,8 @@ impl Channel {
         let kin = self.events.is_kin();
         let moved = || if kin { self.ring.available(want).unwrap_or(0) } else { 0 };
         let yields = kin || want == Want::Data;
-        let pause = self.waits.linger.pause(&self.ring, want);
+        let pause = || self.waits.linger.pause(&self.ring, want);
         let Some(begun) = spin.until(timeout, pause, yields, done, moved) else {
-            self.waits.linger.learn(pause);
             return self.look(want, need).map(drop);
         };
         self.settle(want);
@@ -196,7 +195,7 @@ impl Channel {
             true => awaited().map(|&(want, _)| self.ring.available(want).unwrap_or(0)).sum(),
             false => 0,
         };
-        self.waits.any_event.until(timeout, Pause::default(), kin, done, moved)
+        self.waits.any_event.until(timeout, Pause::default, kin, done, moved)
     }
 
     /// Waits until a client has come (server).
