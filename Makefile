@@ -66,5 +66,9 @@ check-slow: check-pairs check-sanitized model
 clean:
 	$(CARGO) clean
 
-# The other targets: check-xen (xen.mk), install and install-compat (install.mk), and so on.
+# Of the README's other targets, what is built first; the recipes are in mk/.
+check-xen: build-capi cats-c
+install: build cats-c
+install-compat: xen-version build-capi
+
 include mk/*.mk

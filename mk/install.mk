@@ -29,10 +29,9 @@ FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LI
 	-e 's|@INCLUDEDIR@|$(call IN_PREFIX,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' -e 's|@XEN@|$(XEN)|' \
 	-e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|'
 
-.PHONY: install uninstall install-compat uninstall-compat check-install
+.PHONY: install uninstall xen-version install-compat uninstall-compat check-install
 
-install: cats-c
-	$(CARGO) build --release --workspace
+install:
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
 	$(INSTALL) -m 755 $(OUT)/libvchan_rs.so '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)'
 	ln -sf libvchan-rs.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(MAJOR)'
@@ -53,10 +52,10 @@ uninstall:
 		$(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
 	test ! -d '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' || rmdir '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
 
-NEED_XEN = $(if $(XEN),,$(error say which version of Xen: make $@ XEN=4.17))
+xen-version:
+	@test -n '$(XEN)' || { echo 'make: say which version of Xen, as in: make install-compat XEN=4.17'; exit 2; }
 
 install-compat:
-	$(NEED_XEN)$(CARGO) build --release -p vchan-rs-capi
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
 	CC='$(CC)' scripts/link-compat.sh '$(XEN)' $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0'
 	ln -sf libxenvchan.so.$(XEN).0 '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)'
@@ -65,8 +64,8 @@ install-compat:
 	$(FILL) pkgconfig/xenvchan.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/xenvchan.pc'
 
 # The headers stay: they are also those of `make install`.
-uninstall-compat:
-	$(NEED_XEN)rm -f '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0' '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)' \
+uninstall-compat: xen-version
+	rm -f '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0' '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)' \
 		'$(DESTDIR)$(LIBDIR)/libxenvchan.so' '$(DESTDIR)$(LIBDIR)/pkgconfig/xenvchan.pc'
 
 # All of the above, in a temporary directory.

@@ -6,7 +6,7 @@ XEN_TESTS ?=
 XEN_TABLE ?=
 
 .PHONY: check-xen
-check-xen: build-capi cats-c
+check-xen:
 	$(CARGO) build --release -p vchan-cats
 	tests-xen/run --ours '$(OUT)/libvchan_rs.so' --with '$(OUT)/xencat' --with '$(OUT)/xencat-c' \
 		$(if $(XEN_TABLE),--table '$(XEN_TABLE)') $(XEN_TESTS)
