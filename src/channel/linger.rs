@@ -41,6 +41,13 @@ static HINT: Lazy<u32> = Lazy::new(|| {
     (0..4).map(|_| once()).min().unwrap_or_default().max(1)
 });
 
+/// Looks at nothing for so long.
+pub(super) fn pass(nanoseconds: u32) {
+    if nanoseconds > 0 {
+        (0..nanoseconds / *HINT).for_each(|_| hint::spin_loop());
+    }
+}
+
 /// What is known of the last waits for data.
 #[derive(Debug, Default)]
 pub(super) struct Linger {
@@ -65,9 +72,7 @@ pub(super) struct Pause<'a> {
 impl Pause<'_> {
     /// Looks at nothing for its length.
     pub(super) fn pass(&self) {
-        if self.length > 0 {
-            (0..self.length / *HINT).for_each(|_| hint::spin_loop());
-        }
+        pass(self.length);
     }
 
     /// The wait that began like this is over, without a sleep.

@@ -12,9 +12,11 @@ mod limit;
 mod linger;
 #[cfg(all(test, model))]
 mod model;
+mod moment;
 mod nudge;
 mod outside;
 mod polling;
+mod seldom;
 mod shared;
 mod sleep;
 mod spin;

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use once_cell::sync::Lazy;
 
 use super::linger::Pause;
+use super::seldom::Seldom;
 use super::yielding::Yielding;
 
 /// The longest spin, unless `VCHAN_SPIN` or the builder says otherwise. In nanoseconds, as all that follow.
@@ -32,13 +33,9 @@ const LEAST: u32 = 1_000;
 const TOO_LONG: u32 = 4;
 /// A longer wait is taken for this, so that one does not count for many.
 const LONGEST: u32 = 1_000_000;
-/// After many failures, one wait in 2 to the power of this is still spun for.
-const MOST_SELDOM: u32 = 12;
 /// Of the waits that are not spun for, one in so many is timed.
 const TIMED: u32 = 16;
-/// So many failures are more than chance.
-const HOPELESS: u32 = 2;
-/// After these, a spin is as long as two waits on the average, and not shorter than this.
+/// Where spinning seems hopeless, it is as long as two waits on the average, and not shorter than this.
 const PROBE: u32 = 5_000;
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 16;
@@ -64,10 +61,7 @@ pub(super) struct Spin {
     average: AtomicU32,
     /// The average of those for which nothing was tried but to sleep.
     asleep: AtomicU32,
-    /// How often spinning failed lately.
-    failures: AtomicU32,
-    /// How many more waits are not spun for.
-    pause: AtomicU32,
+    tries: Seldom,
     /// How many were not spun for.
     skipped: AtomicU32,
 }
@@ -94,8 +88,8 @@ impl Spin {
 
     fn up_to(max: u32) -> Spin {
         let zero = || AtomicU32::new(0);
-        let (average, asleep, failures, pause, skipped) = (zero(), zero(), zero(), zero(), zero());
-        Spin { max, cheap: max, beside: true, yielding: None, average, asleep, failures, pause, skipped }
+        let (average, asleep, skipped, tries) = (zero(), zero(), zero(), Seldom::default());
+        Spin { max, cheap: max, beside: true, yielding: None, average, asleep, tries, skipped }
     }
 
     /// After a `pause`, looks until `done` says so or the time is up, `limit` at the latest. If it was in vain, says when
@@ -133,7 +127,7 @@ impl Spin {
             // Not before the first looks: reading the clock costs as much as they do.
             let begun = *begun.get_or_insert_with(Instant::now);
             if begun.elapsed().as_nanos() >= most {
-                self.failed();
+                self.tries.failed();
                 return Some(Begun { at: Some(begun), spun: true });
             }
         }
@@ -141,16 +135,15 @@ impl Spin {
 
     /// The longest that is spun now.
     fn most(&self) -> u32 {
-        if self.failures.load(Ordering::Relaxed) < HOPELESS {
-            self.max
-        } else {
+        if self.tries.is_hopeless() {
             self.average.load(Ordering::Relaxed).saturating_mul(2).max(PROBE).min(self.max)
+        } else {
+            self.max
         }
     }
 
     fn yield_until(&self, done: impl FnMut() -> bool, moved: impl Fn() -> u32) -> bool {
-        let hopeless = !self.beside || self.failures.load(Ordering::Relaxed) >= HOPELESS;
-        let done = hopeless
+        let done = (!self.beside || self.tries.is_hopeless())
             && self.waits_are_short()
             && self.yielding.as_ref().is_some_and(|yielding| yielding.until(done, moved));
         if done {
@@ -185,7 +178,12 @@ impl Spin {
     /// Whether the peer seems to run beside this side and to keep up with it.
     #[inline]
     pub(super) fn hopeful(&self) -> bool {
-        self.beside && self.failures.load(Ordering::Relaxed) < HOPELESS && self.waits_are_short()
+        self.may_spin() && !self.tries.is_hopeless() && self.waits_are_short()
+    }
+
+    /// Whether that makes sense at all, and is wanted.
+    pub(super) fn may_spin(&self) -> bool {
+        self.beside && self.max >= LEAST
     }
 
     fn waits_are_short(&self) -> bool {
@@ -193,14 +191,7 @@ impl Spin {
     }
 
     fn worth_it(&self) -> bool {
-        if !self.beside || !self.waits_are_short() {
-            return false;
-        }
-        let pause = self.pause.load(Ordering::Relaxed);
-        if pause > 0 {
-            self.pause.store(pause - 1, Ordering::Relaxed);
-        }
-        pause == 0
+        self.may_spin() && self.waits_are_short() && self.tries.is_due()
     }
 
     fn succeeded(&self, begun: Option<Instant>) {
@@ -209,26 +200,17 @@ impl Spin {
             Some(wait) => {
                 learn(&self.average, wait);
                 if wait > self.cheap && wait > self.asleep.load(Ordering::Relaxed) / 100 * WORTH {
-                    return self.failed();
+                    return self.tries.failed();
                 }
             }
         }
-        let failures = self.failures.load(Ordering::Relaxed);
-        if failures > 0 {
-            self.failures.store(failures / 2, Ordering::Relaxed);
-        }
+        self.tries.succeeded();
     }
 
     fn was_short(&self) {
         if self.average.load(Ordering::Relaxed) > 0 {
             learn(&self.average, 0);
         }
-    }
-
-    fn failed(&self) {
-        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
-        self.failures.store(failures, Ordering::Relaxed);
-        self.pause.store(1 << failures.min(MOST_SELDOM), Ordering::Relaxed);
     }
 }
 
@@ -268,19 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn failures_make_it_seldom_and_a_success_brings_it_back() {
+    fn failures_make_it_seldom() {
         let spin = Spin::up_to(10_000);
         assert!(spin.hopeful());
-        let spun = (0..5000).filter(|_| looks(&spin) > 0).count();
-        // Once in 2, 4, 8, … 4096 waits.
-        assert!((10..=16).contains(&spun), "{spun}");
+        assert!((0..5000).filter(|_| looks(&spin) > 0).count() < 20);
         assert!(!spin.hopeful());
-        let mut done = 0;
-        for _ in 0..100_000 {
-            done += u32::from(spin.until(None, Pause::default, true, || true, || 0).is_none());
-        }
-        assert!(done > 90_000, "{done}");
-        assert!(spin.hopeful());
     }
 
     #[test]
@@ -300,17 +274,17 @@ mod tests {
     #[test]
     fn a_long_spin_pays_only_where_it_saves_enough_of_a_sleep() {
         let spin = Spin { cheap: 1_000, ..Spin::up_to(1_000_000_000) };
-        let succeed = |wait| {
-            let begun = Instant::now() - Duration::from_nanos(wait);
-            spin.succeeded(Some(begun));
-            spin.failures.load(Ordering::Relaxed)
+        let is_hopeless = |wait| {
+            let begun = || Instant::now() - Duration::from_nanos(wait);
+            (0..3).for_each(|_| spin.succeeded(Some(begun())));
+            spin.tries.is_hopeless()
         };
-        assert_eq!(succeed(20_000), 1, "nothing is known of sleeping");
+        assert!(is_hopeless(20_000), "nothing is known of sleeping");
         let asleep = Begun { at: Some(Instant::now() - Duration::from_millis(400)), spun: false };
         (0..20).for_each(|_| spin.slept(asleep));
-        assert_eq!(succeed(20_000), 0);
-        assert_eq!(succeed(350_000_000), 1, "a sleep is not much longer");
-        assert_eq!(succeed(0), 0);
+        assert!(!is_hopeless(20_000));
+        assert!(is_hopeless(350_000_000), "a sleep is not much longer");
+        assert!(!is_hopeless(0));
     }
 
     #[test]

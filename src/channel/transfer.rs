@@ -148,6 +148,9 @@ impl Channel {
         self.settle(Want::Space);
         let stopped = self.check_writable().and_then(|()| {
             self.put(data).add_to(&mut done)?;
+            if done == 0 && !data.is_empty() && self.comes_in_a_moment(Want::Space, 1) {
+                self.put(data).add_to(&mut done)?;
+            }
             if done < data.len() {
                 self.prepare_to_poll(Want::Space, 1, drain)?;
                 self.put(&data[done..]).add_to(&mut done)?;
@@ -180,6 +183,9 @@ impl Channel {
         let stopped = self.check_open().and_then(|()| {
             self.settle(Want::Data);
             self.take(into).add_to(&mut done)?;
+            if done == 0 && !into.is_empty() && self.comes_in_a_moment(Want::Data, 1) {
+                self.take(into).add_to(&mut done)?;
+            }
             if done < into.len() {
                 self.prepare_to_poll(Want::Data, 1, drain)?;
                 self.take(&mut into[done..]).add_to(&mut done)?;

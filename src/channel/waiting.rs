@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::limit::Limit;
 use super::linger::{Linger, Pause};
+use super::moment::Moment;
 use super::nudge::Forgetful;
 use super::shared::Channel;
 use super::sleep::{Host, Stay, Ticket, Until, Woken};
@@ -18,6 +19,7 @@ pub(super) struct Waits {
     data: Spin,
     space: Spin,
     any_event: Spin,
+    moments: [Moment; 2],
     linger: Linger,
     forgetful: Forgetful,
 }
@@ -29,6 +31,7 @@ impl Waits {
             data: spin(),
             space: spin(),
             any_event: spin(),
+            moments: Default::default(),
             linger: Linger::default(),
             forgetful: Forgetful::new(nudges),
         }
@@ -101,6 +104,14 @@ impl Channel {
             }
             due = due.fixed();
         }
+    }
+
+    /// Whether `need` bytes of what is wanted, which are not there, come within a moment: without an event, then.
+    pub(super) fn comes_in_a_moment(&self, want: Want, need: u32) -> bool {
+        let moment = &self.waits.moments[usize::from(want == Want::Space)];
+        // Something corrupt is told by the caller's own look.
+        self.waits.spin_for(want).may_spin()
+            && moment.until(|| self.ring.available(want).map_or(true, |count| count >= need))
     }
 
     /// Whether there are `need` bytes of what is wanted. Fails where there never will be.
