@@ -59,7 +59,7 @@ impl Channel {
                     self.pass_on(want);
                     return Ok(());
                 }
-                let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);
+                let absent = self.absent_now()?.unwrap_or(Error::WouldBlock);
                 // The peer may have written between the look above and its leaving.
                 if want == Want::Data && self.ring.available(want)? > 0 {
                     return Ok(());

@@ -74,6 +74,13 @@ pub(super) struct Begun {
     spun: bool,
 }
 
+impl Begun {
+    /// Whether anything is learned from the sleep that follows.
+    pub(super) fn counts(self) -> bool {
+        self.spun || self.at.is_some()
+    }
+}
+
 impl Spin {
     /// At most `max` at a time; `None` for the default. Whether the peer runs under the same scheduler as this side.
     pub(super) fn new(max: Option<Duration>, same_scheduler: bool) -> Spin {

@@ -157,7 +157,7 @@ impl Channel {
                 self.leave_to_poll(Want::Space, done, data.len());
             }
             if done == 0 && !data.is_empty() {
-                return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
+                return Err(self.absent_now()?.unwrap_or(Error::WouldBlock));
             }
             Ok(())
         });
@@ -192,7 +192,7 @@ impl Channel {
                 self.leave_to_poll(Want::Data, done, into.len());
             }
             if done == 0 && !into.is_empty() {
-                let absent = self.absent(self.state_now()?);
+                let absent = self.absent_now()?;
                 // The peer may have written between the look above and its leaving.
                 if absent.is_some() && !fault(Fault::FinalLookNow) {
                     self.take(into).add_to(&mut done)?;
@@ -236,7 +236,7 @@ impl Channel {
                 Wait::No { drain } => {
                     self.prepare_to_poll(Want::Space, need, drain)?;
                     if (self.ring.available(Want::Space)? as usize) < packet.len() {
-                        return Err(self.absent(self.state_now()?).unwrap_or(Error::WouldBlock));
+                        return Err(self.absent_now()?.unwrap_or(Error::WouldBlock));
                     }
                 }
                 Wait::Upto(_) if packet.len() > size as usize => {
@@ -261,7 +261,7 @@ impl Channel {
                 Wait::No { drain } => {
                     self.prepare_to_poll(Want::Data, need, drain)?;
                     if (self.ring.available(Want::Data)? as usize) < into.len() {
-                        let absent = self.absent(self.state_now()?).unwrap_or(Error::WouldBlock);
+                        let absent = self.absent_now()?.unwrap_or(Error::WouldBlock);
                         if (self.ring.available(Want::Data)? as usize) < into.len() {
                             return Err(absent);
                         }

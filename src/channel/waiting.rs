@@ -1,5 +1,6 @@
 //! Waiting in a call: for bytes, for any event, for the client.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::limit::Limit;
@@ -21,6 +22,8 @@ pub(super) struct Waits {
     any_event: Spin,
     moments: [Moment; 2],
     linger: Linger,
+    /// How many calls that find nothing need not ask whether the peer has died, since a wait has.
+    unasked: AtomicU32,
     forgetful: Forgetful,
 }
 
@@ -33,6 +36,7 @@ impl Waits {
             any_event: spin(),
             moments: Default::default(),
             linger: Linger::default(),
+            unasked: AtomicU32::new(0),
             forgetful: Forgetful::new(nudges),
         }
     }
@@ -106,6 +110,14 @@ impl Channel {
         }
     }
 
+    /// Why nothing will come, if so, for a call that doesn't wait and has found nothing.
+    pub(super) fn absent_now(&self) -> Result<Option<Error>> {
+        let unasked = self.waits.unasked.load(Ordering::Relaxed);
+        let state = if unasked > 0 { self.state() } else { self.state_now() };
+        self.waits.unasked.store(unasked.saturating_sub(1), Ordering::Relaxed);
+        Ok(self.absent(state?))
+    }
+
     /// Whether `need` bytes of what is wanted, which are not there, come within a moment: without an event, then.
     pub(super) fn comes_in_a_moment(&self, want: Want, need: u32) -> bool {
         let moment = &self.waits.moments[usize::from(want == Want::Space)];
@@ -157,6 +169,8 @@ impl Channel {
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.check_open()?;
         self.ring.check()?;
+        // Whoever calls this will find nothing in both directions, as a rule, before the next time.
+        self.waits.unasked.store(2, Ordering::Relaxed);
         let ticket = self.sleepers.remembered();
         let awaited =
             [Want::Data, Want::Space].map(|want| self.outside.expected(want).map(|need| (want, need)));
@@ -175,7 +189,7 @@ impl Channel {
         }
         let Some(begun) = self.spin_for_awaited(ticket, awaited, timeout) else { return self.check_open() };
         // Not a sleep to learn from: what was moved while nobody slept may have left an event behind.
-        if self.take_since(ticket)? && !fault(Fault::FreshTicket) {
+        if begun.counts() && self.take_since(ticket)? && !fault(Fault::FreshTicket) {
             return Ok(());
         }
         let ticket = if fault(Fault::FreshTicket) { self.sleepers.ticket() } else { ticket };
