@@ -19,7 +19,7 @@ const STREAM: u32 = 16;
 /// How long the pause is for each KiB of the ring, which must not run full (or empty) meanwhile. All times are in nanoseconds.
 const PER_KIB: u32 = 10;
 /// The longest.
-const LONGEST: u32 = 640;
+const LONGEST: u32 = 2_500;
 /// The longest before an answer, which may come sooner this time.
 const LONGEST_BEFORE_ANSWER: u32 = 200;
 /// The pause before an answer is this part of what answers take.
