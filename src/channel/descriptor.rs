@@ -71,7 +71,7 @@ impl Channel {
 
     /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the
     /// caller; an event channel that fails will do so again.
-    fn tell_of_moved(&self, moved: Want) {
+    pub(super) fn tell_of_moved(&self, moved: Want) {
         let _ = self.tell(moved);
     }
 }

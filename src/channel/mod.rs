@@ -23,6 +23,7 @@ mod spin;
 mod sync;
 mod transfer;
 mod vchan;
+mod vectored;
 mod waiting;
 mod yielding;
 

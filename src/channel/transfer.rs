@@ -1,7 +1,5 @@
 //! Moving bytes between a program's buffers and the rings.
 
-use std::io::{IoSlice, IoSliceMut};
-use std::iter::Peekable;
 use std::time::Duration;
 
 use super::shared::Channel;
@@ -11,7 +9,7 @@ use crate::{Error, Result};
 
 /// How much is copied before it is published, so that a peer that runs beside us can begin on it: less costs more
 /// notifications than it gains, more keeps the peer waiting.
-const PART: usize = 16 * 1024;
+pub(super) const PART: usize = 16 * 1024;
 
 /// How far a call came. Bytes that were moved were moved, whatever stopped the rest.
 #[derive(Debug)]
@@ -286,74 +284,6 @@ impl Channel {
             Err(Error::PeerClosed | Error::PeerDied) if self.ring.producer.pending()? == 0 => Ok(()),
             other => other,
         }
-    }
-
-    /// Writes several buffers: those that fit now together, the first that doesn't by `one`.
-    pub(super) fn write_vectored(
-        &self,
-        bufs: &[IoSlice<'_>],
-        one: impl Fn(&[u8]) -> Progress,
-    ) -> Result<usize> {
-        self.check_writable()?;
-        let mut bufs = bufs.iter().map(|buf| &buf[..]).filter(|buf| !buf.is_empty()).peekable();
-        let mut done = 0;
-        loop {
-            loop {
-                match self.put_together(&mut bufs) {
-                    Ok(0) => break,
-                    Ok(part) => done += part,
-                    Err(error) if done == 0 => return Err(error),
-                    Err(_) => return Ok(done),
-                }
-            }
-            let Some(buf) = bufs.next() else { return Ok(done) };
-            let progress = one(buf);
-            done += progress.done;
-            match progress.stopped {
-                Some(error) if done == 0 => return Err(error),
-                None if progress.done == buf.len() => {}
-                _ => return Ok(done),
-            }
-        }
-    }
-
-    /// Copies the next of `bufs` into the ring, as many as fit now and make up a part, and publishes them together.
-    fn put_together<'a>(&self, bufs: &mut Peekable<impl Iterator<Item = &'a [u8]>>) -> Result<usize> {
-        let producer = &self.ring.producer;
-        let space = producer.space_for(PART)? as usize;
-        let mut part = 0;
-        while let Some(buf) = bufs.next_if(|buf| part < PART && buf.len() <= space - part) {
-            producer.fill_behind(part as u32, buf);
-            part += buf.len();
-        }
-        if part > 0 && producer.commit(part as u32) {
-            // The bytes were moved and must be told; an event channel that fails does so again.
-            let _ = self.tell(Want::Space);
-        }
-        Ok(part)
-    }
-
-    /// Reads into several buffers: by `first` into the first, and as long as they get full by `more` into the next.
-    pub(super) fn read_vectored(
-        &self,
-        bufs: &mut [IoSliceMut<'_>],
-        first: impl FnOnce(&mut [u8]) -> Result<usize>,
-        more: impl Fn(&mut [u8]) -> Result<usize>,
-    ) -> Result<usize> {
-        let mut bufs = bufs.iter_mut().filter(|buf| !buf.is_empty());
-        let Some(buf) = bufs.next() else { return Ok(0) };
-        let mut done = first(buf)?;
-        let mut full = done == buf.len();
-        for buf in bufs {
-            if !full {
-                break;
-            }
-            // An error comes back by itself with the next call.
-            let Ok(count) = more(buf) else { break };
-            done += count;
-            full = count == buf.len();
-        }
-        Ok(done)
     }
 }
 

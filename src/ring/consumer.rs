@@ -80,7 +80,13 @@ impl Consumer {
     /// Copies the next bytes into `into`, which must be within what is ready, without consuming them.
     #[inline]
     pub fn peek(&self, into: &mut [u8]) {
-        self.buffer.copy_out(self.cons.load(Ordering::Relaxed), into);
+        self.peek_behind(0, into);
+    }
+
+    /// As [`peek`](Self::peek), behind `offset` bytes that were read but not yet consumed.
+    #[inline]
+    pub fn peek_behind(&self, offset: u32, into: &mut [u8]) {
+        self.buffer.copy_out(self.cons.load(Ordering::Relaxed).wrapping_add(offset), into);
     }
 
     /// Gives `len` bytes back to the peer as space. Says whether the peer has asked to be told, that is, whether

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut, Read, Write};
 use vchan::ring::OrderTable;
 use vchan::{Reader, Vchan, Writer};
 
-use crate::support::{client, connect, pair, server, spawn, Random, Stream};
+use crate::support::{client, connect, pair, rounds, server, spawn, Random, Stream};
 use crate::world::World;
 
 /// Moves as many bytes each way, in pieces of random sizes up to `most`, and then ends the channel from `one`'s side.
@@ -96,6 +96,19 @@ pub fn vectored(world: &dyn World) {
         [IoSliceMut::new(&mut a), IoSliceMut::new(&mut []), IoSliceMut::new(&mut b), IoSliceMut::new(&mut c)];
     assert_eq!(server.read_vectored(&mut into).expect("read"), 11);
     assert_eq!((&a, &b, &c[..2]), (b"on", b"etwothr", &b"ee"[..]));
+
+    // Many, read into others, around the ring's end, and what is left of them.
+    for round in 0..rounds(200) {
+        let messages: Vec<Vec<u8>> = (0..60).map(|n| vec![(n + round) as u8; n]).collect();
+        let parts: Vec<IoSlice> = messages.iter().map(|message| IoSlice::new(message)).collect();
+        assert_eq!(client.write_vectored(&parts).expect("write"), 1770);
+        let mut into = vec![[0; 50]; 40];
+        let mut parts: Vec<IoSliceMut> = into.iter_mut().map(|part| IoSliceMut::new(part)).collect();
+        assert_eq!(server.read_vectored(&mut parts).expect("read"), 1770);
+        assert_eq!(into.concat()[..1770], messages.concat());
+        assert_eq!(server.data_ready().expect("data_ready"), 0);
+        assert_eq!(client.buffer_space().expect("buffer_space"), 4096);
+    }
 
     // More than the ring holds: all of it is written, in order.
     let writer = spawn("writer", move || {

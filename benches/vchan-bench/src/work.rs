@@ -65,8 +65,9 @@ pub fn read_stream(run: &Run, link: &mut impl Link, size: usize) -> Result<Findi
     let mut got = 0;
     let mut meter = Meter::start(run.length)?;
     loop {
-        for _ in 0..stride {
-            got += link.read(buffer.get_mut())? as u64;
+        let due = got + (stride * size) as u64;
+        while got < due {
+            got += link.read_times(buffer.get_mut(), stride)? as u64;
             if run.control.is_all(0, got) {
                 return Ok(findings(meter.finish(got)?));
             }

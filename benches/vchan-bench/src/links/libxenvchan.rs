@@ -12,7 +12,7 @@ use vchan::transport::Role;
 use super::{gone, Link};
 use crate::Result;
 
-/// Messages between one reserve and its commit.
+/// Messages between one reserve and its commit, or one borrow and its consume.
 const BATCH: usize = 64;
 
 /// The head of `struct libxenvchan`, as both libraries have it.
@@ -32,8 +32,15 @@ type ServerInit = unsafe extern "C" fn(*mut c_void, c_int, *const c_char, usize,
 type ClientInit = unsafe extern "C" fn(*mut c_void, c_int, *const c_char) -> *mut Head;
 type Transfer<T> = unsafe extern "C" fn(*mut Head, T, usize) -> c_int;
 type Simple = unsafe extern "C" fn(*mut Head) -> c_int;
-type Reserve = unsafe extern "C" fn(*mut Head, *mut libc::iovec, usize, c_int) -> isize;
-type Commit = unsafe extern "C" fn(*mut Head, usize) -> c_int;
+type Lend = unsafe extern "C" fn(*mut Head, *mut libc::iovec, usize, c_int) -> isize;
+type Settle = unsafe extern "C" fn(*mut Head, usize) -> c_int;
+
+/// What lends out parts of a ring, and what takes them back.
+#[derive(Clone, Copy)]
+struct InPlace {
+    lend: Lend,
+    settle: Settle,
+}
 
 /// The functions.
 struct Api {
@@ -46,7 +53,8 @@ struct Api {
     is_open: Simple,
     close: unsafe extern "C" fn(*mut Head),
     /// What only this library has.
-    batch: Option<(Reserve, Commit)>,
+    reserve: Option<InPlace>,
+    borrow: Option<InPlace>,
     /// Keeps the code loaded; the last field, so that it goes last.
     _library: Library,
 }
@@ -66,15 +74,17 @@ impl Api {
                 fd_for_select: *library.get(b"libxenvchan_fd_for_select\0")?,
                 is_open: *library.get(b"libxenvchan_is_open\0")?,
                 close: *library.get(b"libxenvchan_close\0")?,
-                batch: library
-                    .get::<Reserve>(b"vchan_rs_reserve\0")
-                    .ok()
-                    .zip(library.get::<Commit>(b"vchan_rs_commit\0").ok())
-                    .map(|(reserve, commit)| (*reserve, *commit)),
+                reserve: in_place(&library, b"vchan_rs_reserve\0", b"vchan_rs_commit\0"),
+                borrow: in_place(&library, b"vchan_rs_borrow\0", b"vchan_rs_consume\0"),
                 _library: library,
             })
         }
     }
+}
+
+fn in_place(library: &Library, lend: &[u8], settle: &[u8]) -> Option<InPlace> {
+    // SAFETY: the types are those of vchan-rs.h.
+    unsafe { Some(InPlace { lend: *library.get(lend).ok()?, settle: *library.get(settle).ok()? }) }
 }
 
 /// An end.
@@ -139,25 +149,30 @@ impl CLink {
         usize::try_from(count).map_err(|_| os_error("libxenvchan_read"))
     }
 
-    /// Puts messages straight into the ring, up to `BATCH` of them before they are published; says how many.
-    fn put_batch(&mut self, reserve: Reserve, commit: Commit, data: &[u8], left: usize) -> Result<usize> {
+    /// Lets `each` move messages of this size in the ring itself, up to `BATCH` and `most` of them before they are told to
+    /// the peer; says how many.
+    fn in_place(
+        &mut self,
+        calls: Option<InPlace>,
+        size: usize,
+        most: usize,
+        each: impl Fn(*mut u8),
+    ) -> Result<usize> {
+        let InPlace { lend, settle } = calls.ok_or("the library lends out no parts of its rings")?;
         let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; 2];
         // SAFETY: an open channel, two parts.
-        if unsafe { reserve(self.ctrl.as_ptr(), parts.as_mut_ptr(), data.len(), -1) } < 0 {
-            return Err(os_error("vchan_rs_reserve"));
+        if unsafe { lend(self.ctrl.as_ptr(), parts.as_mut_ptr(), size, -1) } < 0 {
+            return Err(os_error("vchan_rs_reserve or vchan_rs_borrow"));
         }
         // All messages have the same size, which divides the ring's, so none goes round its end.
-        let count = (parts[0].iov_len / data.len()).min(left).min(BATCH);
+        let count = (parts[0].iov_len / size).min(most).min(BATCH);
         for n in 0..count {
-            // SAFETY: within the part, which is ours until the commit.
-            unsafe {
-                let to = parts[0].iov_base.cast::<u8>().add(n * data.len());
-                ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
-            }
+            // SAFETY: within the part.
+            each(unsafe { parts[0].iov_base.cast::<u8>().add(n * size) });
         }
         // SAFETY: an open channel.
-        if count == 0 || unsafe { commit(self.ctrl.as_ptr(), count * data.len()) } < 0 {
-            return Err(os_error("vchan_rs_commit"));
+        if count == 0 || unsafe { settle(self.ctrl.as_ptr(), count * size) } < 0 {
+            return Err(os_error("vchan_rs_commit or vchan_rs_consume"));
         }
         Ok(count)
     }
@@ -173,21 +188,28 @@ impl Link for CLink {
     }
 
     fn write_times(&mut self, data: &[u8], count: usize) -> Result<()> {
-        match self.api.batch {
-            Some((reserve, commit)) if self.batches => {
-                let mut left = count;
-                while left > 0 {
-                    left -= self.put_batch(reserve, commit, data, left)?;
-                }
-            }
-            None if self.batches => return Err("the library has no vchan_rs_reserve".into()),
-            _ => {
-                for _ in 0..count {
-                    self.write_all(data)?;
-                }
-            }
+        let mut left = count;
+        while left > 0 {
+            left -= if self.batches {
+                // SAFETY: a message's place in the ring, which is ours until the commit.
+                let put = |to| unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
+                self.in_place(self.api.reserve, data.len(), left, put)?
+            } else {
+                self.write_all(data)?;
+                1
+            };
         }
         Ok(())
+    }
+
+    fn read_times(&mut self, into: &mut [u8], count: usize) -> Result<usize> {
+        if !self.batches {
+            return self.read_some(into);
+        }
+        let (to, size) = (into.as_mut_ptr(), into.len());
+        // SAFETY: a message in the ring, and a buffer of its size.
+        let take = |from: *mut u8| unsafe { ptr::copy_nonoverlapping(from, to, size) };
+        Ok(size * self.in_place(self.api.borrow, size, count, take)?)
     }
 
     #[inline]

@@ -28,6 +28,11 @@ pub trait Link {
     /// Reads at least one byte, waiting.
     fn read(&mut self, into: &mut [u8]) -> Result<usize>;
 
+    /// Reads messages of the buffer's size, each into it or into one like it, waiting for the first; says how many bytes.
+    fn read_times(&mut self, into: &mut [u8], _count: usize) -> Result<usize> {
+        self.read(into)
+    }
+
     /// Fills the buffer.
     fn read_exact(&mut self, into: &mut [u8]) -> Result<()> {
         let mut done = 0;

@@ -1,6 +1,6 @@
 //! This library through its Rust API.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use vchan::transport::unix::UnixTransport;
@@ -11,13 +11,15 @@ use super::{gone, Link, PATIENCE};
 use crate::shim_transport::ShimTransport;
 use crate::Result;
 
-/// Messages in one vectored write.
+/// Messages in one vectored call.
 const BATCH: usize = 64;
 
 /// An end.
 pub struct RustLink {
     vchan: Vchan,
     batches: bool,
+    /// Where messages go that are read with others.
+    messages: Vec<u8>,
 }
 
 impl RustLink {
@@ -29,7 +31,7 @@ impl RustLink {
             Role::Server => Vchan::server_at(1, name).transport(&*transport).buffer_size(ring).listen()?,
             Role::Client => Vchan::client_at(0, name).transport(&*transport).connect()?,
         };
-        Ok(RustLink { vchan, batches })
+        Ok(RustLink { vchan, batches, messages: Vec::new() })
     }
 
     /// Waits for the client, where this is the server.
@@ -76,6 +78,21 @@ impl Link for RustLink {
             self.vchan.write_all(data)?;
         }
         Ok(())
+    }
+
+    fn read_times(&mut self, into: &mut [u8], count: usize) -> Result<usize> {
+        if !self.batches {
+            return self.read(into);
+        }
+        self.messages.resize(BATCH * into.len(), 0);
+        let mut messages: [IoSliceMut<'_>; BATCH] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+        for (slice, message) in messages.iter_mut().zip(self.messages.chunks_mut(into.len())) {
+            *slice = IoSliceMut::new(message);
+        }
+        match self.vchan.read_vectored(&mut messages[..count.min(BATCH)])? {
+            0 => Err(gone()),
+            count => Ok(count),
+        }
     }
 
     #[inline]

@@ -1,0 +1,109 @@
+//! Moving bytes between several buffers and the rings: many small messages at the price of one.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::iter::Peekable;
+
+use super::shared::Channel;
+use super::transfer::{Progress, PART};
+use crate::ring::Want;
+use crate::Result;
+
+impl Channel {
+    /// Writes several buffers: those that fit now together, the first that doesn't by `one`.
+    pub(super) fn write_vectored(
+        &self,
+        bufs: &[IoSlice<'_>],
+        one: impl Fn(&[u8]) -> Progress,
+    ) -> Result<usize> {
+        self.check_writable()?;
+        self.settle(Want::Space);
+        let mut bufs = bufs.iter().map(|buf| &buf[..]).filter(|buf| !buf.is_empty()).peekable();
+        let mut done = 0;
+        loop {
+            loop {
+                match self.put_together(&mut bufs) {
+                    Ok(0) => break,
+                    Ok(part) => done += part,
+                    Err(error) if done == 0 => return Err(error),
+                    Err(_) => return Ok(done),
+                }
+            }
+            let Some(buf) = bufs.next() else { return Ok(done) };
+            let progress = one(buf);
+            done += progress.done;
+            match progress.stopped {
+                Some(error) if done == 0 => return Err(error),
+                None if progress.done == buf.len() => {}
+                _ => return Ok(done),
+            }
+        }
+    }
+
+    /// Copies the next of `bufs` into the ring, as many as fit now and make up a part, and publishes them together.
+    fn put_together<'a>(&self, bufs: &mut Peekable<impl Iterator<Item = &'a [u8]>>) -> Result<usize> {
+        let producer = &self.ring.producer;
+        let space = producer.space_for(PART)? as usize;
+        let mut part = 0;
+        while let Some(buf) = bufs.next_if(|buf| part < PART && buf.len() <= space - part) {
+            producer.fill_behind(part as u32, buf);
+            part += buf.len();
+        }
+        if part > 0 && producer.commit(part as u32) {
+            self.tell_of_moved(Want::Space);
+        }
+        Ok(part)
+    }
+
+    /// Reads into several buffers: into those that can be filled now together; into the next by `first`, if it is the
+    /// first, and by `more` otherwise.
+    pub(super) fn read_vectored(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        first: impl Fn(&mut [u8]) -> Result<usize>,
+        more: impl Fn(&mut [u8]) -> Result<usize>,
+    ) -> Result<usize> {
+        self.check_open()?;
+        self.settle(Want::Data);
+        let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let mut bufs = bufs.iter_mut().map(|buf| &mut buf[..]).filter(|buf| !buf.is_empty()).peekable();
+        let mut done = 0;
+        loop {
+            match self.take_together(&mut bufs, wanted - done) {
+                Ok(0) => {}
+                Ok(part) => {
+                    done += part;
+                    continue;
+                }
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => return Ok(done),
+            }
+            let Some(buf) = bufs.next() else { return Ok(done) };
+            // An error comes back by itself with the next call.
+            let moved = if done == 0 { first(buf)? } else { more(buf).unwrap_or_default() };
+            done += moved;
+            if moved < buf.len() {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// Fills the next of `bufs`, which have room for `wanted` bytes, from the ring: as many as can be filled now and
+    /// make up a part. What was read is consumed together.
+    fn take_together<'a>(
+        &self,
+        bufs: &mut Peekable<impl Iterator<Item = &'a mut [u8]>>,
+        wanted: usize,
+    ) -> Result<usize> {
+        let consumer = &self.ring.consumer;
+        let ready = consumer.ready_for(wanted.min(PART))? as usize;
+        let mut part = 0;
+        while let Some(buf) = bufs.next_if(|buf| part < PART && buf.len() <= ready - part) {
+            consumer.peek_behind(part as u32, buf);
+            part += buf.len();
+        }
+        if part > 0 && consumer.consume(part as u32) {
+            self.tell_of_moved(Want::Data);
+        }
+        Ok(part)
+    }
+}
