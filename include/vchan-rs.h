@@ -404,8 +404,8 @@ ssize_t vchan_rs_write_from_fd(struct libxenvchan *ctrl,
  * @param parts      gets the two parts of it; the second is empty unless the data goes round the ring's end
  * @param min        at least how many bytes to wait for: 1 to the ring's size
  * @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
- * @return how many there are in both parts; or -1 with errno: EAGAIN, ETIMEDOUT, EPIPE (less than min are left, and the
- *         peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
+ * @return how many there are in both parts, at least min (there may be more by now); or -1 with errno: EAGAIN,
+ *         ETIMEDOUT, EPIPE (less than min are left, and the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
  */
 ssize_t vchan_rs_borrow(struct libxenvchan *ctrl,
                         struct iovec *parts,
@@ -431,8 +431,8 @@ int vchan_rs_consume(struct libxenvchan *ctrl, size_t size);
  * @param parts      gets the two parts of it; the second is empty unless the space goes round the ring's end
  * @param min        at least how many bytes to wait for: 1 to the ring's size
  * @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
- * @return how many there are in both parts; or -1 with errno: EAGAIN, ETIMEDOUT, EPIPE (the peer has gone), EPROTO,
- *         EINTR, ESHUTDOWN, EINVAL
+ * @return how many there are in both parts, at least min (there may be more by now); or -1 with errno: EAGAIN,
+ *         ETIMEDOUT, EPIPE (the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
  */
 ssize_t vchan_rs_reserve(struct libxenvchan *ctrl,
                          struct iovec *parts,

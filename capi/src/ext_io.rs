@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use libc::ssize_t;
 use vchan::channel::{Channel, Wait};
-use vchan::ring::Want;
 use vchan::{Error, Result};
 
 use crate::handle::{call, Kind};
@@ -20,6 +19,15 @@ pub(crate) enum Timeout {
     Not,
     /// Positive: so many milliseconds; negative: for ever.
     Upto(Option<Duration>),
+}
+
+impl From<Timeout> for Wait {
+    fn from(timeout: Timeout) -> Wait {
+        match timeout {
+            Timeout::Not => Wait::No { drain: false },
+            Timeout::Upto(limit) => Wait::Upto(limit),
+        }
+    }
 }
 
 pub(crate) fn timeout(milliseconds: c_int) -> Timeout {
@@ -160,8 +168,7 @@ pub unsafe extern "C" fn vchan_rs_read_to_fd(
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
-        wanted(channel, Want::Data, timeout_ms)
-            .and_then(|limit| channel.copy_to_fd(fd, max.min(MOST), Wait::Upto(limit)))
+        channel.copy_to_fd(fd, max.min(MOST), timeout(timeout_ms).into())
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_read_to_fd", -1, |call| body(call.channel()).map(count)) }
@@ -192,8 +199,7 @@ pub unsafe extern "C" fn vchan_rs_write_from_fd(
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
-        wanted(channel, Want::Space, timeout_ms)
-            .and_then(|limit| channel.copy_from_fd(fd, max.min(MOST), Wait::Upto(limit)))
+        channel.copy_from_fd(fd, max.min(MOST), timeout(timeout_ms).into())
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_write_from_fd", -1, |call| body(call.channel()).map(count)) }
@@ -208,38 +214,6 @@ unsafe fn descriptor<'a>(fd: RawFd) -> Result<BorrowedFd<'a>> {
     }
     // SAFETY: the caller's, and not -1.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })
-}
-
-/// The limit for a call that waits for a first byte. One that must not wait fails here if there is none, and asks for
-/// an event.
-fn wanted(channel: &Channel, want: Want, timeout_ms: c_int) -> Result<Option<Duration>> {
-    match timeout(timeout_ms) {
-        Timeout::Upto(limit) => Ok(limit),
-        Timeout::Not => at_least(channel, want, 1, Timeout::Not).map(|_| None),
-    }
-}
-
-/// Waits until there are `need` bytes of what is wanted; how many there are.
-pub(crate) fn at_least(channel: &Channel, want: Want, need: u32, timeout: Timeout) -> Result<u32> {
-    channel.check_open()?;
-    let there = channel.ring().available(want)?;
-    if there >= need && want == Want::Data {
-        return Ok(there);
-    }
-    match timeout {
-        Timeout::Upto(limit) => channel.wait_for(want, need, limit)?,
-        Timeout::Not => {
-            channel.expect(want);
-            if channel.ring().available(want)? < need {
-                let absent = channel.check_peer();
-                // It may have written between the look above and its leaving.
-                if want == Want::Space || channel.ring().available(want)? < need {
-                    return Err(absent.err().unwrap_or(Error::WouldBlock));
-                }
-            }
-        }
-    }
-    Ok(channel.ring().available(want)?)
 }
 
 #[cfg(test)]

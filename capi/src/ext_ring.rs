@@ -8,7 +8,7 @@ use vchan::ring::{RawSlice, Want};
 use vchan::{Error, Result};
 
 use crate::errors::null;
-use crate::ext_io::{at_least, timeout};
+use crate::ext_io::timeout;
 use crate::handle::{call, Call, Kind};
 use crate::layout::libxenvchan;
 
@@ -21,8 +21,8 @@ use crate::layout::libxenvchan;
 /// @param parts      gets the two parts of it; the second is empty unless the data goes round the ring's end
 /// @param min        at least how many bytes to wait for: 1 to the ring's size
 /// @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return how many there are in both parts; or -1 with errno: EAGAIN, ETIMEDOUT, EPIPE (less than min are left, and the
-///         peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
+/// @return how many there are in both parts, at least min (there may be more by now); or -1 with errno: EAGAIN,
+///         ETIMEDOUT, EPIPE (less than min are left, and the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
@@ -37,7 +37,8 @@ pub unsafe extern "C" fn vchan_rs_borrow(
     let body = |call: &Call<'_>| {
         let ring = call.channel().ring();
         let need = needed(min, ring.consumer.size())?;
-        let there = at_least(call.channel(), Want::Data, need, timeout(timeout_ms))?;
+        call.channel().at_least(Want::Data, need, timeout(timeout_ms).into())?;
+        let there = ring.consumer.ready_for(enough(need, ring.consumer.size()))?;
         // SAFETY: the caller's.
         unsafe { show(ring.consumer.ready_slices(there), parts) }?;
         Ok(there as ssize_t)
@@ -75,8 +76,8 @@ pub unsafe extern "C" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: usize) -
 /// @param parts      gets the two parts of it; the second is empty unless the space goes round the ring's end
 /// @param min        at least how many bytes to wait for: 1 to the ring's size
 /// @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return how many there are in both parts; or -1 with errno: EAGAIN, ETIMEDOUT, EPIPE (the peer has gone), EPROTO,
-///         EINTR, ESHUTDOWN, EINVAL
+/// @return how many there are in both parts, at least min (there may be more by now); or -1 with errno: EAGAIN,
+///         ETIMEDOUT, EPIPE (the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
@@ -91,8 +92,9 @@ pub unsafe extern "C" fn vchan_rs_reserve(
     let body = |call: &Call<'_>| {
         let ring = call.channel().ring();
         let need = needed(min, ring.producer.size())?;
-        call.channel().check_peer()?;
-        let there = at_least(call.channel(), Want::Space, need, timeout(timeout_ms))?;
+        call.channel().check_writable()?;
+        call.channel().at_least(Want::Space, need, timeout(timeout_ms).into())?;
+        let there = ring.producer.space_for(enough(need, ring.producer.size()))?;
         // SAFETY: the caller's.
         unsafe { show(ring.producer.free_slices(there), parts) }?;
         Ok(there as ssize_t)
@@ -134,6 +136,11 @@ fn needed(min: usize, ring: u32) -> Result<u32> {
         Ok(min) if min <= ring => Ok(min),
         _ => Err(Error::PacketTooLarge { size: min, ring: ring as usize }),
     }
+}
+
+/// Where so much is known to be there, it isn't looked for more: the look may cost as much as moving it.
+fn enough(need: u32, ring: u32) -> usize {
+    need.max(ring / 4) as usize
 }
 
 fn within(size: usize, there: u32) -> Result<u32> {

@@ -12,7 +12,7 @@ impl Channel {
     /// 0 is the end of the file.
     pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
         self.check_writable()?;
-        self.wait_for_some(Want::Space, wait)?;
+        self.at_least(Want::Space, 1, wait)?;
         let producer = &self.ring.producer;
         let len = producer.space_for(max)?.min(at_most(max)?);
         let parts = vectors(producer.free_slices(len));
@@ -29,7 +29,7 @@ impl Channel {
     /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes (at least 1), once there is data.
     pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
         self.check_open()?;
-        self.wait_for_some(Want::Data, wait)?;
+        self.at_least(Want::Data, 1, wait)?;
         let consumer = &self.ring.consumer;
         let len = consumer.ready_for(max)?.min(at_most(max)?);
         let parts = vectors(consumer.ready_slices(len));
@@ -40,33 +40,6 @@ impl Channel {
             self.tell_of_moved(Want::Data);
         }
         Ok(count)
-    }
-
-    /// Waits for at least one byte of data or space.
-    fn wait_for_some(&self, want: Want, wait: Wait) -> Result<()> {
-        self.settle(want);
-        let known = match want {
-            Want::Data => self.ring.consumer.ready_for(1)?,
-            Want::Space => self.ring.producer.space_for(1)?,
-        };
-        match wait {
-            _ if known > 0 => Ok(()),
-            Wait::Upto(timeout) => self.wait_for(want, 1, timeout),
-            Wait::No { drain } => {
-                self.prepare_to_poll(want, 1, drain)?;
-                if self.ring.available(want)? > 0 {
-                    // Not all of the events just taken need have told of these bytes.
-                    self.pass_on(want);
-                    return Ok(());
-                }
-                let absent = self.absent_now()?.unwrap_or(Error::WouldBlock);
-                // The peer may have written between the look above and its leaving.
-                if want == Want::Data && self.ring.available(want)? > 0 {
-                    return Ok(());
-                }
-                Err(absent)
-            }
-        }
     }
 
     /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the

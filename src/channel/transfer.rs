@@ -113,7 +113,7 @@ impl Channel {
     }
 
     /// Fails where writing makes no sense (any more).
-    pub(super) fn check_writable(&self) -> Result<()> {
+    pub fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.has_left() {
             return Err(Error::Closed);
@@ -212,7 +212,7 @@ impl Channel {
     }
 
     /// For somebody who is going to poll until there are `need` bytes of what is wanted.
-    pub(super) fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
+    fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
         if drain {
             self.take_events(want)?;
         }
@@ -220,57 +220,48 @@ impl Channel {
         Ok(())
     }
 
-    /// Writes `packet` as a whole, waiting for space for all of it at most `timeout`; `None` doesn't wait.
-    pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
-        let size = self.ring.producer.size();
-        let need = u32::try_from(packet.len()).unwrap_or(u32::MAX);
-        self.check_writable()?;
-        self.settle(Want::Space);
-        loop {
-            if self.ring.producer.space_for(packet.len())? as usize >= packet.len() {
-                return self.put(packet).into_whole(packet.len());
-            }
-            match wait {
-                Wait::No { drain } => {
-                    self.prepare_to_poll(Want::Space, need, drain)?;
-                    if (self.ring.available(Want::Space)? as usize) < packet.len() {
-                        return Err(self.absent_now()?.unwrap_or(Error::WouldBlock));
-                    }
-                }
-                Wait::Upto(_) if packet.len() > size as usize => {
-                    return Err(Error::PacketTooLarge { size: packet.len(), ring: size as usize });
-                }
-                Wait::Upto(timeout) => self.wait_for(Want::Space, need, timeout)?,
-            }
+    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there are not. Data that was
+    /// left by a peer that has gone counts; whether writing makes sense is to be seen before.
+    pub fn at_least(&self, want: Want, need: u32, wait: Wait) -> Result<()> {
+        self.settle(want);
+        if self.ring.known(want, need as usize)? >= need {
+            return Ok(());
         }
+        let drain = match wait {
+            Wait::Upto(timeout) => return self.wait_for(want, need, timeout),
+            Wait::No { .. } if self.comes_in_a_moment(want, need) => return Ok(()),
+            Wait::No { drain } => drain,
+        };
+        self.prepare_to_poll(want, need, drain)?;
+        if self.ring.available(want)? >= need {
+            if drain {
+                // Not all of the events just taken need have told of these bytes.
+                self.pass_on(want);
+            }
+            return Ok(());
+        }
+        let absent = self.absent_now()?;
+        // The peer may have written between the look above and its leaving.
+        if want == Want::Data && self.ring.available(want)? >= need {
+            return Ok(());
+        }
+        Err(absent.unwrap_or(Error::WouldBlock))
+    }
+
+    /// Writes `packet` as a whole, waiting for space for all of it.
+    pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
+        self.check_writable()?;
+        let need = whole(packet.len(), self.ring.producer.size(), wait)?;
+        self.at_least(Want::Space, need, wait)?;
+        self.put(packet).into_whole(packet.len())
     }
 
     /// Reads exactly `into`.
     pub fn recv(&self, into: &mut [u8], wait: Wait) -> Result<()> {
-        let size = self.ring.consumer.size();
-        let need = u32::try_from(into.len()).unwrap_or(u32::MAX);
         self.check_open()?;
-        self.settle(Want::Data);
-        loop {
-            if self.ring.consumer.ready_for(into.len())? as usize >= into.len() {
-                return self.take(into).into_whole(into.len());
-            }
-            match wait {
-                Wait::No { drain } => {
-                    self.prepare_to_poll(Want::Data, need, drain)?;
-                    if (self.ring.available(Want::Data)? as usize) < into.len() {
-                        let absent = self.absent_now()?.unwrap_or(Error::WouldBlock);
-                        if (self.ring.available(Want::Data)? as usize) < into.len() {
-                            return Err(absent);
-                        }
-                    }
-                }
-                Wait::Upto(_) if into.len() > size as usize => {
-                    return Err(Error::PacketTooLarge { size: into.len(), ring: size as usize });
-                }
-                Wait::Upto(timeout) => self.wait_for(Want::Data, need, timeout)?,
-            }
-        }
+        let need = whole(into.len(), self.ring.consumer.size(), wait)?;
+        self.at_least(Want::Data, need, wait)?;
+        self.take(into).into_whole(into.len())
     }
 
     /// Waits until the peer has consumed everything that was written.
@@ -287,7 +278,15 @@ impl Channel {
     }
 }
 
-/// Whether `send` and `recv` wait, and how long.
+/// How much is needed for a packet of `len` bytes. Nobody can wait for one that is larger than the ring.
+fn whole(len: usize, ring: u32, wait: Wait) -> Result<u32> {
+    match wait {
+        Wait::Upto(_) if len > ring as usize => Err(Error::PacketTooLarge { size: len, ring: ring as usize }),
+        _ => Ok(u32::try_from(len).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Whether to wait, and how long.
 #[derive(Clone, Copy, Debug)]
 pub enum Wait {
     /// Not at all; `drain` as in [`Channel::read_now`].

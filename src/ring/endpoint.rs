@@ -278,6 +278,15 @@ impl Endpoint {
         notify::request(self.shared.peer_notify(), want);
     }
 
+    /// How many bytes of what is wanted there are, looking only if fewer than `enough` were known of.
+    #[inline]
+    pub fn known(&self, want: Want, enough: usize) -> Result<u32, Corrupt> {
+        match want {
+            Want::Data => self.consumer.ready_for(enough),
+            Want::Space => self.producer.space_for(enough),
+        }
+    }
+
     /// How many bytes of what is wanted there are: a fresh look.
     #[inline]
     pub fn available(&self, want: Want) -> Result<u32, Corrupt> {
