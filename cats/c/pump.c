@@ -9,8 +9,8 @@
 #define INTERRUPT SIGURG
 /* Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these bounds:
  * below, the calls cost more than the copies; above, the peer waits long for the first byte. */
-#define LEAST ((size_t)64 << 10)
-#define MOST ((size_t)256 << 10)
+#define LEAST ((size_t)8 << 10)
+#define MOST ((size_t)128 << 10)
 
 static size_t portion(const struct libxenvchan_ring *ring)
 {

@@ -50,10 +50,10 @@ pub enum ReceiveEnd {
     Failed(Failure),
 }
 
-/// Bytes per system call: a quarter of a large ring, so that one side can fill while the other empties, within these
+/// Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these
 /// bounds: below, the calls cost more than the copies; above, the peer waits long for the first byte.
-const LEAST: usize = 64 << 10;
-const MOST: usize = 256 << 10;
+const LEAST: usize = 8 << 10;
+const MOST: usize = 128 << 10;
 
 fn portion(ring: usize) -> usize {
     (ring / 4).clamp(LEAST, MOST)
