@@ -21,7 +21,7 @@ help:
 	@echo 'make headers       generate the C headers anew'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'
 
-build:
+build: cats-c
 	$(CARGO) build --release --workspace
 
 demo:
@@ -68,7 +68,7 @@ clean:
 
 # Of the README's other targets, what is built first; the recipes are in mk/.
 check-xen: build-capi cats-c
-install: build cats-c
-install-compat: xen-version build-capi
+install: built
+install-compat: xen-version built
 
 include mk/*.mk

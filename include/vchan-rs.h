@@ -145,7 +145,7 @@ struct vchan_rs_options {
     int timeout_ms;
     /**
      * How long a call that waits looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
-     * time, negative for not at all.
+     * time, negative for not at all. Calls that don't wait look again for less than one, unless it is negative.
      */
     int spin_us;
     /**

@@ -51,6 +51,14 @@ unset LD_LIBRARY_PATH
 runs_well "$work/static"
 runs_well "$work/archive"
 
+step 'install where there is no cargo'
+$MAKE --no-print-directory --quiet install CARGO=no-cargo DESTDIR="$work/again" PREFIX=/opt/v LIBDIR=/opt/v/lib/multi >/dev/null
+diff -r "$work/again/opt/v" "$work/moved" || fail 'something else was installed'
+rm -r "$work/again"
+if $MAKE --no-print-directory --quiet install CARGO=no-cargo CARGO_TARGET_DIR="$work/none" DESTDIR="$work/no" >/dev/null 2>&1; then
+    fail 'it installed what is not there'
+fi
+
 step 'the tools'
 for cat in unixcat unixcat-c; do
     "$work/moved/bin/$cat" -q -l --recv-only --timeout 60 0 tools >"$work/received" &

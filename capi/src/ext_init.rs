@@ -35,7 +35,7 @@ pub struct vchan_rs_options {
     /// for its server to publish, a server for its client to come.
     pub timeout_ms: c_int,
     /// How long a call that waits looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
-    /// time, negative for not at all.
+    /// time, negative for not at all. Calls that don't wait look again for less than one, unless it is negative.
     pub spin_us: c_int,
     /// 0, or some of VCHAN_RS_BLOCKING, VCHAN_RS_PERSIST, VCHAN_RS_PORT and VCHAN_RS_OCAML_ORDERS.
     pub flags: c_uint,

@@ -107,7 +107,8 @@ macro_rules! common_options {
         /// How long a blocking call (and [`Vchan::wait`](super::Vchan::wait)) looks for the peer's move before it goes to sleep, at
         /// most; zero never spins. Without this, `VCHAN_SPIN` (microseconds or `off`), else 50 microseconds; on Xen
         /// up to 500, where sleeping is seen to take a good deal longer than that. On one processor there is no spinning at all
-        /// but for a peer in another domain, which may have another one.
+        /// but for a peer in another domain, which may have another one. Calls that don't wait look again for less than a
+        /// microsecond where that is seen to help; zero ends this, too.
         pub fn spin(mut self, longest: Duration) -> Self {
             self.common.spin = Some(longest);
             self
