@@ -11,7 +11,8 @@ esac
 suite() {
     echo "check-tools: $1"
     shift
-    env "$@" ${CARGO:-cargo} test --quiet -p vchan-cats --test '*'
+    # More threads than processors: most of these tests wait for something most of the time.
+    env "$@" RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}" ${CARGO:-cargo} test --quiet -p vchan-cats --test '*'
 }
 
 suite 'C and C' UNIXCAT_SERVER="$c" UNIXCAT_CLIENT="$c" XENCAT="${c%unixcat-c}xencat-c"
