@@ -40,9 +40,14 @@ impl Seldom {
     }
 
     pub(super) fn failed(&self) {
-        let failures = self.failures.load(Ordering::Relaxed).saturating_add(1);
+        let failures = (self.failures.load(Ordering::Relaxed) + 1).min(MOST_SELDOM);
         self.failures.store(failures, Ordering::Relaxed);
-        self.pause.store(1 << failures.min(MOST_SELDOM), Ordering::Relaxed);
+        self.rest(1 << failures);
+    }
+
+    /// Isn't to be tried the next `times`.
+    pub(super) fn rest(&self, times: u32) {
+        self.pause.store(times, Ordering::Relaxed);
     }
 }
 

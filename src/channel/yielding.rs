@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::seldom::Seldom;
+
 /// How often the processor is given away in one wait.
 const TRIES: u32 = 2;
 /// Longer than this, and than the peer needs for what it moved, somebody else had the processor, or the peer has so much
@@ -24,8 +26,6 @@ const PER_BYTE: Duration = Duration::from_nanos(1);
 const GAIN: u32 = 200;
 /// The most that is saved up: in nanoseconds.
 const MOST_SAVED: u32 = 400_000;
-/// After many failures, one wait in 2 to the power of this is tried.
-const MOST_SELDOM: u32 = 12;
 /// So many times in a row the peer has slept all the same, until it counts.
 const PATIENCE: u32 = 8;
 /// How often the pause after having been in the red is doubled.
@@ -36,8 +36,7 @@ const MADE_UP: u32 = 20_000;
 /// What one direction of a channel knows of it.
 #[derive(Debug, Default)]
 pub(super) struct Yielding {
-    /// Tries in vain, lately.
-    failures: AtomicU32,
+    tries: Seldom,
     /// What successes have gained, in nanoseconds.
     saved: AtomicU32,
     /// How often that didn't suffice, lately.
@@ -48,15 +47,13 @@ pub(super) struct Yielding {
     peer_slept: AtomicBool,
     /// How many tries in a row it has.
     sleeps: AtomicU32,
-    /// How many more waits go without.
-    pause: AtomicU32,
 }
 
 impl Yielding {
     /// Gives the processor away, if that promises something; says whether it is `done` then. `moved` says how many bytes
     /// the peer has moved.
     pub(super) fn until(&self, mut done: impl FnMut() -> bool, moved: impl Fn() -> u32) -> bool {
-        if self.pauses() {
+        if !self.tries.is_due() {
             return false;
         }
         let begun = Instant::now();
@@ -68,19 +65,12 @@ impl Yielding {
         done
     }
 
-    /// Whether this wait goes without.
-    fn pauses(&self) -> bool {
-        let pause = self.pause.load(Ordering::Relaxed);
-        self.pause.store(pause.saturating_sub(1), Ordering::Relaxed);
-        pause > 0
-    }
-
     fn learn(&self, done: bool, took: Duration) {
         let sleeps = self.sleeps();
         if took > TOO_LONG {
             self.lost(took);
         } else if !done || sleeps == PATIENCE {
-            self.failed();
+            self.tries.failed();
         } else if sleeps == 0 {
             self.won();
         }
@@ -101,10 +91,7 @@ impl Yielding {
     }
 
     fn won(&self) {
-        let failures = self.failures.load(Ordering::Relaxed);
-        if failures > 0 {
-            self.failures.store(failures / 2, Ordering::Relaxed);
-        }
+        self.tries.succeeded();
         let saved = self.saved.load(Ordering::Relaxed);
         self.saved.store((saved + GAIN).min(MOST_SAVED), Ordering::Relaxed);
         let streak = self.streak.load(Ordering::Relaxed) + 1;
@@ -115,12 +102,6 @@ impl Yielding {
         }
     }
 
-    fn failed(&self) {
-        let failures = (self.failures.load(Ordering::Relaxed) + 1).min(MOST_SELDOM);
-        self.failures.store(failures, Ordering::Relaxed);
-        self.pause.store(1 << failures, Ordering::Relaxed);
-    }
-
     fn lost(&self, took: Duration) {
         let saved = self.saved.load(Ordering::Relaxed);
         let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
@@ -129,7 +110,7 @@ impl Yielding {
             let losses = self.losses.load(Ordering::Relaxed);
             self.losses.store((losses + 1).min(MOST_LOSSES), Ordering::Relaxed);
             self.streak.store(0, Ordering::Relaxed);
-            self.pause.store(((took - saved) / GAIN) << losses, Ordering::Relaxed);
+            self.tries.rest(((took - saved) / GAIN) << losses);
         }
     }
 }
@@ -142,13 +123,13 @@ mod tests {
 
     /// How many waits go without, now.
     fn pause(yielding: &Yielding) -> u128 {
-        (0..).find(|_| !yielding.pauses()).expect("without end")
+        (0..).find(|_| yielding.tries.is_due()).expect("without end")
     }
 
     #[test]
     fn failures_make_it_seldom_and_success_brings_it_back() {
         let yielding = Yielding::default();
-        for failures in (1..=MOST_SELDOM).chain([MOST_SELDOM]) {
+        for failures in 1..=5 {
             yielding.learn(false, SHORT);
             assert_eq!(pause(&yielding), 1 << failures);
         }
