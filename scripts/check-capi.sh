@@ -28,6 +28,10 @@ build hostile
 "$work/extensions"
 "$work/ending"
 "$work/hostile" 400
+if [ -z "$SANITIZE" ]; then
+    build busy
+    "$work/busy"
+fi
 if [ "$(find "$work/root" -mindepth 1)" ]; then
     echo 'check-capi: the programs left files behind:' >&2
     find "$work/root" >&2

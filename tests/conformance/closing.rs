@@ -253,3 +253,48 @@ pub fn a_peer_that_dies_is_no_end_of_stream(world: &dyn World) {
         assert_eq!(write.expect_err("the client died").kind(), ErrorKind::ConnectionReset);
     }
 }
+
+/// What a side does that has found nothing and doesn't block in the calls that move bytes.
+fn only_try(_: &mut Vchan) {
+    std::thread::yield_now();
+}
+
+fn wait_for_any_event(end: &mut Vchan) {
+    // Its error comes back with the next try.
+    let _ = end.wait(Some(LONG));
+}
+
+fn poll(end: &mut Vchan) {
+    assert!(readable(&*end, LONG), "nobody says that the peer has died");
+}
+
+pub fn a_death_is_heard_by_who_does_not_block(world: &dyn World) {
+    let ways: [(fn(&mut Vchan), bool); 5] = [
+        (only_try, false),
+        (wait_for_any_event, false),
+        (wait_for_any_event, true),
+        (poll, false),
+        (poll, true),
+    ];
+    for (pass, asleep) in ways {
+        let listening = server(world).listen().expect("listen");
+        let raw = Raw::client(world);
+        raw.announce();
+        let mut server = listening.accept(Some(LONG)).expect("accept");
+        server.set_nonblocking(true);
+        let thread = spawn("watching", move || loop {
+            // One direction runs full, the other one is empty.
+            let written = server.write(&[0; 1000]);
+            match server.read(&mut [0; 100]).and(written) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => pass(&mut server),
+                Err(error) => return error.kind(),
+            }
+        });
+        if asleep {
+            wait_until_asleep("watching");
+        }
+        drop(raw);
+        assert_eq!(thread.join().expect("the thread"), ErrorKind::ConnectionReset);
+    }
+}

@@ -32,7 +32,7 @@ macro_rules! suite {
                 close_ends_a_blocked_read, close_ends_a_blocked_write, close_ends_a_blocked_accept,
                 close_ends_a_blocked_connect, close_ends_both_halves, drop_tells_the_peer,
                 leave_then_read_on, writing_to_a_peer_that_left, waiting_for_the_peer_to_drain,
-                a_peer_that_dies_is_no_end_of_stream;
+                a_peer_that_dies_is_no_end_of_stream, a_death_is_heard_by_who_does_not_block;
             connecting: a_server_without_client, writing_before_the_client_comes, no_server,
                 the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
                 a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
