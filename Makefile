@@ -69,6 +69,6 @@ clean:
 # Of the README's other targets, what is built first; the recipes are in mk/.
 check-xen: build-capi cats-c
 install: built
-install-compat: xen-version built
+install-compat: xen-version built-capi
 
 include mk/*.mk

@@ -29,11 +29,11 @@ FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LI
 	-e 's|@INCLUDEDIR@|$(call IN_PREFIX,$(INCLUDEDIR))|' -e 's|@VERSION@|$(VERSION)|' -e 's|@XEN@|$(XEN)|' \
 	-e 's|@LIBS_PRIVATE@|$(LIBS_PRIVATE)|'
 
-.PHONY: built install uninstall xen-version install-compat uninstall-compat check-install
+.PHONY: built built-capi install uninstall xen-version install-compat uninstall-compat check-install
 
 # Under sudo there may be no cargo: then what was built is installed.
-built:
-	@if command -v '$(CARGO)' >/dev/null; then $(MAKE) --no-print-directory build; \
+built built-capi:
+	@if command -v '$(CARGO)' >/dev/null; then $(MAKE) --no-print-directory $(@:built%=build%); \
 	elif [ -e '$(OUT)/libvchan_rs.so' ]; then echo 'make: no $(CARGO) here, so installing what was built before'; \
 	else echo 'make: no $(CARGO) here; run make build first, as somebody who has it'; exit 1; fi
 
