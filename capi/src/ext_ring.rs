@@ -35,12 +35,9 @@ pub unsafe extern "C" fn vchan_rs_borrow(
     timeout_ms: c_int,
 ) -> ssize_t {
     let body = |call: &Call<'_>| {
-        let ring = call.channel().ring();
-        let need = needed(min, ring.consumer.size())?;
-        call.channel().at_least(Want::Data, need, timeout(timeout_ms).into())?;
-        let there = ring.consumer.ready_for(enough(need, ring.consumer.size()))?;
+        let there = at_least(call.channel(), Want::Data, min, timeout_ms)?;
         // SAFETY: the caller's.
-        unsafe { show(ring.consumer.ready_slices(there), parts) }?;
+        unsafe { show(call.channel().ring().consumer.ready_slices(there), parts) }?;
         Ok(there as ssize_t)
     };
     // SAFETY: the caller's.
@@ -90,13 +87,9 @@ pub unsafe extern "C" fn vchan_rs_reserve(
     timeout_ms: c_int,
 ) -> ssize_t {
     let body = |call: &Call<'_>| {
-        let ring = call.channel().ring();
-        let need = needed(min, ring.producer.size())?;
-        call.channel().check_writable()?;
-        call.channel().at_least(Want::Space, need, timeout(timeout_ms).into())?;
-        let there = ring.producer.space_for(enough(need, ring.producer.size()))?;
+        let there = at_least(call.channel(), Want::Space, min, timeout_ms)?;
         // SAFETY: the caller's.
-        unsafe { show(ring.producer.free_slices(there), parts) }?;
+        unsafe { show(call.channel().ring().producer.free_slices(there), parts) }?;
         Ok(there as ssize_t)
     };
     // SAFETY: the caller's.
@@ -130,17 +123,16 @@ fn tell_if(channel: &Channel, moved: Want, asked: bool) -> Result<c_int> {
     Ok(0)
 }
 
-fn needed(min: usize, ring: u32) -> Result<u32> {
-    match u32::try_from(min) {
-        Ok(0) => Err(Error::Invalid("at least 1 byte must be asked for".into())),
-        Ok(min) if min <= ring => Ok(min),
-        _ => Err(Error::PacketTooLarge { size: min, ring: ring as usize }),
+/// Waits until there are `min` bytes; says how many there are.
+fn at_least(channel: &Channel, want: Want, min: usize, timeout_ms: c_int) -> Result<u32> {
+    let ring = channel.ring().size(want) as usize;
+    match min {
+        0 => return Err(Error::Invalid("at least 1 byte must be asked for".into())),
+        _ if min > ring => return Err(Error::PacketTooLarge { size: min, ring }),
+        _ => channel.at_least(want, min, timeout(timeout_ms).into())?,
     }
-}
-
-/// Where so much is known to be there, it isn't looked for more: the look may cost as much as moving it.
-fn enough(need: u32, ring: u32) -> usize {
-    need.max(ring / 4) as usize
+    // Where a quarter of the ring is known to be there, it isn't looked for more: that may cost as much as moving it.
+    Ok(channel.ring().known(want, min.max(ring / 4))?)
 }
 
 fn within(size: usize, there: u32) -> Result<u32> {

@@ -11,7 +11,6 @@ impl Channel {
     /// Reads from `fd` straight into the ring: one `readv`, of at most `max` bytes (at least 1), once there is space.
     /// 0 is the end of the file.
     pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
-        self.check_writable()?;
         self.at_least(Want::Space, 1, wait)?;
         let producer = &self.ring.producer;
         let len = producer.space_for(max)?.min(at_most(max)?);
@@ -28,7 +27,6 @@ impl Channel {
 
     /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes (at least 1), once there is data.
     pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
-        self.check_open()?;
         self.at_least(Want::Data, 1, wait)?;
         let consumer = &self.ring.consumer;
         let len = consumer.ready_for(max)?.min(at_most(max)?);

@@ -87,12 +87,10 @@ impl Pause<'_> {
 impl Linger {
     /// How a wait for `want` is to begin.
     pub(super) fn pause(&self, ring: &Endpoint, want: Want) -> Pause<'_> {
-        let size = match want {
-            Want::Space => ring.producer.size(),
-            Want::Data if self.reads_only(ring.producer.written()) => ring.consumer.size(),
-            Want::Data => return self.before_answer(),
-        };
-        Pause { length: (PER_KIB * (size / 1024)).min(LONGEST), timed: None }
+        if want == Want::Data && !self.reads_only(ring.producer.written()) {
+            return self.before_answer();
+        }
+        Pause { length: (PER_KIB * (ring.size(want) / 1024)).min(LONGEST), timed: None }
     }
 
     fn reads_only(&self, written: u32) -> bool {

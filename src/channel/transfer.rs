@@ -113,7 +113,7 @@ impl Channel {
     }
 
     /// Fails where writing makes no sense (any more).
-    pub fn check_writable(&self) -> Result<()> {
+    pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.has_left() {
             return Err(Error::Closed);
@@ -221,13 +221,20 @@ impl Channel {
     }
 
     /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there are not. Data that was
-    /// left by a peer that has gone counts; whether writing makes sense is to be seen before.
-    pub fn at_least(&self, want: Want, need: u32, wait: Wait) -> Result<()> {
+    /// left by a peer that has gone counts, space doesn't. Nobody can wait for more than the ring holds.
+    pub fn at_least(&self, want: Want, need: usize, wait: Wait) -> Result<()> {
+        match want {
+            Want::Data => self.check_open(),
+            Want::Space => self.check_writable(),
+        }?;
         self.settle(want);
-        if self.ring.known(want, need as usize)? >= need {
+        if self.ring.known(want, need)? as usize >= need {
             return Ok(());
         }
+        let (size, ring) = (need, self.ring.size(want) as usize);
+        let need = u32::try_from(need).unwrap_or(u32::MAX);
         let drain = match wait {
+            Wait::Upto(_) if size > ring => return Err(Error::PacketTooLarge { size, ring }),
             Wait::Upto(timeout) => return self.wait_for(want, need, timeout),
             Wait::No { .. } if self.comes_in_a_moment(want, need) => return Ok(()),
             Wait::No { drain } => drain,
@@ -250,17 +257,13 @@ impl Channel {
 
     /// Writes `packet` as a whole, waiting for space for all of it.
     pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
-        self.check_writable()?;
-        let need = whole(packet.len(), self.ring.producer.size(), wait)?;
-        self.at_least(Want::Space, need, wait)?;
+        self.at_least(Want::Space, packet.len(), wait)?;
         self.put(packet).into_whole(packet.len())
     }
 
     /// Reads exactly `into`.
     pub fn recv(&self, into: &mut [u8], wait: Wait) -> Result<()> {
-        self.check_open()?;
-        let need = whole(into.len(), self.ring.consumer.size(), wait)?;
-        self.at_least(Want::Data, need, wait)?;
+        self.at_least(Want::Data, into.len(), wait)?;
         self.take(into).into_whole(into.len())
     }
 
@@ -275,14 +278,6 @@ impl Channel {
             Err(Error::PeerClosed | Error::PeerDied) if self.ring.producer.pending()? == 0 => Ok(()),
             other => other,
         }
-    }
-}
-
-/// How much is needed for a packet of `len` bytes. Nobody can wait for one that is larger than the ring.
-fn whole(len: usize, ring: u32, wait: Wait) -> Result<u32> {
-    match wait {
-        Wait::Upto(_) if len > ring as usize => Err(Error::PacketTooLarge { size: len, ring: ring as usize }),
-        _ => Ok(u32::try_from(len).unwrap_or(u32::MAX)),
     }
 }
 

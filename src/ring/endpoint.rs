@@ -278,6 +278,15 @@ impl Endpoint {
         notify::request(self.shared.peer_notify(), want);
     }
 
+    /// The size in bytes of the ring that gives what is wanted.
+    #[inline]
+    pub fn size(&self, want: Want) -> u32 {
+        match want {
+            Want::Data => self.consumer.size(),
+            Want::Space => self.producer.size(),
+        }
+    }
+
     /// How many bytes of what is wanted there are, looking only if fewer than `enough` were known of.
     #[inline]
     pub fn known(&self, want: Want, enough: usize) -> Result<u32, Corrupt> {
