@@ -20,6 +20,17 @@ fn lockstep() {
     tally.assert_called(&[&READING[..], &WRITING, &BOTH, &ENDING].concat());
 }
 
+/// What `make fuzz` once failed on.
+#[test]
+fn what_the_fuzzer_found() {
+    let orders_that_lie = [
+        0, 248, 0, 255, 255, 255, 10, 0, 0, 0, 0, 0, 0, 0, 28, 255, 255, 255, 255, 0, 155, 25, 255, 2, 28,
+        60, 114, 101, 115, 101, 154, 202, 0,
+    ];
+    let tally = step(&orders_that_lie);
+    tally.assert_called(&["reserve-commit"]);
+}
+
 #[test]
 fn racing() {
     let tally = runs::run("racing", 1500, 1000, race);

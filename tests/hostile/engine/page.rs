@@ -22,6 +22,17 @@ pub struct Ring {
     pub size: u32,
 }
 
+impl Ring {
+    /// Where a ring of an order lies that has these pages, if it has its own.
+    fn of(order: u16, block: usize) -> Ring {
+        match order {
+            10 => Ring { block: 0, start: 1024, size: 1024 },
+            11 => Ring { block: 0, start: 2048, size: 2048 },
+            _ => Ring { block, start: 0, size: 1 << order },
+        }
+    }
+}
+
 /// What the peer may write, which is everything that it has mapped.
 pub struct Pages {
     victim: Role,
@@ -36,19 +47,18 @@ pub struct Pages {
     pub written: Ring,
 }
 
+/// Which ring a victim reads, and which it writes.
+fn read_and_written(victim: Role, left: Ring, right: Ring) -> (Ring, Ring) {
+    match victim {
+        Role::Server => (left, right),
+        Role::Client => (right, left),
+    }
+}
+
 impl Pages {
     /// `orders` are those that the rings really have, left and right.
     pub fn new(victim: Role, blocks: [Option<Box<dyn Mapping>>; 3], orders: [u16; 2]) -> Pages {
-        let ring = |order, block| match order {
-            10 => Ring { block: 0, start: 1024, size: 1024 },
-            11 => Ring { block: 0, start: 2048, size: 2048 },
-            _ => Ring { block, start: 0, size: 1 << order },
-        };
-        let (left, right) = (ring(orders[0], 1), ring(orders[1], 2));
-        let (read, written) = match victim {
-            Role::Server => (left, right),
-            Role::Client => (right, left),
-        };
+        let (read, written) = read_and_written(victim, Ring::of(orders[0], 1), Ring::of(orders[1], 2));
         let mut pages = Pages {
             victim,
             blocks,
@@ -62,6 +72,36 @@ impl Pages {
             pages.copies[number] = pages.bytes(number);
         }
         pages
+    }
+
+    /// Finds the rings where a client does that believes the page as it is now: a server that lies about its orders or
+    /// grants has the client write elsewhere. Changes nothing where the client has to refuse the page.
+    pub fn believe_published(&mut self) {
+        let orders = [LEFT_ORDER, RIGHT_ORDER].map(|at| self.u16(at));
+        if !orders.iter().all(|order| (10..=20).contains(order)) {
+            return;
+        }
+        let [left, right] = orders.map(|order| if order < 12 { 0 } else { 1 << (order - 12) });
+        let ring = |order: u16, pages: usize, first: usize| match pages {
+            0 => Some(Ring::of(order, 0)),
+            _ => Some(Ring::of(order, self.block_of(self.u32(GRANTS + 4 * first), pages)?)),
+        };
+        if let (Some(left), Some(right)) = (ring(orders[0], left, 0), ring(orders[1], right, left)) {
+            (self.read, self.written) = read_and_written(self.victim, left, right);
+        }
+    }
+
+    /// The block of so many pages that begins with this grant.
+    fn block_of(&self, grant: u32, pages: usize) -> Option<usize> {
+        self.blocks.iter().position(|block| {
+            block.as_ref().is_some_and(|block| block.pages() == pages && block.grants()[0] == grant)
+        })
+    }
+
+    /// Whether the ring that the victim writes lies over the indices, as it does where the page itself was named as
+    /// the ring's memory.
+    pub fn is_over_indices(&self) -> bool {
+        self.written.block == 0 && self.written.start == 0
     }
 
     /// The same with the rings' own pages, once these are known.

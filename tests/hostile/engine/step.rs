@@ -92,7 +92,10 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
     for _ in 0..guard.script.below(4) / 2 {
         guard.act();
     }
-    let before = guard.peer.as_ref().map(|peer| peer.pages.victims_indices().map(|at| peer.pages.u32(at)));
+    let before = guard.peer.as_mut().map(|peer| {
+        peer.pages.believe_published();
+        (peer.pages.victims_indices().map(|at| peer.pages.u32(at)), peer.pages.is_over_indices())
+    });
     drop(guard);
     let transport = machine.domain(CLIENT, Some(hook));
     let builder = Vchan::client(SERVER, PORT).transport(&transport).spin(spin);
@@ -102,7 +105,7 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
         Ok(vchan) => {
             count(&mut guard.tally.results, "connected");
             // A server that chose the indices itself before the client came is believed.
-            let same = before == Some([first; 2]);
+            let same = before == Some(([first; 2], false));
             let mut victim = Victim::new(vchan, true);
             victim.is_followed = same;
             Some((victim, first))
