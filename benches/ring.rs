@@ -66,7 +66,7 @@ fn notification(criterion: &mut Criterion) {
     group.bench_function("not asked for", |bencher| bencher.iter(|| black_box(client.producer.commit(0))));
     group.bench_function("asked for and taken", |bencher| {
         bencher.iter(|| {
-            server.request(Want::Data);
+            let _ = server.request(Want::Data);
             assert!(client.producer.commit(0));
         });
     });

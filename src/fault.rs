@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     OneLook,
     /// An event that a thread took is passed on, but nobody asks for the next one.
     Unasked,
+    /// No barrier after a request, though the peer relies on one.
+    BarrierForgotten,
     /// Who waits for any event forgets those that have come since it asked for one.
     FreshTicket,
 }

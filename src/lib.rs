@@ -29,6 +29,10 @@
 //! # }
 //! ```
 
+#[cfg(not(model))]
+pub mod barrier;
+#[cfg(model)]
+mod barrier;
 pub mod channel;
 mod error;
 mod fault;

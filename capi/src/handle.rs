@@ -7,12 +7,11 @@
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
+use vchan::barrier;
 use vchan::channel::Channel;
 use vchan::ring::Role;
 use vchan::transport::Transport;
@@ -20,6 +19,7 @@ use vchan::{Error, Result};
 
 use crate::errors::{answer, null};
 use crate::event::Event;
+use crate::lane::Lane;
 use crate::layout::{libxenvchan, Flags};
 use crate::logger::Logger;
 
@@ -51,21 +51,6 @@ pub(crate) enum Kind {
     Writing,
     /// Anything else.
     Asking,
-}
-
-/// Counts the calls of one kind that are under way. One at a time is the usual thing, and costs one atomic exchange.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Lane {
-    first: AtomicBool,
-    more: AtomicUsize,
-}
-
-/// How a call is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ticket {
-    First,
-    More,
 }
 
 /// What the body of an entry gets.
@@ -123,35 +108,6 @@ impl Private {
     }
 }
 
-impl Lane {
-    #[inline]
-    fn enter(&self) -> Ticket {
-        if !self.first.swap(true, Ordering::SeqCst) {
-            return Ticket::First;
-        }
-        self.more.fetch_add(1, Ordering::SeqCst);
-        Ticket::More
-    }
-
-    #[inline]
-    fn leave(&self, ticket: Ticket) {
-        match ticket {
-            Ticket::First => self.first.store(false, Ordering::Release),
-            Ticket::More => drop(self.more.fetch_sub(1, Ordering::Release)),
-        }
-    }
-
-    /// Polls: a caller that has left must not touch the channel again, not even to wake this thread. Calls leave
-    /// within microseconds once the channel is closed.
-    fn wait_until_empty(&self) {
-        let mut pause = Duration::from_micros(1);
-        while self.first.load(Ordering::SeqCst) || self.more.load(Ordering::SeqCst) != 0 {
-            thread::sleep(pause);
-            pause = (2 * pause).min(Duration::from_millis(1));
-        }
-    }
-}
-
 /// Runs the body of the entry `what` on a channel and answers as C wants it: `failure` where it failed.
 ///
 /// # Safety
@@ -200,6 +156,8 @@ pub(crate) unsafe fn close(ctrl: *mut libxenvchan) {
         return;
     }
     private.channel.closer().close();
+    // Who has not seen that is counted by now.
+    barrier::make();
     private.lanes.iter().for_each(Lane::wait_until_empty);
     // SAFETY: made by `new`, nobody is inside any more, and the program lets go of it; the path is from `strdup`.
     unsafe {

@@ -19,6 +19,7 @@ mod handle;
 mod init;
 mod io;
 mod kinds;
+mod lane;
 mod layout;
 mod logger;
 mod state;

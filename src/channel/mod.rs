@@ -16,6 +16,7 @@ mod moment;
 mod nudge;
 mod outside;
 mod polling;
+mod promise;
 mod seldom;
 mod shared;
 mod sleep;

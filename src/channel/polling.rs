@@ -13,7 +13,7 @@ impl Channel {
         let Some(need) = self.outside.expected(want) else { return };
         // The event may have been the answer to their request, though it told of bytes that they have taken.
         if !fault(Fault::Unasked) {
-            self.ring.request(want);
+            self.request(want);
         }
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.absent(state).is_none());
@@ -46,7 +46,7 @@ impl Channel {
     pub(super) fn expect_at_least(&self, want: Want, need: u32) {
         self.outside.expect(want, need);
         self.sleepers.remember();
-        self.ring.request(want);
+        self.ask_at_last(want);
     }
 
     /// Whether somebody may poll for the events. A persistent server takes them in any case: they tell of clients that come.

@@ -82,6 +82,9 @@ impl Channel {
             path: parts.path,
             _mappings: parts.mappings,
         });
+        if channel.waits.promise.is_possible() {
+            channel.ring.use_barriers();
+        }
         closer.bind(&channel)?;
         if habits.persistent {
             channel.set_persistent(true)?;

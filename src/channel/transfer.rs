@@ -90,6 +90,7 @@ impl Channel {
         len: usize,
         mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>,
     ) -> Progress {
+        self.keep_promise();
         let most = if len <= PART { PART } else { self.part(want) };
         let mut done = 0;
         while done < len {

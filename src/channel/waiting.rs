@@ -7,6 +7,7 @@ use super::limit::Limit;
 use super::linger::{Linger, Pause};
 use super::moment::Moment;
 use super::nudge::Forgetful;
+use super::promise::Promise;
 use super::shared::Channel;
 use super::sleep::{Host, Stay, Ticket, Until, Woken};
 use super::spin::{Begun, Spin};
@@ -22,6 +23,7 @@ pub(super) struct Waits {
     any_event: Spin,
     moments: [Moment; 2],
     linger: Linger,
+    pub(super) promise: Promise,
     /// How many calls that find nothing need not ask whether the peer has died, since a wait has.
     unasked: AtomicU32,
     forgetful: Forgetful,
@@ -36,6 +38,7 @@ impl Waits {
             any_event: spin(),
             moments: Default::default(),
             linger: Linger::default(),
+            promise: Promise::new(same_scheduler),
             unasked: AtomicU32::new(0),
             forgetful: Forgetful::new(nudges),
         }
@@ -72,6 +75,7 @@ impl Channel {
         let yields = kin || want == Want::Data;
         let pause = || self.waits.linger.pause(&self.ring, want);
         let Some(begun) = spin.until(timeout, pause, yields, done, moved) else {
+            self.waited_unasked();
             return self.look(want, need).map(drop);
         };
         self.settle(want);
@@ -82,9 +86,15 @@ impl Channel {
         if nudges.at_once() {
             self.notify()?;
         }
+        let mut asked = false;
         loop {
             let ticket = self.sleepers.ticket();
-            self.ring.request(want);
+            if asked {
+                self.request(want);
+            } else {
+                self.ask_at_last(want);
+                asked = true;
+            }
             if !fault(Fault::Recheck) && self.look(want, need)? {
                 nudges.moved();
                 spin.slept(begun);
@@ -156,7 +166,7 @@ impl Channel {
     }
 
     /// Takes pending events without sleeping; says whether there has been any since `ticket`.
-    fn take_since(&self, ticket: Ticket) -> Result<bool> {
+    pub(super) fn take_since(&self, ticket: Ticket) -> Result<bool> {
         self.sleepers.drain(self)?;
         let past = self.sleepers.is_past(ticket);
         if past {
@@ -233,7 +243,10 @@ impl Channel {
             match self.state()? {
                 State::Waiting => {}
                 State::PeerDied => return Err(Error::PeerDied),
-                State::Connected | State::PeerClosed => return Ok(()),
+                State::Connected | State::PeerClosed => {
+                    // Its coming is no news any more, and brings along what it is.
+                    return self.take_since(ticket).map(drop);
+                }
             }
             let late = match self.sleep(&stay, ticket, Until::AnyEvent, limit) {
                 Ok(woken) => woken == Woken::Late,
@@ -254,7 +267,7 @@ impl Host for Channel {
     }
 
     fn sleeps_on(&self, want: Want, need: u32) -> bool {
-        self.ring.request(want);
+        self.request(want);
         matches!(self.look(want, need), Ok(false))
     }
 }

@@ -7,6 +7,7 @@ use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
 use super::endpoint::{is_behind, Shared};
 use super::notify::{self, Want};
+use super::reliance::Reliance;
 use super::sync::{AtomicU32, Ordering};
 use crate::fault::{fault, Fault};
 
@@ -20,11 +21,22 @@ pub struct Consumer {
     cons: AtomicU32,
     /// The peer's index when it was last looked at, by whichever thread.
     prod_seen: AtomicU32,
+    reliance: Reliance,
 }
 
 impl Consumer {
     pub(super) fn new(shared: Arc<Shared>, buffer: RingBuffer, cons: u32, prod: u32) -> Consumer {
-        Consumer { shared, buffer, cons: AtomicU32::new(cons), prod_seen: AtomicU32::new(prod) }
+        Consumer {
+            shared,
+            buffer,
+            cons: AtomicU32::new(cons),
+            prod_seen: AtomicU32::new(prod),
+            reliance: Reliance::default(),
+        }
+    }
+
+    pub(super) fn relies(&self) -> bool {
+        self.reliance.is_there()
     }
 
     /// Where the ring is mapped.
@@ -71,6 +83,11 @@ impl Consumer {
         self.ready()
     }
 
+    /// How many bytes have been read since the ring was made, modulo 2^32.
+    pub fn consumed(&self) -> u32 {
+        self.cons.load(Ordering::Relaxed)
+    }
+
     /// The next `len` bytes to be read, in up to two parts; `len` must be within what is ready.
     #[inline]
     pub fn ready_slices(&self, len: u32) -> [RawSlice; 2] {
@@ -96,6 +113,7 @@ impl Consumer {
     pub fn consume(&self, len: u32) -> bool {
         let cons = self.cons.load(Ordering::Relaxed).wrapping_add(len);
         self.cons.store(cons, Ordering::Release);
-        notify::publish(&self.shared.read_ring().cons, cons, self.shared.own_notify(), Want::Space)
+        let asked = self.shared.asked(Want::Space, &self.reliance);
+        notify::publish(&self.shared.read_ring().cons, cons, asked)
     }
 }

@@ -8,9 +8,10 @@ use super::buffer::RingBuffer;
 use super::consumer::Consumer;
 use super::corrupt::{Corrupt, Field, Poison};
 use super::layout::{Indices, SharedPage};
-use super::notify::{self, Want};
+use super::notify::{self, Asked, Want};
 use super::order::Orders;
 use super::producer::Producer;
+use super::reliance::{self, Reliance};
 use super::role::Role;
 use super::sync::{AtomicU8, Ordering};
 use crate::fault::{fault, Fault};
@@ -36,6 +37,8 @@ pub(super) struct Shared {
     page: NonNull<SharedPage>,
     pub(super) role: Role,
     pub(super) poison: Poison,
+    /// See [`Endpoint::use_barriers`].
+    barriers: AtomicBool,
 }
 
 // SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
@@ -75,6 +78,11 @@ impl Shared {
             Role::Server => &self.page().srv_notify,
             Role::Client => &self.page().cli_notify,
         }
+    }
+
+    #[inline]
+    pub(super) fn asked<'a>(&'a self, wanted: Want, reliance: &'a Reliance) -> Asked<'a> {
+        Asked { own: self.own_notify(), wanted, reliance, reached: self.barriers.load(Private::Relaxed) }
     }
 
     fn peer_notify(&self) -> &AtomicU8 {
@@ -203,7 +211,8 @@ impl Endpoint {
             Role::Server => (left, right),
             Role::Client => (right, left),
         };
-        let shared = Arc::new(Shared { page, role, poison: Poison::default() });
+        let shared =
+            Arc::new(Shared { page, role, poison: Poison::default(), barriers: AtomicBool::new(false) });
         let indices = |ring: &Indices| (ring.cons.load(Ordering::Acquire), ring.prod.load(Ordering::Acquire));
         let (cons, prod) = indices(shared.read_ring());
         let consumer = Consumer::new(shared.clone(), read, cons, prod);
@@ -216,7 +225,8 @@ impl Endpoint {
     pub(crate) fn announce(&self) {
         let page = self.shared.page();
         page.cli_live.store(CONNECTED, Ordering::SeqCst);
-        page.srv_notify.store(Want::Data.bit(), Ordering::SeqCst);
+        reliance::forget(&page.cli_notify, &page.srv_notify);
+        page.srv_notify.fetch_or(Want::Data.bit(), Ordering::SeqCst);
     }
 
     /// Where the shared page is mapped, for programs that look into it themselves.
@@ -273,9 +283,27 @@ impl Endpoint {
     }
 
     /// Asks the peer to send an event after it next moves the index in question. The caller looks at the index
-    /// again before it sleeps.
-    pub fn request(&self, want: Want) {
-        notify::request(self.shared.peer_notify(), want);
+    /// again before it sleeps: after a *barrier*, if this says so. See [`use_barriers`](Self::use_barriers).
+    #[must_use]
+    pub fn request(&self, want: Want) -> bool {
+        notify::request(self.shared.peer_notify(), want) && self.shared.barriers.load(Private::Relaxed)
+    }
+
+    /// From now on, who sleeps on this side can make *barriers*: fences on every processor that runs a process of the
+    /// peer. And the peer's barriers reach this process. Without this the rings are those of every other implementation.
+    pub(crate) fn use_barriers(&self) {
+        self.shared.barriers.store(true, Private::Relaxed);
+    }
+
+    /// Whether anything is published without a fence, since the peer has promised barriers.
+    pub(crate) fn relies(&self) -> bool {
+        self.producer.relies() || self.consumer.relies()
+    }
+
+    /// Promises the peer a barrier after each request, so that what it publishes needs no fence, or takes that back. Only
+    /// for who [uses barriers](Self::use_barriers).
+    pub(crate) fn promise_barriers(&self, promised: bool) {
+        reliance::promise(self.shared.peer_notify(), promised);
     }
 
     /// The size in bytes of the ring that gives what is wanted.

@@ -13,6 +13,7 @@ mod layout;
 mod notify;
 mod order;
 mod producer;
+mod reliance;
 mod role;
 mod sync;
 #[cfg(all(test, not(model)))]

@@ -4,6 +4,7 @@
 //! a side that moves an index publishes it, fences, and then looks at its own notify byte; a side that wants to
 //! sleep sets its bit in the peer's byte, fences, and then looks at the index again.
 
+use super::reliance::{self, Reliance};
 use super::sync::{fence, AtomicU32, AtomicU8, Ordering};
 use crate::fault::{fault, Fault};
 
@@ -24,30 +25,51 @@ impl Want {
     }
 }
 
-/// Asks the peer, whose notify byte this is, to tell. Whoever calls this looks at the index again before sleeping.
-pub(super) fn request(peers: &AtomicU8, want: Want) {
-    peers.fetch_or(want.bit(), Ordering::SeqCst);
+/// Asks the peer, whose notify byte this is, to tell. Whoever calls this looks at the index again before sleeping, after a
+/// barrier if the result says that one is due.
+#[must_use]
+pub(super) fn request(peers: &AtomicU8, want: Want) -> bool {
+    let before = peers.fetch_or(want.bit(), Ordering::SeqCst);
     if !fault(Fault::FenceInRequest) {
         fence(Ordering::SeqCst);
     }
+    reliance::is_barrier_due(before, want)
+}
+
+/// Where a side that publishes an index learns whether to tell the peer.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// This side's notify byte.
+    pub(super) own: &'a AtomicU8,
+    /// What the peer would ask for.
+    pub(super) wanted: Want,
+    pub(super) reliance: &'a Reliance,
+    /// Whether this side can be reached by barriers.
+    pub(super) reached: bool,
 }
 
 /// Publishes an index. Says whether the peer asked to be told.
 #[inline]
-pub(super) fn publish(index: &AtomicU32, value: u32, own: &AtomicU8, wanted: Want) -> bool {
-    let early = fault(Fault::ClearedEarly) && take(own, wanted);
+pub(super) fn publish(index: &AtomicU32, value: u32, asked: Asked<'_>) -> bool {
+    let early = fault(Fault::ClearedEarly) && asked.take();
     index.store(value, if fault(Fault::RelaxedIndex) { Ordering::Relaxed } else { Ordering::Release });
-    early || !fault(Fault::ClearedEarly) && take(own, wanted)
+    early || !fault(Fault::ClearedEarly) && asked.take()
 }
 
-/// Says whether the peer asked to be told, and takes the request away. To be called after an index was published.
-///
-/// A plain look comes first: the atomic operation costs a locked access to the line that both sides share.
-#[inline]
-fn take(own: &AtomicU8, wanted: Want) -> bool {
-    if !fault(Fault::FenceInTake) {
-        fence(Ordering::SeqCst);
+impl Asked<'_> {
+    /// Says whether the peer asked to be told, and takes the request away. To be called after an index was published.
+    ///
+    /// A plain look comes first: the atomic operation costs a locked access to the line that both sides share.
+    #[inline]
+    fn take(self) -> bool {
+        self.reliance.fence();
+        !self.reliance.is_unchanged(self.own.load(Ordering::Relaxed), self.wanted) && self.take_news()
     }
-    own.load(Ordering::Relaxed) & wanted.bit() != 0
-        && own.fetch_and(!wanted.bit(), Ordering::SeqCst) & wanted.bit() != 0
+
+    #[cold]
+    fn take_news(self) -> bool {
+        self.reliance.follow(self.own, self.wanted, self.reached);
+        let bit = self.wanted.bit();
+        self.own.load(Ordering::Relaxed) & bit != 0 && self.own.fetch_and(!bit, Ordering::SeqCst) & bit != 0
+    }
 }

@@ -7,6 +7,7 @@ use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
 use super::endpoint::{is_behind, Shared};
 use super::notify::{self, Want};
+use super::reliance::Reliance;
 use super::sync::{AtomicU32, Ordering};
 use crate::fault::{fault, Fault};
 
@@ -21,11 +22,22 @@ pub struct Producer {
     prod: AtomicU32,
     /// The peer's index when it was last looked at, by whichever thread.
     cons_seen: AtomicU32,
+    reliance: Reliance,
 }
 
 impl Producer {
     pub(super) fn new(shared: Arc<Shared>, buffer: RingBuffer, prod: u32, cons: u32) -> Producer {
-        Producer { shared, buffer, prod: AtomicU32::new(prod), cons_seen: AtomicU32::new(cons) }
+        Producer {
+            shared,
+            buffer,
+            prod: AtomicU32::new(prod),
+            cons_seen: AtomicU32::new(cons),
+            reliance: Reliance::default(),
+        }
+    }
+
+    pub(super) fn relies(&self) -> bool {
+        self.reliance.is_there()
     }
 
     /// Where the ring is mapped.
@@ -107,6 +119,7 @@ impl Producer {
     pub fn commit(&self, len: u32) -> bool {
         let prod = self.prod.load(Ordering::Relaxed).wrapping_add(len);
         self.prod.store(prod, Ordering::Release);
-        notify::publish(&self.shared.written_ring().prod, prod, self.shared.own_notify(), Want::Data)
+        let asked = self.shared.asked(Want::Data, &self.reliance);
+        notify::publish(&self.shared.written_ring().prod, prod, asked)
     }
 }

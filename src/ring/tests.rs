@@ -7,6 +7,7 @@ use super::sync::Ordering::SeqCst;
 use super::*;
 
 mod properties;
+mod reliance;
 
 /// None under Miri, which sees for itself what goes beyond a block, if it is not into a guard.
 const GUARD: usize = if cfg!(miri) { 0 } else { 4096 };
@@ -251,7 +252,7 @@ fn the_peer_is_notified_exactly_when_it_asked() {
         // Nobody asked.
         assert!(!one.producer.commit(10) && !two.consumer.consume(10));
         // Whoever wants to be told sets the other's byte, and only that.
-        two.request(Want::Data);
+        assert!(!two.request(Want::Data), "nobody uses barriers");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (1, 0));
         // A request for data is no request for space, and is answered once.
         assert!(!one.consumer.consume(0));
@@ -260,15 +261,15 @@ fn the_peer_is_notified_exactly_when_it_asked() {
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
         assert!(!one.producer.commit(10));
 
-        one.request(Want::Space);
+        assert!(!one.request(Want::Space), "nobody uses barriers");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 2));
         assert!(!two.producer.commit(0));
         assert!(two.consumer.consume(5) && !two.consumer.consume(5));
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
 
         // Both at once: one answer leaves the other request, and bits that mean nothing, alone.
-        two.request(Want::Data);
-        two.request(Want::Space);
+        assert!(!two.request(Want::Data), "nobody uses barriers");
+        assert!(!two.request(Want::Space), "nobody uses barriers");
         ones_byte.fetch_or(0xF0, SeqCst);
         assert!(one.producer.commit(1));
         assert_eq!(ones_byte.load(SeqCst), 0xF2);

@@ -33,7 +33,7 @@ fn every_state_of_small_rings() {
 }
 
 fn state(order: u8, first: u32, [level, writes, reads]: [u32; 3]) {
-    let world = World::new(order, order, false);
+    let world = World::new(order, order, false, false);
     let (server, client) = world.endpoints(first);
     for (producer, consumer) in [(&client.producer, &server.consumer), (&server.producer, &client.consumer)] {
         let size = producer.size();

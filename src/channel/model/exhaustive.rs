@@ -41,13 +41,24 @@ enum Waits {
     Blocking,
     /// In its calls, after another look.
     Spinning,
+    /// In its calls, and both sides begin with a promise of barriers, which they take back when they have to ask.
+    Promising,
+    /// The same after another look, which brings the promise back.
+    PromisingAgain,
     /// Polling a descriptor.
     Polling,
     /// For any event, after another look.
     ForEvents,
 }
 
-const ALL_WAITS: [Waits; 4] = [Waits::Blocking, Waits::Spinning, Waits::Polling, Waits::ForEvents];
+const ALL_WAITS: [Waits; 6] = [
+    Waits::Blocking,
+    Waits::Spinning,
+    Waits::Promising,
+    Waits::PromisingAgain,
+    Waits::Polling,
+    Waits::ForEvents,
+];
 
 /// A transfer in one direction.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +75,9 @@ struct Transfer {
 impl Transfer {
     /// The sender, the receiver, and the world, which the whole body holds.
     fn world(self) -> (World, Side, Side) {
-        let world =
-            World::new(self.order, self.order, matches!(self.waits, Waits::Spinning | Waits::ForEvents));
+        let spin = matches!(self.waits, Waits::Spinning | Waits::PromisingAgain | Waits::ForEvents);
+        let kin = matches!(self.waits, Waits::Promising | Waits::PromisingAgain);
+        let world = World::new(self.order, self.order, spin, kin);
         let (server, client) = world.pair();
         let (server, client) = (Side::new(&world, server, 0), Side::new(&world, client, 1));
         if self.up {
@@ -79,7 +91,7 @@ impl Transfer {
         match self.waits {
             Waits::Polling => side.write_from(Outside::Poll, data),
             Waits::ForEvents => side.write_from(Outside::Wait, data),
-            Waits::Blocking | Waits::Spinning => side.write(data),
+            Waits::Blocking | Waits::Spinning | Waits::Promising | Waits::PromisingAgain => side.write(data),
         }
     }
 
@@ -87,7 +99,7 @@ impl Transfer {
         match self.waits {
             Waits::Polling => side.read_from(Outside::Poll, len),
             Waits::ForEvents => side.read_from(Outside::Wait, len),
-            Waits::Blocking | Waits::Spinning => side.read(len),
+            Waits::Blocking | Waits::Spinning | Waits::Promising | Waits::PromisingAgain => side.read(len),
         }
     }
 }

@@ -27,7 +27,7 @@ fn check(name: &str, body: fn()) {
 /// A world whose sides may spin, with rings of 1 to 4 bytes.
 fn any_world() -> World {
     let mut rng = thread_rng();
-    World::new(rng.gen_range(0..3), rng.gen_range(0..3), rng.gen())
+    World::new(rng.gen_range(0..3), rng.gen_range(0..3), rng.gen(), rng.gen())
 }
 
 /// Who waits for any event takes what others of their side are told by the descriptors, so it is one or the other.

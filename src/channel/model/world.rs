@@ -132,6 +132,7 @@ struct End {
     line: Arc<Line>,
     /// 0 for the server's, 1 for the client's.
     side: usize,
+    kin: bool,
 }
 
 impl Line {
@@ -171,6 +172,10 @@ impl EventChannel for End {
         })
     }
 
+    fn is_kin(&self) -> bool {
+        self.kin
+    }
+
     fn ended(&self) -> bool {
         self.line.gone[1 - self.side].load(Ordering::SeqCst)
     }
@@ -194,11 +199,13 @@ pub(super) struct World {
     line: Arc<Line>,
     orders: Orders,
     spin: bool,
+    kin: bool,
 }
 
 impl World {
-    /// Rings of `1 << left` and `1 << right` bytes. The sides look once more before they ask, if they are to `spin`.
-    pub(super) fn new(left: u8, right: u8, spin: bool) -> World {
+    /// Rings of `1 << left` and `1 << right` bytes. The sides look once more before they ask, if they are to `spin`. They
+    /// promise each other barriers where they are `kin`.
+    pub(super) fn new(left: u8, right: u8, spin: bool, kin: bool) -> World {
         let orders = Orders::small(left, right);
         let ring = |order: u8| (0..1 << order).map(|_| Byte::new(0)).collect();
         let memory = Shared { page: Box::new(SharedPage::zeroed()), rings: [ring(left), ring(right)] };
@@ -206,7 +213,7 @@ impl World {
         let bells = [Bell::new(), Bell::new()];
         BELLS.set(bells.to_vec());
         let line = Line { pending: [pending(), pending()], bells, gone: Default::default() };
-        World { memory: Arc::new(memory), line: Arc::new(line), orders, spin }
+        World { memory: Arc::new(memory), line: Arc::new(line), orders, spin, kin }
     }
 
     /// Both ends, connected. The indices begin just before they wrap.
@@ -251,7 +258,7 @@ impl World {
     fn channel(&self, ring: Endpoint, held: Held, side: usize) -> Arc<Channel> {
         let parts = Parts {
             ring,
-            events: Box::new(End { line: self.line.clone(), side }),
+            events: Box::new(End { line: self.line.clone(), side, kin: self.kin }),
             mappings: vec![Box::new(held)],
             publication: None,
             meeting: Meeting { ring_ref: 0, event_channel: String::new() },

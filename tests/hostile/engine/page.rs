@@ -13,6 +13,10 @@ pub use offsets::*;
 /// Where the grants begin.
 pub const GRANTS: usize = 24;
 
+/// Bits of the notify bytes, beside the requests.
+const PROMISE: u8 = 4;
+const RELIES: u8 = 8 | 16;
+
 /// Where one ring lies.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
@@ -255,9 +259,10 @@ impl Pages {
         let live = self.live()[0];
         block == 0
             && (own.iter().any(|&index| (index..index + 4).contains(&at))
-                // Requests are only made there, and only taken away here; a client that announces itself makes one.
-                || at == peers_notify && (is & !was & !3 == 0 || is == 1)
-                || at == own_notify && is & !was == 0
+                // Requests are only made there, and only taken away here; a client that announces itself makes one. A
+                // promise of barriers is made there; that this side relies on one is said here.
+                || at == peers_notify && (is & !was & !(3 | PROMISE) == 0 || is == 1)
+                || at == own_notify && is & !was & !RELIES == 0
                 || at == live && (is == 0 || self.victim == Role::Client && is == 1))
     }
 }

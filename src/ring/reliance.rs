@@ -1,0 +1,102 @@
+//! Publishing without a fence.
+//!
+//! The fence between an index and the look at the notify byte waits until the index has reached the line that both sides
+//! write, which between two busy processors takes longer than a small message. The side that goes to sleep can wait in
+//! its stead: the system makes a *barrier* for it, a fence on every processor that runs one of the processes that have
+//! asked to be reached so. A fence of one side then needs no partner but the order of the other's program.
+//!
+//! So a side that seldom sleeps *promises*, by a bit in the peer's notify byte, a barrier after each request that needs one. A
+//! peer that can be reached *relies* on that from its next publication on, and says so by another bit, one for each of its
+//! indices: a barrier is due for as long as that is there. A promise may be taken back at any time; the peer notices with its
+//! next publication, and relies no more. Requests and these bits stand in one byte and change by atomic operations, so
+//! there is one order to them, and whatever was stored before an earlier one is seen after a later one:
+//!
+//! * a request that comes before the peer begins to rely is found by what the peer publishes then;
+//! * one that comes while it relies is followed by a barrier;
+//! * one that comes after it has ceased to finds the index that was published last.
+//!
+//! Other implementations leave these bits alone, and get the fences of old.
+
+use std::sync::atomic::{AtomicBool, Ordering as Private};
+
+use super::notify::Want;
+use super::sync::{fence, AtomicU8, Ordering};
+use crate::barrier;
+use crate::fault::{fault, Fault};
+
+/// In the peer's notify byte: this side makes a barrier after each request that finds the peer relying on it.
+const PROMISE: u8 = 1 << 2;
+
+/// In the own notify byte: what this side publishes, for a peer that wants that, goes without a fence.
+const fn relies(wanted: Want) -> u8 {
+    (wanted as u8) << 3
+}
+
+/// Either.
+const RELIES: u8 = relies(Want::Data) | relies(Want::Space);
+
+/// Whether a side that has found this in the peer's notify byte, where it put its request, owes a barrier.
+pub(super) fn is_barrier_due(byte: u8, want: Want) -> bool {
+    !fault(Fault::BarrierForgotten) && byte & relies(want) != 0
+}
+
+/// Makes or takes back the promise, in the peer's notify byte.
+pub(super) fn promise(peers: &AtomicU8, made: bool) {
+    if made {
+        peers.fetch_or(PROMISE, Ordering::SeqCst);
+    } else {
+        peers.fetch_and(!PROMISE, Ordering::SeqCst);
+    }
+}
+
+/// A new client begins anew: it has promised nothing, and relies on nothing. Its server may still be relying on the one
+/// before. Gives back what is to stay in the server's notify byte.
+pub(super) fn forget(own: &AtomicU8, peers: &AtomicU8) {
+    own.fetch_and(!RELIES, Ordering::SeqCst);
+    peers.fetch_and(RELIES, Ordering::SeqCst);
+}
+
+/// Whether the index of one ring is published without a fence.
+#[derive(Debug, Default)]
+pub(super) struct Reliance(AtomicBool);
+
+impl Reliance {
+    /// Whether it is.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.load(Private::Relaxed)
+    }
+
+    /// The fence behind an index, or what stands for it.
+    #[inline]
+    pub(super) fn fence(&self) {
+        if self.0.load(Private::Relaxed) {
+            barrier::light();
+        } else if !fault(Fault::FenceInTake) {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Whether the notify byte that was read behind the fence leaves everything as it is: no request of what is `wanted`,
+    /// and no change of the promise.
+    #[inline]
+    pub(super) fn is_unchanged(&self, byte: u8, wanted: Want) -> bool {
+        byte & (PROMISE | wanted.bit()) == if self.0.load(Private::Relaxed) { PROMISE } else { 0 }
+    }
+
+    /// Follows the promise, if this side `can` be reached by barriers. To be called after each publication that finds
+    /// something changed, before it looks for a request.
+    pub(super) fn follow(&self, own: &AtomicU8, wanted: Want, can: bool) {
+        let promised = own.load(Ordering::Relaxed) & PROMISE != 0;
+        match (self.0.load(Private::Relaxed), promised) {
+            (false, true) if can => {
+                own.fetch_or(relies(wanted), Ordering::SeqCst);
+                self.0.store(true, Private::Relaxed);
+            }
+            (true, false) => {
+                self.0.store(false, Private::Relaxed);
+                own.fetch_and(!relies(wanted), Ordering::SeqCst);
+            }
+            _ => {}
+        }
+    }
+}
