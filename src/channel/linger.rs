@@ -21,9 +21,9 @@ const PER_KIB: u32 = 10;
 /// The longest.
 const LONGEST: u32 = 2_500;
 /// The longest before an answer, which may come sooner this time.
-const LONGEST_BEFORE_ANSWER: u32 = 200;
-/// The pause before an answer is this part of what answers take.
-const PART_OF_ANSWER: u32 = 2;
+const LONGEST_BEFORE_ANSWER: u32 = 400;
+/// The pause before an answer is this part of what answers take, in percent.
+const PART_OF_ANSWER: u32 = 60;
 /// One answer in so many is timed, and has no pause before it.
 const TIMED: u32 = 64;
 /// An answer that takes longer is taken for this.
@@ -107,7 +107,7 @@ impl Linger {
         if answers == 0 {
             return Pause { length: 0, timed: Some((self, Instant::now())) };
         }
-        let length = self.answer.load(Ordering::Relaxed) / PART_OF_ANSWER;
+        let length = self.answer.load(Ordering::Relaxed) * PART_OF_ANSWER / 100;
         Pause { length: length.min(LONGEST_BEFORE_ANSWER), timed: None }
     }
 
@@ -146,7 +146,7 @@ mod tests {
         };
         assert_eq!(linger.before_answer().length, 0, "nothing is known of answers");
         // The clock adds something to what they are said to have taken.
-        assert!((80..LONGEST_BEFORE_ANSWER).contains(&answer(300)), "{linger:?}");
+        assert!((170..LONGEST_BEFORE_ANSWER).contains(&answer(300)), "{linger:?}");
         assert_eq!(answer(1_000_000), LONGEST_BEFORE_ANSWER);
     }
 }
