@@ -123,9 +123,9 @@ impl Spin {
         let pause = pause();
         pause.pass();
         loop {
-            for _ in 0..LOOKS {
+            for look in 0..LOOKS {
                 if done() {
-                    pause.learn();
+                    pause.learn(look == 0 && begun.is_none());
                     self.succeeded(begun);
                     return None;
                 }

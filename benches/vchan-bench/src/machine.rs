@@ -7,6 +7,8 @@ use nix::sched::{sched_getaffinity, CpuSet};
 use nix::sys::utsname::uname;
 use nix::unistd::Pid;
 
+use crate::stats::{summary, Summary};
+use crate::table::number;
 use crate::Result;
 
 /// The processors that this process may use.
@@ -52,4 +54,31 @@ pub fn describe(cpus: [usize; 2], rounds: usize, millis: u128, awake: bool, xen_
         env!("CARGO_PKG_VERSION"),
         xen_library.file_name().unwrap_or_default().to_string_lossy(),
     )
+}
+
+/// Processors are near below so many microseconds.
+const NEAR: f64 = 0.35;
+
+/// How far apart the processors were, before each cell.
+pub fn describe_distances(round_trips: &[f64]) -> String {
+    let Some(Summary { min, max, .. }) = summary(round_trips) else { return String::new() };
+    let near = round_trips.iter().filter(|&&value| value < NEAR).count();
+    format!(
+        "\n\nThe bare ring's round trip, just before each cell: {} to {} µs; below {NEAR} µs before {near} of {} cells and rounds.",
+        number(min),
+        number(max),
+        round_trips.len(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        assert_eq!(describe_distances(&[]), "");
+        let text = describe_distances(&[0.13, 0.7, 0.12]);
+        assert!(text.contains("0.12 to 0.70 µs") && text.contains("before 2 of 3"), "{text}");
+    }
 }

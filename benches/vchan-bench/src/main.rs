@@ -178,7 +178,8 @@ fn bench(options: &Options) -> Result<bool> {
     });
     let _awake = options.awake.then(keep_awake).transpose()?;
     let mut results = Results::default();
-    let failures = measure(&runner, &peers, &cells, options.rounds(), &mut results);
+    let mut distances = Vec::new();
+    let failures = measure(&runner, &peers, &cells, options.rounds(), &mut results, &mut distances);
 
     let mut blocks = report::blocks(&results);
     if options.files() {
@@ -187,7 +188,9 @@ fn bench(options: &Options) -> Result<bool> {
         blocks.push(("files".into(), table));
     }
     let millis = runner.length.as_millis();
-    let about = machine::describe(runner.cpus, options.rounds(), millis, options.awake, &runner.xen_library);
+    let mut about =
+        machine::describe(runner.cpus, options.rounds(), millis, options.awake, &runner.xen_library);
+    about += &machine::describe_distances(&distances);
     blocks.insert(0, ("machine".into(), about));
     for (name, text) in &blocks {
         println!("## {name}\n\n{}\n", text.trim());
@@ -201,14 +204,24 @@ fn bench(options: &Options) -> Result<bool> {
     Ok(failures == 0)
 }
 
-fn measure(runner: &Runner, peers: &[Peer], cells: &[Cell], rounds: usize, results: &mut Results) -> usize {
+fn measure(
+    runner: &Runner,
+    peers: &[Peer],
+    cells: &[Cell],
+    rounds: usize,
+    results: &mut Results,
+    distances: &mut Vec<f64>,
+) -> usize {
     let mut failures = 0;
     for round in 1..=rounds {
         for (n, cell) in cells.iter().enumerate() {
             eprintln!("round {round} of {rounds}, cell {} of {}: {cell}", n + 1, cells.len());
+            if peers.contains(&Peer::Spin) {
+                distances.extend(runner.distance());
+            }
             for &peer in peers.iter().filter(|peer| peer.supports(cell)) {
                 match runner.measure(peer, cell) {
-                    Ok(values) => results.add(peer, *cell, values),
+                    Ok(values) => results.add(round, peer, *cell, values),
                     Err(error) => {
                         failures += 1;
                         eprintln!("vchan-bench: {} {cell}: {error}", peer.key());

@@ -4,7 +4,7 @@ use crate::peer::Peer;
 use crate::plan::{Cell, Cores, Work, CHANNELS, PING, RINGS, SIZES};
 use crate::results::Results;
 use crate::svg::{Line, Plot};
-use crate::table::{bytes, number, ratio, spread, Table};
+use crate::table::{bytes, number, ratio, ratios, spread, Table};
 use crate::work::{curve_name, CURVE};
 
 /// Tables by the names of their places in the document; none for what was not measured.
@@ -14,7 +14,7 @@ pub fn blocks(results: &Results) -> Vec<(String, String)> {
         for (cores, cores_name) in [(Cores::Own, "own"), (Cores::One, "one")] {
             let name = format!("{work_name}-{cores_name}");
             blocks.push((name.clone(), streams(results, work, cores)));
-            blocks.push((format!("{name}-ratios"), ratios(results, work, cores)));
+            blocks.push((format!("{name}-ratios"), all_ratios(results, work, cores)));
         }
     }
     blocks.push(("roundtrip".into(), round_trips(results)));
@@ -46,7 +46,7 @@ fn streams(results: &Results, work: Work, cores: Cores) -> String {
 }
 
 /// How many times as fast as those whom they must not be slower than.
-fn ratios(results: &Results, work: Work, cores: Cores) -> String {
+fn all_ratios(results: &Results, work: Work, cores: Cores) -> String {
     let mut table = with_sizes(&["throughput", "rings"]);
     let ours = [Peer::Rust, Peer::Cabi].map(|peer| (peer, vec![Peer::C, Peer::Pipe, Peer::Unix]));
     let mixed = [Peer::RustC, Peer::CRust].map(|peer| (peer, vec![Peer::C]));
@@ -54,7 +54,7 @@ fn ratios(results: &Results, work: Work, cores: Cores) -> String {
         for other in others {
             for ring in RINGS {
                 let cells = SIZES.map(|size| Cell { work, cores, ring, size });
-                let values = cells.map(|cell| results.ratio(peer, other, cell, "gib_s").map(ratio));
+                let values = cells.map(|cell| results.ratio(peer, other, cell, "gib_s").map(ratios));
                 table.row(&[&format!("{} : {}", peer.title(), other.title()), &bytes(ring)], values.into());
             }
         }
@@ -81,8 +81,10 @@ fn round_trips(results: &Results) -> String {
         let cell = round_trip(cores, think);
         for &peer in Peer::all() {
             let get = |name: &str| results.get(peer, cell, name).map(spread);
-            let faster = |other| results.ratio(other, peer, cell, "p50").map(ratio);
-            let cpu = results.ratio(peer, Peer::C, cell, "cpu_us").map(|value| format!("{}×", number(value)));
+            let faster = |other| results.ratio(other, peer, cell, "p50").map(ratios);
+            let cpu = results
+                .ratio(peer, Peer::C, cell, "cpu_us")
+                .map(|value| format!("{}×", number(value.median)));
             let names = ["p50", "p99", "mean", "cpu_us", "cpu_us_less_thinking", "sleeps"];
             let values = names.map(get).into_iter().chain([faster(Peer::C), faster(Peer::Pipe), cpu]);
             table.row(&[peer.title(), label], values.collect());
@@ -193,7 +195,7 @@ mod tests {
         let mut results = Results::default();
         for (n, &peer) in peers.iter().enumerate() {
             let scaled = values.iter().map(|&(name, value)| (name.to_owned(), value * (n + 1) as f64));
-            results.add(peer, text.parse().unwrap(), scaled.collect::<Values>());
+            results.add(1, peer, text.parse().unwrap(), scaled.collect::<Values>());
         }
         results
     }

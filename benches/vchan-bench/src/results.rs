@@ -10,26 +10,32 @@ use crate::stats::{summary, Summary};
 /// All rounds' values.
 #[derive(Default)]
 pub struct Results {
-    rounds: BTreeMap<(Peer, Cell), Vec<Values>>,
+    rounds: BTreeMap<(Peer, Cell), BTreeMap<usize, Values>>,
 }
 
 impl Results {
-    /// Adds a round.
-    pub fn add(&mut self, peer: Peer, cell: Cell, values: Values) {
-        self.rounds.entry((peer, cell)).or_default().push(values);
+    /// Adds what was measured in a round.
+    pub fn add(&mut self, round: usize, peer: Peer, cell: Cell, values: Values) {
+        self.rounds.entry((peer, cell)).or_default().insert(round, values);
+    }
+
+    fn rounds(&self, peer: Peer, cell: Cell) -> Option<&BTreeMap<usize, Values>> {
+        let cell = if peer.ringless() { Cell { ring: 65536, ..cell } } else { cell };
+        self.rounds.get(&(peer, cell))
     }
 
     /// The summary of one value. A peer without rings has one result for all of their sizes.
     pub fn get(&self, peer: Peer, cell: Cell, name: &str) -> Option<Summary> {
-        let cell = if peer.ringless() { Cell { ring: 65536, ..cell } } else { cell };
-        let values = self.rounds.get(&(peer, cell))?;
-        summary(&values.iter().filter_map(|values| values.get(name)).copied().collect::<Vec<f64>>())
+        let values = self.rounds(peer, cell)?.values();
+        summary(&values.filter_map(|values| values.get(name)).copied().collect::<Vec<f64>>())
     }
 
-    /// How many times one peer's median is the other's.
-    pub fn ratio(&self, peer: Peer, to: Peer, cell: Cell, name: &str) -> Option<f64> {
-        let (one, other) = (self.get(peer, cell, name)?, self.get(to, cell, name)?);
-        Some(one.median / other.median).filter(|ratio| ratio.is_finite())
+    /// How many times one peer's value is the other's, round by round: what else the machine did in a round, it did to
+    /// both.
+    pub fn ratio(&self, peer: Peer, to: Peer, cell: Cell, name: &str) -> Option<Summary> {
+        let (ones, others) = (self.rounds(peer, cell)?, self.rounds(to, cell)?);
+        let ratio = |(round, one): (&usize, &Values)| Some(one.get(name)? / others.get(round)?.get(name)?);
+        summary(&ones.iter().filter_map(ratio).collect::<Vec<f64>>())
     }
 }
 
@@ -42,13 +48,16 @@ mod tests {
         let cell: Cell = "oneway/own/4096/64".parse().unwrap();
         let socket = Cell { ring: 65536, ..cell };
         let mut results = Results::default();
-        for value in [3.0, 1.0, 2.0] {
-            results.add(Peer::Rust, cell, Values::from([("gib_s".into(), value)]));
+        // The third round was a bad one for both, and the fourth failed for one.
+        for (round, ours, socket_s) in [(1, 3.0, 1.0), (2, 4.0, 1.0), (3, 1.0, 0.5)] {
+            results.add(round, Peer::Rust, cell, Values::from([("gib_s".into(), ours)]));
+            results.add(round, Peer::Unix, socket, Values::from([("gib_s".into(), socket_s)]));
         }
-        results.add(Peer::Unix, socket, Values::from([("gib_s".into(), 0.5)]));
-        assert_eq!(results.get(Peer::Rust, cell, "gib_s"), Some(Summary { min: 1.0, median: 2.0, max: 3.0 }));
+        results.add(4, Peer::Unix, socket, Values::from([("gib_s".into(), 9.0)]));
+        assert_eq!(results.get(Peer::Rust, cell, "gib_s"), Some(Summary { min: 1.0, median: 3.0, max: 4.0 }));
         assert_eq!(results.get(Peer::Rust, socket, "gib_s"), None);
-        assert_eq!(results.ratio(Peer::Rust, Peer::Unix, cell, "gib_s"), Some(4.0));
+        let ratio = results.ratio(Peer::Rust, Peer::Unix, cell, "gib_s");
+        assert_eq!(ratio, Some(Summary { min: 2.0, median: 3.0, max: 4.0 }));
         assert_eq!(results.ratio(Peer::Rust, Peer::Pipe, cell, "gib_s"), None);
         assert_eq!(results.get(Peer::Rust, cell, "p50"), None);
     }

@@ -16,13 +16,14 @@ use crate::control::Control;
 use crate::links::{files, spin};
 use crate::memory::Shared;
 use crate::peer::{Peer, Side};
-use crate::plan::{Cell, Cores, Work};
+use crate::plan::{Cell, Cores, Work, PING};
 use crate::Result;
 
 /// What was found in one round: names and numbers.
 pub type Values = BTreeMap<String, f64>;
 
 /// How measurements are made.
+#[derive(Clone)]
 pub struct Runner {
     /// This library with the C interface.
     pub own_library: PathBuf,
@@ -152,6 +153,13 @@ impl Runner {
         }
         let own = [one, other].contains(&Side::Cabi);
         own.then(|| missing(&self.own_library, "`cargo build --release -p vchan-rs-capi` builds it"))?
+    }
+
+    /// How far apart the processors are at this moment: a bare ring's round trip in microseconds.
+    pub fn distance(&self) -> Result<f64> {
+        let cell = Cell { work: Work::RoundTrip { think: 0 }, cores: Cores::Own, ring: 65536, size: PING };
+        let short = Runner { length: Duration::from_millis(20), ..self.clone() };
+        short.measure(Peer::Spin, &cell)?.get("p50").copied().ok_or_else(|| "no round trip".into())
     }
 
     /// Measures one cell of one peer, once.

@@ -69,6 +69,16 @@ pub fn ratio(value: f64) -> String {
     }
 }
 
+/// As [`ratio`], of several rounds: their median and their spread.
+pub fn ratios(summary: Summary) -> String {
+    let Summary { min, median, max } = summary;
+    if min == max {
+        ratio(median)
+    } else {
+        format!("{} ({}–{})", ratio(median), number(min), number(max))
+    }
+}
+
 /// A number of bytes.
 pub fn bytes(count: usize) -> String {
     match count {
