@@ -244,8 +244,9 @@ impl Channel {
                 State::Waiting => {}
                 State::PeerDied => return Err(Error::PeerDied),
                 State::Connected | State::PeerClosed => {
-                    // Its coming is no news any more, and brings along what it is.
-                    return self.take_since(ticket).map(drop);
+                    // Its coming is no news any more, and brings along what it is. Whatever fails here fails later, too.
+                    let _ = self.take_since(ticket);
+                    return Ok(());
                 }
             }
             let late = match self.sleep(&stay, ticket, Until::AnyEvent, limit) {
