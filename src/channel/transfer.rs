@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// notifications than it gains, more keeps the peer waiting.
 pub(super) const PART: usize = 16 * 1024;
 
+/// What is a small part of a ring: one of so many.
+const FEW: usize = 8;
+
 /// How far a call came. Bytes that were moved were moved, whatever stopped the rest.
 #[derive(Debug)]
 pub struct Progress {
@@ -70,11 +73,14 @@ impl Channel {
         })
     }
 
-    /// How much to publish at a time, for who waits for `want`. A peer that shares our processor would take it away
-    /// from us for each part.
+    /// How much of `len` bytes to publish at a time, for who waits for `want`. A peer that shares our processor would take
+    /// it away from us for each part; one that works on the rest of a large ring need not be told of parts, and each
+    /// publication costs both sides the line in which the indices are.
     #[inline]
-    fn part(&self, want: Want) -> usize {
-        if self.waits.peer_runs_beside(want) {
+    fn part(&self, want: Want, len: usize) -> usize {
+        if len <= PART || len <= self.ring.size(want) as usize / FEW {
+            len
+        } else if self.waits.peer_runs_beside(want) {
             PART
         } else {
             usize::MAX
@@ -91,7 +97,7 @@ impl Channel {
         mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>,
     ) -> Progress {
         self.keep_promise();
-        let most = if len <= PART { PART } else { self.part(want) };
+        let most = self.part(want, len);
         let mut done = 0;
         while done < len {
             let told = match step(done, (len - done).min(most)) {

@@ -243,11 +243,7 @@ impl Channel {
             match self.state()? {
                 State::Waiting => {}
                 State::PeerDied => return Err(Error::PeerDied),
-                State::Connected | State::PeerClosed => {
-                    // Its coming is no news any more, and brings along what it is. Whatever fails here fails later, too.
-                    let _ = self.take_since(ticket);
-                    return Ok(());
-                }
+                State::Connected | State::PeerClosed => return Ok(()),
             }
             let late = match self.sleep(&stay, ticket, Until::AnyEvent, limit) {
                 Ok(woken) => woken == Woken::Late,

@@ -76,6 +76,7 @@ static const struct kind {
     { SYS_epoll_pwait2, "epoll_pwait2", { EINTR, EINVAL } },
     { SYS_poll, "poll", { EINTR, ENOMEM } },
     { SYS_ppoll, "ppoll", { EINTR, ENOMEM } },
+    { SYS_membarrier, "membarrier", { ENOSYS, EPERM, EINVAL } },
     { SYS_inotify_init1, "inotify_init1", { EMFILE, ENFILE } },
     { SYS_inotify_add_watch, "inotify_add_watch", { ENOSPC, EACCES } },
 };
