@@ -49,8 +49,8 @@ pub(super) fn promise(peers: &AtomicU8, made: bool) {
     }
 }
 
-/// A new client begins anew: it has promised nothing, and relies on nothing. Its server may still be relying on the one
-/// before. Gives back what is to stay in the server's notify byte.
+/// A new client begins anew: it has promised nothing, and relies on nothing. Its server may still be relying on what the one
+/// before had promised, and its bits stay until it has noticed.
 pub(super) fn forget(own: &AtomicU8, peers: &AtomicU8) {
     own.fetch_and(!RELIES, Ordering::SeqCst);
     peers.fetch_and(RELIES, Ordering::SeqCst);
