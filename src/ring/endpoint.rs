@@ -283,7 +283,8 @@ impl Endpoint {
     }
 
     /// Asks the peer to send an event after it next moves the index in question. The caller looks at the index
-    /// again before it sleeps: after a *barrier*, if this says so. See [`use_barriers`](Self::use_barriers).
+    /// again before it sleeps: after [a barrier](crate::barrier::make), if this says so, since the peer then publishes
+    /// without a fence.
     #[must_use]
     pub fn request(&self, want: Want) -> bool {
         notify::request(self.shared.peer_notify(), want) && self.shared.barriers.load(Private::Relaxed)
