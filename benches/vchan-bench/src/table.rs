@@ -51,11 +51,14 @@ pub fn number(value: f64) -> String {
 
 /// A median, and the spread where there was more than one round.
 pub fn spread(summary: Summary) -> String {
-    let Summary { min, median, max } = summary;
+    around(number(summary.median), summary)
+}
+
+fn around(median: String, Summary { min, max, .. }: Summary) -> String {
     if min == max {
-        number(median)
+        median
     } else {
-        format!("{} ({}–{})", number(median), number(min), number(max))
+        format!("{median} ({}–{})", number(min), number(max))
     }
 }
 
@@ -71,12 +74,7 @@ pub fn ratio(value: f64) -> String {
 
 /// As [`ratio`], of several rounds: their median and their spread.
 pub fn ratios(summary: Summary) -> String {
-    let Summary { min, median, max } = summary;
-    if min == max {
-        ratio(median)
-    } else {
-        format!("{} ({}–{})", ratio(median), number(min), number(max))
-    }
+    around(ratio(summary.median), summary)
 }
 
 /// A number of bytes.
