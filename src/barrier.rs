@@ -24,19 +24,15 @@
 //! while WORKING.load(Relaxed) { std::thread::yield_now() }
 //! ```
 
-#[cfg(not(model))]
 use std::sync::atomic::{compiler_fence, fence, Ordering};
-#[cfg(not(model))]
 use std::{thread, time::Duration};
 
-#[cfg(not(model))]
 use once_cell::sync::Lazy;
 
 /// Whether this process can make barriers, and is reached by those of this process and of others: from Linux 4.16 on, where
 /// nothing forbids it. The answer stays the same.
 ///
 /// The first call registers the process. Where it has several threads, that takes some milliseconds.
-#[cfg(not(model))]
 pub fn is_available() -> bool {
     static REGISTERED: Lazy<bool> = Lazy::new(|| {
         let both = libc::c_long::from(GLOBAL_EXPEDITED | REGISTER_GLOBAL_EXPEDITED);
@@ -48,7 +44,6 @@ pub fn is_available() -> bool {
 
 /// The frequent half of a pair: orders nothing by itself, and costs nothing. Where barriers are not
 /// [available](is_available) it takes a fence instead.
-#[cfg(not(model))]
 #[inline]
 pub fn light() {
     compiler_fence(Ordering::SeqCst);
@@ -56,7 +51,6 @@ pub fn light() {
 
 /// The seldom half of a pair: a fence here and in every process that can be reached. A system call of half a microsecond;
 /// ten where another processor has to be interrupted. Where barriers are not [available](is_available) it is a fence here.
-#[cfg(not(model))]
 pub fn make() {
     if is_available() && membarrier(GLOBAL_EXPEDITED) != 0 {
         // Forbidden since then, by a filter.
@@ -66,51 +60,19 @@ pub fn make() {
 }
 
 /// Commands of membarrier(2).
-#[cfg(not(model))]
 const QUERY: libc::c_int = 0;
-#[cfg(not(model))]
 const GLOBAL_EXPEDITED: libc::c_int = 1 << 1;
-#[cfg(not(model))]
 const REGISTER_GLOBAL_EXPEDITED: libc::c_int = 1 << 2;
 
 /// A processor has written out long before this what it has stored.
-#[cfg(not(model))]
 const WRITTEN: Duration = Duration::from_millis(1);
 
-#[cfg(not(model))]
 fn membarrier(command: libc::c_int) -> libc::c_long {
     // SAFETY: takes no addresses.
     unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) }
 }
 
-#[cfg(model)]
-pub(crate) use modelled::{is_available, light, make};
-
-/// In a model both halves meet at a place of their own: the one that comes second has seen what the other one did before.
-/// Other fences don't go there.
-#[cfg(model)]
-mod modelled {
-    pub(crate) fn is_available() -> bool {
-        true
-    }
-
-    #[cfg(loom)]
-    pub(crate) fn make() {
-        use loom::sync::atomic::{AtomicU32, Ordering};
-        loom::lazy_static! {
-            static ref MEETING: AtomicU32 = AtomicU32::new(0);
-        }
-        MEETING.fetch_add(0, Ordering::AcqRel);
-    }
-
-    /// This checker knows no weak memory.
-    #[cfg(shuttle)]
-    pub(crate) fn make() {}
-
-    pub(crate) use make as light;
-}
-
-#[cfg(all(test, not(model), not(miri)))]
+#[cfg(all(test, not(miri)))]
 mod tests {
     use std::sync::atomic::{
         AtomicU32,

@@ -32,6 +32,7 @@
 #[cfg(not(model))]
 pub mod barrier;
 #[cfg(model)]
+#[path = "barrier_model.rs"]
 mod barrier;
 pub mod channel;
 mod error;

@@ -46,7 +46,8 @@ impl Channel {
     pub(super) fn expect_at_least(&self, want: Want, need: u32) {
         self.outside.expect(want, need);
         self.sleepers.remember();
-        self.ask_at_last(want);
+        self.has_to_ask();
+        self.request(want);
     }
 
     /// Whether somebody may poll for the events. A persistent server takes them in any case: they tell of clients that come.

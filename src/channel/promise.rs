@@ -86,12 +86,11 @@ impl Channel {
         self.keep_promise();
     }
 
-    /// Asks the peer to tell, at the end of a search.
-    pub(super) fn ask_at_last(&self, want: Want) {
+    /// A search has ended in vain: the peer is going to be asked.
+    pub(super) fn has_to_ask(&self) {
         let moved = self.ring.producer.written().wrapping_add(self.ring.consumer.consumed());
         self.waits.promise.asks(moved);
         self.keep_promise();
-        self.request(want);
     }
 
     /// Makes the promise, or takes it back, if that is due.

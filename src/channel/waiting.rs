@@ -86,15 +86,10 @@ impl Channel {
         if nudges.at_once() {
             self.notify()?;
         }
-        let mut asked = false;
+        self.has_to_ask();
         loop {
             let ticket = self.sleepers.ticket();
-            if asked {
-                self.request(want);
-            } else {
-                self.ask_at_last(want);
-                asked = true;
-            }
+            self.request(want);
             if !fault(Fault::Recheck) && self.look(want, need)? {
                 nudges.moved();
                 spin.slept(begun);

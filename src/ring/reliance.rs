@@ -62,6 +62,7 @@ pub(super) struct Reliance(AtomicBool);
 
 impl Reliance {
     /// Whether it is.
+    #[inline]
     pub(super) fn is_there(&self) -> bool {
         self.0.load(Private::Relaxed)
     }
@@ -69,7 +70,7 @@ impl Reliance {
     /// The fence behind an index, or what stands for it.
     #[inline]
     pub(super) fn fence(&self) {
-        if self.0.load(Private::Relaxed) {
+        if self.is_there() {
             barrier::light();
         } else if !fault(Fault::FenceInTake) {
             fence(Ordering::SeqCst);
@@ -80,14 +81,14 @@ impl Reliance {
     /// and no change of the promise.
     #[inline]
     pub(super) fn is_unchanged(&self, byte: u8, wanted: Want) -> bool {
-        byte & (PROMISE | wanted.bit()) == if self.0.load(Private::Relaxed) { PROMISE } else { 0 }
+        byte & (PROMISE | wanted.bit()) == if self.is_there() { PROMISE } else { 0 }
     }
 
     /// Follows the promise, if this side `can` be reached by barriers. To be called after each publication that finds
     /// something changed, before it looks for a request.
     pub(super) fn follow(&self, own: &AtomicU8, wanted: Want, can: bool) {
         let promised = own.load(Ordering::Relaxed) & PROMISE != 0;
-        match (self.0.load(Private::Relaxed), promised) {
+        match (self.is_there(), promised) {
             (false, true) if can => {
                 own.fetch_or(relies(wanted), Ordering::SeqCst);
                 self.0.store(true, Private::Relaxed);

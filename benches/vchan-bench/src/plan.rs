@@ -105,7 +105,8 @@ fn streams(works: &[Work], sizes: &[usize], rings: &[usize]) -> Vec<Cell> {
     cells
 }
 
-fn round_trip(cores: Cores, think: u32) -> Cell {
+/// A message there and back, after `think` microseconds of work.
+pub fn round_trip(cores: Cores, think: u32) -> Cell {
     Cell { work: Work::RoundTrip { think }, cores, ring: 65536, size: PING }
 }
 

@@ -1,7 +1,7 @@
 //! The tables and plots of a run.
 
 use crate::peer::Peer;
-use crate::plan::{Cell, Cores, Work, CHANNELS, PING, RINGS, SIZES};
+use crate::plan::{round_trip, Cell, Cores, Work, CHANNELS, RINGS, SIZES};
 use crate::results::Results;
 use crate::svg::{Line, Plot};
 use crate::table::{bytes, number, ratio, ratios, spread, Table};
@@ -67,10 +67,6 @@ const ROUND_TRIPS: [(Cores, u32, &str); 3] = [
     (Cores::One, 0, "one core"),
     (Cores::Own, 20, "own cores, 20 µs of thinking"),
 ];
-
-fn round_trip(cores: Cores, think: u32) -> Cell {
-    Cell { work: Work::RoundTrip { think }, cores, ring: 65536, size: PING }
-}
 
 fn round_trips(results: &Results) -> String {
     let head =

@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::links::{files, spin};
 use crate::memory::Shared;
 use crate::peer::{Peer, Side};
-use crate::plan::{Cell, Cores, Work, PING};
+use crate::plan::{round_trip, Cell, Cores, Work};
 use crate::Result;
 
 /// What was found in one round: names and numbers.
@@ -157,9 +157,12 @@ impl Runner {
 
     /// How far apart the processors are at this moment: a bare ring's round trip in microseconds.
     pub fn distance(&self) -> Result<f64> {
-        let cell = Cell { work: Work::RoundTrip { think: 0 }, cores: Cores::Own, ring: 65536, size: PING };
         let short = Runner { length: Duration::from_millis(20), ..self.clone() };
-        short.measure(Peer::Spin, &cell)?.get("p50").copied().ok_or_else(|| "no round trip".into())
+        short
+            .measure(Peer::Spin, &round_trip(Cores::Own, 0))?
+            .get("p50")
+            .copied()
+            .ok_or_else(|| "no round trip".into())
     }
 
     /// Measures one cell of one peer, once.
