@@ -92,6 +92,16 @@
 #define VCHAN_RS_ERROR_TOO_LARGE 14
 
 /**
+ * The peer has ended its stream, and still reads.
+ */
+#define VCHAN_RS_ERROR_PEER_FINISHED 15
+
+/**
+ * The peer has left because of a failure.
+ */
+#define VCHAN_RS_ERROR_PEER_ABORTED 16
+
+/**
  * For vchan_rs_options.flags: sets blocking.
  */
 #define VCHAN_RS_BLOCKING 1
@@ -290,6 +300,36 @@ void vchan_rs_closer_free(struct vchan_rs_closer *closer);
  * @return 0, or -1 with errno: ESHUTDOWN, EINVAL
  */
 int vchan_rs_leave(struct libxenvchan *ctrl);
+
+/**
+ * Ends this side's stream: the peer reads the rest and then the end of the stream (-1 with EPIPE; kind
+ * VCHAN_RS_ERROR_PEER_FINISHED), while the other direction goes on. Later writes fail with ESHUTDOWN. Not while another
+ * thread writes. Does not block.
+ *
+ * Only a peer of this library hears of it, see vchan_rs_peer_half_closes().
+ *
+ * @param ctrl the channel
+ * @return 0, or -1 with errno: ESHUTDOWN (this side has left), EINVAL
+ */
+int vchan_rs_shutdown(struct libxenvchan *ctrl);
+
+/**
+ * Leaves because of a failure: as vchan_rs_leave(), but a peer of this library gets ECONNABORTED (kind
+ * VCHAN_RS_ERROR_PEER_ABORTED), after the bytes that are in the ring. Any other peer sees an ordinary end.
+ *
+ * @param ctrl the channel
+ * @return 0, or -1 with errno: ESHUTDOWN, EINVAL
+ */
+int vchan_rs_abort(struct libxenvchan *ctrl);
+
+/**
+ * Whether the peer is known to understand vchan_rs_shutdown() and vchan_rs_abort(): it uses this library too. A client
+ * says so when it connects, a server when it first hears of its client.
+ *
+ * @param ctrl the channel
+ * @return 1 or 0, or -1 with errno: ESHUTDOWN, EINVAL
+ */
+int vchan_rs_peer_half_closes(struct libxenvchan *ctrl);
 
 /**
  * How many of the bytes that were written the peer has not taken yet.

@@ -23,10 +23,12 @@ build() {
 build smoke
 build extensions
 build ending
+build half_close
 build hostile
 "$work/smoke"
 "$work/extensions"
 "$work/ending"
+"$work/half_close"
 "$work/hostile" 400
 if [ -z "$SANITIZE" ]; then
     build busy
@@ -53,7 +55,7 @@ if [ -e /usr/include/xentoollog.h ]; then
 fi
 
 if [ -z "$SANITIZE" ] && command -v valgrind >/dev/null; then
-    for program in smoke extensions ending 'hostile 20'; do
+    for program in smoke extensions ending half_close 'hostile 20'; do
         valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/"$program
     done

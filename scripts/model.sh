@@ -54,6 +54,7 @@ FenceInRequest exhaustive::transfer
 RelaxedIndex exhaustive::transfer
 WrongByte exhaustive::transfer
 SilentLeave exhaustive::closing_sender
+SilentFinish exhaustive::half_closing_sender
 Handover exhaustive::two_threads_of_one_side
 OnBehalf random::leaving_after_the_last_byte
 SwallowedEnd exhaustive::closing_sender

@@ -22,6 +22,13 @@ pub enum Error {
     /// The peer's process or domain ended without closing the channel (`ECONNRESET`).
     #[error("the peer died without closing the channel")]
     PeerDied,
+    /// The peer ended its stream, and nothing of what it wrote is left to read. It still reads (`EPIPE`).
+    #[error("the peer ended its stream")]
+    PeerFinished,
+    /// The peer left because of a failure: not everything that was sent has arrived where it was going
+    /// (`ECONNABORTED`).
+    #[error("the peer left because of a failure on its side")]
+    PeerAborted,
     /// This end was closed, perhaps by another thread (`ESHUTDOWN`).
     #[error("the channel was closed on this side")]
     Closed,
@@ -97,6 +104,8 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Error::PeerClosed => libc::EPIPE,
+            Error::PeerFinished => libc::EPIPE,
+            Error::PeerAborted => libc::ECONNABORTED,
             Error::PeerDied => libc::ECONNRESET,
             Error::Closed => libc::ESHUTDOWN,
             Error::Corrupt(_) => libc::EPROTO,

@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     WrongByte,
     /// Leaving without an event.
     SilentLeave,
+    /// Ending a stream without an event.
+    SilentFinish,
     /// Who polls for several threads leaves without another taking over.
     Handover,
     /// Who takes an event looks on nobody's behalf.

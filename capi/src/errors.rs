@@ -51,9 +51,12 @@ fn report(what: &str, logger: Logger, error: &Error) {
 /// What an orderly life brings is not for the eyes of whoever reads a log.
 fn level(error: &Error) -> Level {
     match error {
-        Error::PeerClosed | Error::Closed | Error::TimedOut(_) | Error::WouldBlock | Error::Interrupted => {
-            Level::Debug
-        }
+        Error::PeerClosed
+        | Error::PeerFinished
+        | Error::Closed
+        | Error::TimedOut(_)
+        | Error::WouldBlock
+        | Error::Interrupted => Level::Debug,
         _ => Level::Error,
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 
 use libc::ssize_t;
+use vchan::ring::Want;
 use vchan::Closer;
 
 use crate::errors::answer;
@@ -90,6 +91,63 @@ pub unsafe extern "C" fn vchan_rs_leave(ctrl: *mut libxenvchan) -> c_int {
     }
 }
 
+/// Ends this side's stream: the peer reads the rest and then the end of the stream (-1 with EPIPE; kind
+/// VCHAN_RS_ERROR_PEER_FINISHED), while the other direction goes on. Later writes fail with ESHUTDOWN. Not while another
+/// thread writes. Does not block.
+///
+/// Only a peer of this library hears of it, see vchan_rs_peer_half_closes().
+///
+/// @param ctrl the channel
+/// @return 0, or -1 with errno: ESHUTDOWN (this side has left), EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_shutdown(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { call(ctrl, Kind::Asking, "vchan_rs_shutdown", -1, |call| call.channel().finish().map(|()| 0)) }
+}
+
+/// Leaves because of a failure: as vchan_rs_leave(), but a peer of this library gets ECONNABORTED (kind
+/// VCHAN_RS_ERROR_PEER_ABORTED), after the bytes that are in the ring. Any other peer sees an ordinary end.
+///
+/// @param ctrl the channel
+/// @return 0, or -1 with errno: ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_abort(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        call(ctrl, Kind::Asking, "vchan_rs_abort", -1, |call| {
+            call.channel().abort();
+            Ok(0)
+        })
+    }
+}
+
+/// Whether the peer is known to understand vchan_rs_shutdown() and vchan_rs_abort(): it uses this library too. A client
+/// says so when it connects, a server when it first hears of its client.
+///
+/// @param ctrl the channel
+/// @return 1 or 0, or -1 with errno: ESHUTDOWN, EINVAL
+///
+/// # Safety
+///
+/// `ctrl` must be NULL or an open channel.
+#[no_mangle]
+pub unsafe extern "C" fn vchan_rs_peer_half_closes(ctrl: *mut libxenvchan) -> c_int {
+    // SAFETY: the caller's.
+    unsafe {
+        call(ctrl, Kind::Asking, "vchan_rs_peer_half_closes", -1, |call| {
+            Ok(c_int::from(call.channel().peer_half_closes()))
+        })
+    }
+}
+
 /// How many of the bytes that were written the peer has not taken yet.
 ///
 /// @param ctrl the channel
@@ -129,7 +187,7 @@ pub unsafe extern "C" fn vchan_rs_wait_drained(ctrl: *mut libxenvchan, timeout_m
                 Timeout::Upto(limit) => channel.wait_drained(limit)?,
                 Timeout::Not if channel.ring().producer.pending()? == 0 => channel.check_open()?,
                 Timeout::Not => {
-                    channel.check_peer()?;
+                    channel.check_peer(Want::Space)?;
                     return Err(vchan::Error::WouldBlock);
                 }
             }

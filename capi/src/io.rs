@@ -70,7 +70,7 @@ fn wait(flags: Flags) -> Wait {
 /// don't wait.
 fn never_fits(channel: &Channel, flags: Flags, want: Want, size: usize, ring: u32) -> Result<c_int> {
     channel.ring().check()?;
-    channel.check_peer()?;
+    channel.check_peer(want)?;
     if flags.blocking() {
         Err(Error::PacketTooLarge { size, ring: ring as usize })
     } else {
@@ -86,7 +86,7 @@ fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
     } else {
         channel.expect(Want::Data);
         if channel.ring().available(Want::Data)? == 0 {
-            channel.check_peer()?;
+            channel.check_peer(Want::Data)?;
         }
     }
     Ok(0)

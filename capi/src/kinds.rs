@@ -35,10 +35,17 @@ pub const VCHAN_RS_ERROR_INTERRUPTED: c_int = 13;
 /// More than the ring holds.
 pub const VCHAN_RS_ERROR_TOO_LARGE: c_int = 14;
 
+/// The peer has ended its stream, and still reads.
+pub const VCHAN_RS_ERROR_PEER_FINISHED: c_int = 15;
+/// The peer has left because of a failure.
+pub const VCHAN_RS_ERROR_PEER_ABORTED: c_int = 16;
+
 /// The kind of an error, for C.
 pub(crate) fn kind_of(error: &Error) -> c_int {
     match error {
         Error::PeerClosed => VCHAN_RS_ERROR_PEER_CLOSED,
+        Error::PeerFinished => VCHAN_RS_ERROR_PEER_FINISHED,
+        Error::PeerAborted => VCHAN_RS_ERROR_PEER_ABORTED,
         Error::PeerDied => VCHAN_RS_ERROR_PEER_DIED,
         Error::Closed => VCHAN_RS_ERROR_CLOSED,
         Error::Corrupt(_) => VCHAN_RS_ERROR_CORRUPT,

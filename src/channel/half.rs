@@ -30,8 +30,10 @@ impl Mode {
 
 /// The reading half of a [`Vchan`](super::Vchan).
 ///
-/// [`Read::read`] gives at least one byte, or 0 at the end of the stream: the peer closed the channel and everything
-/// it wrote has been read. A peer that died gives [`io::ErrorKind::ConnectionReset`] there instead.
+/// [`Read::read`] gives at least one byte, or 0 at the end of the stream: the peer closed the channel or
+/// [ended its stream](Writer::shutdown), and everything it wrote has been read. A peer that died gives
+/// [`io::ErrorKind::ConnectionReset`] there instead, one that [aborted](super::Vchan::abort)
+/// [`io::ErrorKind::ConnectionAborted`].
 #[derive(Debug)]
 pub struct Reader {
     pub(super) channel: Arc<Channel>,
@@ -101,6 +103,16 @@ impl Reader {
         self.channel.leave();
     }
 
+    /// See [`Vchan::abort`](super::Vchan::abort).
+    pub fn abort(&self) {
+        self.channel.abort();
+    }
+
+    /// See [`Vchan::peer_half_closes`](super::Vchan::peer_half_closes).
+    pub fn peer_half_closes(&self) -> bool {
+        self.channel.peer_half_closes()
+    }
+
     /// See [`Vchan::closer`](super::Vchan::closer).
     pub fn closer(&self) -> Closer {
         self.channel.closer().clone()
@@ -115,10 +127,10 @@ impl Reader {
     }
 }
 
-/// The peer's leaving in order is no error for a reader.
+/// The end of the peer's stream is no error for a reader.
 fn end_of_stream(result: Result<usize>) -> Result<usize> {
     match result {
-        Err(Error::PeerClosed) => Ok(0),
+        Err(Error::PeerClosed | Error::PeerFinished) => Ok(0),
         other => other,
     }
 }
@@ -170,6 +182,42 @@ impl Writer {
         self.channel.copy_from_fd(fd, max, self.mode.wait())
     }
 
+    /// Ends this side's stream: the peer reads the rest and then the end, while the other direction goes on. Later writes
+    /// fail with [`Error::Closed`]. A second call does nothing. Does not block.
+    ///
+    /// Only a peer of this implementation hears of it, on every transport; for any other the stream stays open until this
+    /// side [leaves](Self::leave). [`peer_half_closes`](super::Vchan::peer_half_closes) tells which.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use vchan::{transport::in_process::InProcess, Vchan};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let machine = InProcess::new();
+    /// let server = Vchan::server(1, "question").transport(&machine.domain(0)).listen()?;
+    /// let client = Vchan::client(0, "question").transport(&machine.domain(1)).connect()?;
+    /// let mut server = server.accept(None)?;
+    /// let (mut answers, mut questions) = client.split();
+    /// questions.write_all(b"how many?")?;
+    /// questions.shutdown()?;
+    ///
+    /// let mut question = String::new();
+    /// server.read_to_string(&mut question)?;
+    /// write!(server, "{} bytes", question.len())?;
+    /// server.close();
+    /// let mut answer = String::new();
+    /// answers.read_to_string(&mut answer)?;
+    /// assert_eq!(answer, "9 bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] where this side has left or was closed, and what the event channel meets.
+    pub fn shutdown(&mut self) -> Result<()> {
+        self.channel.finish()
+    }
+
     /// Sends one event that the peer did not ask for. A peer that keeps to the protocol ignores it; one that misses
     /// wake-ups goes on.
     pub fn nudge(&self) -> Result<()> {
@@ -184,6 +232,16 @@ impl Writer {
     /// See [`Vchan::leave`](super::Vchan::leave).
     pub fn leave(&self) {
         self.channel.leave();
+    }
+
+    /// See [`Vchan::abort`](super::Vchan::abort).
+    pub fn abort(&self) {
+        self.channel.abort();
+    }
+
+    /// See [`Vchan::peer_half_closes`](super::Vchan::peer_half_closes).
+    pub fn peer_half_closes(&self) -> bool {
+        self.channel.peer_half_closes()
     }
 
     /// See [`Vchan::closer`](super::Vchan::closer).

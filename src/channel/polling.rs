@@ -16,7 +16,7 @@ impl Channel {
             self.request(want);
         }
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
-            && self.state().is_ok_and(|state| self.absent(state).is_none());
+            && self.state().is_ok_and(|state| self.nothing_comes(want, state).is_none());
         if !waits_on && !fault(Fault::PassOn) {
             self.outside.kick(want);
         }

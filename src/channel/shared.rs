@@ -1,7 +1,7 @@
 //! What both halves of a channel share: the memory, the event channel, who has left, and how to wait.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,13 @@ use crate::fault::{fault, Fault};
 use crate::ring::{Endpoint, PeerLive, Role, Want};
 use crate::transport::{EventChannel, Mapping, Meeting, Publication};
 use crate::{Error, Result};
+
+/// This side may write.
+const WRITING: u8 = 0;
+/// This side has told the peer that it writes no more.
+const FINISHED: u8 = 1;
+/// This side has told the peer that it left.
+const LEFT: u8 = 2;
 
 /// What a channel is made of; see [`Channel::new`].
 pub(super) struct Parts {
@@ -48,8 +55,8 @@ pub struct Channel {
     pub(super) waits: Waits,
     /// The event channel said that the peer has ended.
     ended: AtomicBool,
-    /// This side has told the peer that it left.
-    left: AtomicBool,
+    /// How much of its stream this side has ended: one of the three below.
+    stage: AtomicU8,
     pub(super) persistent: AtomicBool,
     meeting: Meeting,
     path: String,
@@ -76,7 +83,7 @@ impl Channel {
             closer: closer.clone(),
             waits,
             ended: AtomicBool::new(false),
-            left: AtomicBool::new(false),
+            stage: AtomicU8::new(WRITING),
             persistent: AtomicBool::new(false),
             meeting: parts.meeting,
             path: parts.path,
@@ -175,15 +182,30 @@ impl Channel {
     pub(super) fn absent(&self, state: State) -> Option<Error> {
         match state {
             _ if self.persistent.load(Ordering::Relaxed) && self.ring.role() == Role::Server => None,
+            State::PeerClosed if self.ring.peer_aborted() => Some(Error::PeerAborted),
             State::PeerClosed => Some(Error::PeerClosed),
             State::PeerDied => Some(Error::PeerDied),
             State::Connected | State::Waiting => None,
         }
     }
 
-    /// Fails where the peer has left. A persistent server waits for the next one instead.
-    pub fn check_peer(&self) -> Result<()> {
-        self.absent(self.state_now()?).map_or(Ok(()), Err)
+    /// The error where nothing of what is wanted comes any more: the peer is [absent](Self::absent), or has ended its stream.
+    /// A persistent server waits for the stream of the next client.
+    pub(super) fn nothing_comes(&self, want: Want, state: State) -> Option<Error> {
+        self.absent(state).or_else(|| {
+            let over =
+                want == Want::Data && self.ring.peer_finished() && !self.persistent.load(Ordering::Relaxed);
+            over.then(|| {
+                // An answer, for a peer that has said so before this side heard of it.
+                self.ring.peer_half_closes();
+                Error::PeerFinished
+            })
+        })
+    }
+
+    /// Fails where nothing of what is wanted comes any more. A persistent server waits for the next client instead.
+    pub fn check_peer(&self, want: Want) -> Result<()> {
+        self.nothing_comes(want, self.state_now()?).map_or(Ok(()), Err)
     }
 
     /// Fails where this side was closed.
@@ -192,9 +214,36 @@ impl Channel {
         self.closer.check()
     }
 
-    /// Whether this side has left, and so must not write any more.
+    /// Whether this side has left.
     pub(super) fn has_left(&self) -> bool {
-        self.left.load(Ordering::Acquire)
+        self.stage.load(Ordering::Acquire) == LEFT
+    }
+
+    /// Whether this side has ended its stream, or left, and so must not write any more.
+    #[inline]
+    pub(super) fn has_finished(&self) -> bool {
+        self.stage.load(Ordering::Acquire) != WRITING
+    }
+
+    /// Whether the peer is known to understand [`finish`](Self::finish) and [`abort`](Self::abort).
+    pub fn peer_half_closes(&self) -> bool {
+        self.ring.peer_half_closes()
+    }
+
+    /// Tells the peer that this side writes no more; reading goes on. A peer of another implementation doesn't hear of it.
+    pub fn finish(&self) -> Result<()> {
+        self.check_open()?;
+        match self.stage.compare_exchange(WRITING, FINISHED, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                self.ring.finish();
+                if fault(Fault::SilentFinish) {
+                    return Ok(());
+                }
+                self.notify()
+            }
+            Err(LEFT) => Err(Error::Closed),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Sends an event, because the peer may have missed one.
@@ -212,7 +261,17 @@ impl Channel {
 
     /// Tells the peer that this side has left. What is in the rings stays readable for both.
     pub fn leave(&self) {
-        if !self.left.swap(true, Ordering::AcqRel) {
+        self.leave_with(|| ());
+    }
+
+    /// As [`leave`](Self::leave), and says that the reason is a failure.
+    pub fn abort(&self) {
+        self.leave_with(|| self.ring.abort());
+    }
+
+    fn leave_with(&self, reason: impl FnOnce()) {
+        if self.stage.swap(LEFT, Ordering::AcqRel) != LEFT {
+            reason();
             self.ring.leave();
             if fault(Fault::SilentLeave) {
                 return;
@@ -242,6 +301,8 @@ impl Channel {
             let goes_on = awaited && self.events.rearm()?;
             self.ended.store(!goes_on, Ordering::Release);
         }
+        // An end of this implementation answers as soon as it hears of the other.
+        self.ring.peer_half_closes();
         Ok(received.event || received.ended)
     }
 }

@@ -122,7 +122,7 @@ impl Channel {
     /// Fails where writing makes no sense (any more).
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
-        if self.has_left() {
+        if self.has_finished() {
             return Err(Error::Closed);
         }
         self.absent(self.state()?).map_or(Ok(()), Err)
@@ -162,7 +162,7 @@ impl Channel {
                 self.leave_to_poll(Want::Space, done, data.len());
             }
             if done == 0 && !data.is_empty() {
-                return Err(self.absent_now()?.unwrap_or(Error::WouldBlock));
+                return Err(self.absent_now(Want::Space)?.unwrap_or(Error::WouldBlock));
             }
             Ok(())
         });
@@ -197,7 +197,7 @@ impl Channel {
                 self.leave_to_poll(Want::Data, done, into.len());
             }
             if done == 0 && !into.is_empty() {
-                let absent = self.absent_now()?;
+                let absent = self.absent_now(Want::Data)?;
                 // The peer may have written between the look above and its leaving.
                 if absent.is_some() && !fault(Fault::FinalLookNow) {
                     self.take(into).add_to(&mut done)?;
@@ -212,7 +212,7 @@ impl Channel {
     /// Not everything was moved: the caller may poll now, without having heard that the peer has left (who moved
     /// something hears of no error). The event that said so may have been taken before anybody knew that the caller waits.
     fn leave_to_poll(&self, want: Want, done: usize, len: usize) {
-        let absent = || self.state().map_or(true, |state| self.absent(state).is_some());
+        let absent = || self.state().map_or(true, |state| self.nothing_comes(want, state).is_some());
         if done < len && absent() && !fault(Fault::SwallowedEnd) {
             self.outside.kick(want);
         }
@@ -254,7 +254,7 @@ impl Channel {
             }
             return Ok(());
         }
-        let absent = self.absent_now()?;
+        let absent = self.absent_now(want)?;
         // The peer may have written between the look above and its leaving.
         if want == Want::Data && self.ring.available(want)? >= need {
             return Ok(());

@@ -168,6 +168,28 @@ impl Vchan {
         self.channel().leave();
     }
 
+    /// See [`Writer::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn shutdown(&mut self) -> Result<()> {
+        self.writer.shutdown()
+    }
+
+    /// Leaves because of a failure: as [`leave`](Self::leave), but a peer of this implementation gets
+    /// [`Error::PeerAborted`](crate::Error::PeerAborted), after the bytes that are in the ring, instead of the end of the
+    /// stream. Any other peer sees an ordinary end.
+    pub fn abort(&self) {
+        self.channel().abort();
+    }
+
+    /// Whether the peer is known to understand [`shutdown`](Self::shutdown) and [`abort`](Self::abort): an end of this
+    /// implementation. It says so when it connects or, as a server, when it first hears of this side.
+    pub fn peer_half_closes(&self) -> bool {
+        self.channel().peer_half_closes()
+    }
+
     /// Closes the channel, as dropping it does.
     pub fn close(self) {
         self.closer().close();

@@ -116,11 +116,11 @@ impl Channel {
     }
 
     /// Why nothing will come, if so, for a call that doesn't wait and has found nothing.
-    pub(super) fn absent_now(&self) -> Result<Option<Error>> {
+    pub(super) fn absent_now(&self, want: Want) -> Result<Option<Error>> {
         let unasked = self.waits.unasked.load(Ordering::Relaxed);
         let state = if unasked > 0 { self.state() } else { self.state_now() };
         self.waits.unasked.store(unasked.saturating_sub(1), Ordering::Relaxed);
-        Ok(self.absent(state?))
+        Ok(self.nothing_comes(want, state?))
     }
 
     /// Whether `need` bytes of what is wanted, which are not there, come within a moment: without an event, then.
@@ -140,7 +140,7 @@ impl Channel {
         if self.ring.available(want)? >= need && want == Want::Data {
             return Ok(true);
         }
-        match self.absent(self.state()?) {
+        match self.nothing_comes(want, self.state()?) {
             // The peer may have written between the look above and its leaving.
             Some(_)
                 if want == Want::Data && !fault(Fault::FinalLook) && self.ring.available(want)? >= need =>
@@ -238,7 +238,10 @@ impl Channel {
             match self.state()? {
                 State::Waiting => {}
                 State::PeerDied => return Err(Error::PeerDied),
-                State::Connected | State::PeerClosed => return Ok(()),
+                State::Connected | State::PeerClosed => {
+                    self.ring.peer_half_closes();
+                    return Ok(());
+                }
             }
             let late = match self.sleep(&stay, ticket, Until::AnyEvent, limit) {
                 Ok(woken) => woken == Woken::Late,

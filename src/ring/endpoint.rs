@@ -13,6 +13,7 @@ use super::order::Orders;
 use super::producer::Producer;
 use super::reliance::{self, Reliance};
 use super::role::Role;
+use super::stream_end::{self, Said};
 use super::sync::{AtomicU8, Ordering};
 use crate::fault::{fault, Fault};
 
@@ -109,6 +110,8 @@ pub struct Endpoint {
     pub consumer: Consumer,
     /// A client has come at least once, so its live byte can't say `Waiting` any more.
     met: AtomicBool,
+    /// The peer knows that this side understands half-close and abort.
+    acknowledged: AtomicBool,
 }
 
 /// The memory of a channel's rings.
@@ -218,15 +221,59 @@ impl Endpoint {
         let consumer = Consumer::new(shared.clone(), read, cons, prod);
         let (cons, prod) = indices(shared.written_ring());
         let producer = Producer::new(shared.clone(), write, prod, cons);
-        Endpoint { shared, producer, consumer, met: AtomicBool::new(role == Role::Client) }
+        let (met, acknowledged) = (AtomicBool::new(role == Role::Client), AtomicBool::new(false));
+        Endpoint { shared, producer, consumer, met, acknowledged }
     }
 
     /// Tells the server, through the page, that this client is here. An event must follow.
     pub(crate) fn announce(&self) {
         let page = self.shared.page();
-        page.cli_live.store(CONNECTED, Ordering::SeqCst);
         reliance::forget(&page.cli_notify, &page.srv_notify);
+        // Before the live byte: a server that sees its client sees this, too.
+        self.acknowledge();
+        page.cli_live.store(CONNECTED, Ordering::SeqCst);
         page.srv_notify.fetch_or(Want::Data.bit(), Ordering::SeqCst);
+    }
+
+    /// Tells the peer that this side understands half-close and abort. A client does so when it comes, a server answers: so a
+    /// client of another implementation finds the page as it knows it.
+    fn acknowledge(&self) {
+        if !self.acknowledged.swap(true, Private::Relaxed) {
+            stream_end::understand(self.shared.peer_notify());
+        }
+    }
+
+    fn said(&self) -> Said {
+        Said::look(self.shared.own_notify())
+    }
+
+    /// Whether the peer understands half-close and abort. If so, the peer learns the same of this side.
+    pub(crate) fn peer_half_closes(&self) -> bool {
+        let understood = self.said().understood();
+        if understood {
+            self.acknowledge();
+        }
+        understood
+    }
+
+    /// Whether the peer has ended its stream. A look at the index after this finds the last byte.
+    pub(crate) fn peer_finished(&self) -> bool {
+        self.said().finished()
+    }
+
+    /// Whether the peer said that it leaves because of a failure.
+    pub(crate) fn peer_aborted(&self) -> bool {
+        self.said().aborted()
+    }
+
+    /// Ends this side's stream. An event must follow.
+    pub(crate) fn finish(&self) {
+        stream_end::finish(self.shared.peer_notify());
+    }
+
+    /// Says, before this side [leaves](Self::leave), that it does so because of a failure.
+    pub(crate) fn abort(&self) {
+        stream_end::abort(self.shared.peer_notify());
     }
 
     /// Where the shared page is mapped, for programs that look into it themselves.

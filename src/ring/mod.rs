@@ -15,6 +15,7 @@ mod order;
 mod producer;
 mod reliance;
 mod role;
+mod stream_end;
 mod sync;
 #[cfg(all(test, not(model)))]
 mod tests;

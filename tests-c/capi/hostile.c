@@ -19,7 +19,7 @@ enum { CALLS = 40, SECONDS = 240, TIMEOUT_MS = 2, RING = 4096 };
 static struct libxenvchan *victim, *peer;
 static atomic_int stop;
 static unsigned counts[16], failures[16];
-static const int known[] = { 0, EAGAIN, ETIMEDOUT, EPIPE, ECONNRESET, EPROTO, EMSGSIZE, EINVAL, ESHUTDOWN };
+static const int known[] = { 0, EAGAIN, ETIMEDOUT, EPIPE, ECONNABORTED, ECONNRESET, EPROTO, EMSGSIZE, EINVAL, ESHUTDOWN };
 
 struct random {
     uint64_t state;

@@ -186,6 +186,8 @@ pub fn rubbish_everywhere(world: &dyn World) {
                         error,
                         Error::Corrupt(_)
                             | Error::PeerClosed
+                            | Error::PeerFinished
+                            | Error::PeerAborted
                             | Error::PeerDied
                             | Error::TimedOut(_)
                             | Error::WouldBlock

@@ -8,6 +8,7 @@ mod closing;
 mod connecting;
 mod descriptors;
 mod events;
+mod half_close;
 mod hostile;
 mod interrupted;
 mod isolated;
@@ -39,6 +40,10 @@ macro_rules! suite {
             descriptors: out_of_the_ring, into_the_ring;
             events: events_without_end_do_not_stop_the_clock, who_polled_does_not_sleep, what_was_moved_is_told_though_the_event_failed,
                 the_last_bytes_come_at_the_same_moment_as_the_end;
+            half_close: the_other_direction_goes_on, nothing_is_written_after_the_end, the_end_of_the_stream_wakes_a_reader,
+                the_end_of_the_stream_wakes_a_poller, a_packet_that_is_cut_short, leaving_after_the_end_of_the_stream,
+                a_failure_is_told_to_the_peer, a_failure_ends_a_blocked_write, both_sides_know_that_it_is_understood,
+                a_foreign_peer, the_next_client_begins_anew, a_peer_that_takes_it_back;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
                 own_indices_overwritten;
             interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept,

@@ -78,7 +78,7 @@ impl Side {
             let most = part.len().min(len - data.len());
             match self.channel.read(&mut part[..most], None) {
                 Ok(count) => data.extend(&part[..count]),
-                Err(Error::PeerClosed | Error::Closed) => break,
+                Err(Error::PeerClosed | Error::PeerFinished | Error::Closed) => break,
                 Err(error) => panic!("{error}"),
             }
         }
@@ -100,7 +100,7 @@ impl Side {
                     }
                 }
                 Err(Error::WouldBlock) => self.until_more(outside, Want::Data),
-                Err(Error::PeerClosed) => break,
+                Err(Error::PeerClosed | Error::PeerFinished) => break,
                 Err(error) => panic!("{error}"),
             }
         }

@@ -183,6 +183,26 @@ fn closing_sender() {
     }
 }
 
+/// The sender ends its stream after its last byte and stays, for an answer.
+#[test]
+fn half_closing_sender() {
+    for len in [0, 1] {
+        for_all(&format!("half-closing sender after {len}"), 2, len, |transfer| {
+            let (_world, sender, receiver) = transfer.world();
+            let thread = thread::spawn(move || {
+                assert!(transfer.write(&sender, &text(transfer.len)));
+                sender.channel.finish().unwrap();
+                assert_eq!(transfer.read(&sender, 1), [7]);
+                sender
+            });
+            // More than there will be, so the end is found.
+            assert_eq!(transfer.read(&receiver, transfer.len + 1), text(transfer.len));
+            assert!(transfer.write(&receiver, &[7]));
+            thread.join().unwrap();
+        });
+    }
+}
+
 /// The receiver leaves while the sender is at any point of its work: the sender is told.
 #[test]
 fn closing_receiver() {

@@ -16,6 +16,8 @@ pub const GRANTS: usize = 24;
 /// Bits of the notify bytes, beside the requests.
 const PROMISE: u8 = 4;
 const RELIES: u8 = 8 | 16;
+/// What one side says of its stream.
+const STREAM_END: u8 = 32 | 64 | 128;
 
 /// Where one ring lies.
 #[derive(Clone, Copy, Debug)]
@@ -260,8 +262,8 @@ impl Pages {
         block == 0
             && (own.iter().any(|&index| (index..index + 4).contains(&at))
                 // Requests are only made there, and only taken away here; a client that announces itself makes one. A
-                // promise of barriers is made there; that this side relies on one is said here.
-                || at == peers_notify && (is & !was & !(3 | PROMISE) == 0 || is == 1)
+                // promise of barriers is made there, and the end of the stream is told; that this side relies on one is said here.
+                || at == peers_notify && (is & !was & !(3 | PROMISE | STREAM_END) == 0 || is & !STREAM_END == 1)
                 || at == own_notify && is & !was & !RELIES == 0
                 || at == live && (is == 0 || self.victim == Role::Client && is == 1))
     }

@@ -71,7 +71,7 @@ pub const WRITING: [&str; 10] = [
 ];
 pub const BOTH: [&str; 4] = ["wait", "wait-for-peer", "check-peer", "state"];
 /// Seldom, since not much comes after them.
-pub const ENDING: [&str; 3] = ["leave", "close", "set-persistent"];
+pub const ENDING: [&str; 5] = ["leave", "close", "set-persistent", "shutdown", "abort"];
 
 fn memfd() -> File {
     // SAFETY: a new descriptor, that nobody else owns.
@@ -149,6 +149,8 @@ impl Victim {
     /// What the script's first byte calls.
     fn name(&self, choice: u8) -> &'static str {
         match choice {
+            248 => ENDING[3],
+            249 => ENDING[4],
             250..=251 => ENDING[0],
             252 => ENDING[1],
             253.. => ENDING[2],
@@ -169,10 +171,15 @@ impl Victim {
         match name {
             "wait" => self.channel.wait(Some(limit)),
             "wait-for-peer" => self.channel.wait_for_peer(Some(limit)),
-            "check-peer" => self.channel.check_peer(),
+            "check-peer" => self.channel.check_peer(Want::Data),
             "state" => self.channel.state_now().map(drop),
             "leave" => {
                 self.channel.leave();
+                Ok(())
+            }
+            "shutdown" => self.channel.finish(),
+            "abort" => {
+                self.channel.abort();
                 Ok(())
             }
             "close" => {
@@ -277,7 +284,7 @@ impl Victim {
 
     /// Writes over all of the space where it lies, and publishes a part of it.
     fn reserve(&self, script: &mut Script) -> Result<usize, Error> {
-        self.channel.check_peer()?;
+        self.channel.check_peer(Want::Space)?;
         let producer = &self.channel.ring().producer;
         let space = producer.space()?;
         for part in producer.free_slices(space) {
@@ -347,6 +354,8 @@ impl Victim {
         let (kind, documented) = match &error {
             Error::Corrupt(_) => ("corrupt", true),
             Error::PeerClosed => ("peer-closed", true),
+            Error::PeerFinished => ("peer-finished", true),
+            Error::PeerAborted => ("peer-aborted", true),
             Error::PeerDied => ("peer-died", true),
             Error::Closed => ("closed", true),
             Error::TimedOut(_) => ("timed-out", may_wait),

@@ -1,0 +1,125 @@
+/* Ending one direction, and leaving because of a failure. Both ends live in this process. */
+#include <vchan-rs.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPECT(what) expect((what) != 0, #what, __LINE__)
+/* -1 with this errno, and of this kind. */
+#define FAILS(call, error, kind) \
+    (errno = 0, (call) == -1 && errno == (error) && vchan_rs_last_error_kind() == VCHAN_RS_ERROR_##kind)
+
+static struct libxenvchan *ends[2];
+
+static void expect(int holds, const char *what, int line)
+{
+    if (!holds) {
+        fprintf(stderr, "half_close.c:%d: not so: %s (errno %s, \"%s\")\n", line, what, strerror(errno),
+                vchan_rs_last_error());
+        exit(1);
+    }
+}
+
+static void open_pair(int blocking)
+{
+    ends[0] = libxenvchan_server_init(NULL, 0, "/vchan/half-close", 4096, 4096);
+    EXPECT(ends[0] != NULL);
+    ends[1] = libxenvchan_client_init(NULL, 0, "/vchan/half-close");
+    EXPECT(ends[1] != NULL);
+    /* The server hears of its client. */
+    EXPECT(vchan_rs_accept(ends[0], -1) == 0);
+    ends[0]->blocking = ends[1]->blocking = blocking;
+}
+
+static void close_pair(void)
+{
+    libxenvchan_close(ends[0]);
+    libxenvchan_close(ends[1]);
+}
+
+static void question_and_answer(struct libxenvchan *asking, struct libxenvchan *answering)
+{
+    char data[16];
+
+    EXPECT(vchan_rs_peer_half_closes(asking) == 1 && vchan_rs_peer_half_closes(answering) == 1);
+    EXPECT(libxenvchan_write(asking, "question", 8) == 8 && vchan_rs_shutdown(asking) == 0);
+    EXPECT(vchan_rs_shutdown(asking) == 0);
+    EXPECT(FAILS(libxenvchan_write(asking, "x", 1), ESHUTDOWN, CLOSED));
+    EXPECT(FAILS(libxenvchan_send(asking, "x", 1), ESHUTDOWN, CLOSED));
+    EXPECT(FAILS(libxenvchan_recv(answering, data, 9), EPIPE, PEER_FINISHED));
+    EXPECT(libxenvchan_read(answering, data, sizeof(data)) == 8 && !memcmp(data, "question", 8));
+    EXPECT(FAILS(libxenvchan_read(answering, data, sizeof(data)), EPIPE, PEER_FINISHED));
+    EXPECT(FAILS(vchan_rs_read(answering, data, sizeof(data), -1), EPIPE, PEER_FINISHED));
+    EXPECT(libxenvchan_is_open(answering) == 1 && libxenvchan_is_open(asking) == 1);
+    EXPECT(libxenvchan_write(answering, "answer", 6) == 6);
+    EXPECT(libxenvchan_read(asking, data, sizeof(data)) == 6 && !memcmp(data, "answer", 6));
+    EXPECT(vchan_rs_wait_drained(asking, -1) == 0 && vchan_rs_wait_drained(answering, -1) == 0);
+    EXPECT(vchan_rs_shutdown(answering) == 0);
+    EXPECT(FAILS(libxenvchan_read(asking, data, sizeof(data)), EPIPE, PEER_FINISHED));
+}
+
+static void *read_to_the_end(void *end)
+{
+    char data[16];
+
+    EXPECT(FAILS(libxenvchan_read(end, data, sizeof(data)), EPIPE, PEER_FINISHED));
+    return NULL;
+}
+
+static void a_blocked_reader(struct libxenvchan *one, struct libxenvchan *other)
+{
+    pthread_t thread;
+
+    EXPECT(pthread_create(&thread, NULL, read_to_the_end, other) == 0);
+    EXPECT(vchan_rs_shutdown(one) == 0);
+    EXPECT(pthread_join(thread, NULL) == 0);
+}
+
+static void a_poller(struct libxenvchan *one, struct libxenvchan *other)
+{
+    struct pollfd poller = { .fd = libxenvchan_fd_for_select(other), .events = POLLIN };
+    char data[4];
+
+    EXPECT(libxenvchan_read(other, data, sizeof(data)) == 0);
+    while (poll(&poller, 1, 0) == 1)
+        EXPECT(libxenvchan_wait(other) == 0 && libxenvchan_read(other, data, sizeof(data)) == 0);
+    EXPECT(vchan_rs_shutdown(one) == 0);
+    EXPECT(poll(&poller, 1, -1) == 1 && libxenvchan_wait(other) == 0);
+    EXPECT(FAILS(libxenvchan_read(other, data, sizeof(data)), EPIPE, PEER_FINISHED));
+}
+
+static void a_failure(struct libxenvchan *one, struct libxenvchan *other)
+{
+    char data[16];
+
+    EXPECT(libxenvchan_write(one, "half", 4) == 4 && vchan_rs_abort(one) == 0);
+    EXPECT(FAILS(vchan_rs_shutdown(one), ESHUTDOWN, CLOSED));
+    EXPECT(libxenvchan_read(other, data, sizeof(data)) == 4);
+    EXPECT(FAILS(libxenvchan_read(other, data, sizeof(data)), ECONNABORTED, PEER_ABORTED));
+    EXPECT(FAILS(libxenvchan_write(other, "x", 1), ECONNABORTED, PEER_ABORTED));
+    EXPECT(libxenvchan_is_open(other) == 0);
+}
+
+int main(void)
+{
+    for (int first = 0; first < 2; first++) {
+        open_pair(1);
+        question_and_answer(ends[first], ends[!first]);
+        close_pair();
+        open_pair(1);
+        a_blocked_reader(ends[first], ends[!first]);
+        close_pair();
+        open_pair(0);
+        a_poller(ends[first], ends[!first]);
+        close_pair();
+        open_pair(1);
+        a_failure(ends[first], ends[!first]);
+        close_pair();
+    }
+    puts("half_close: passed");
+    return 0;
+}
