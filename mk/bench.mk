@@ -4,7 +4,7 @@
 #   make bench-quick   a first impression in under a minute; prints tables
 #   make bench-ring    the ring's operations, by Criterion
 #
-# BENCHARGS goes to vchan-bench: --rounds 9, --awake, --only rust,c …; `--help` lists them.
+# BENCHARGS goes to vchan-bench: --rounds 9, --awake, --only rust,c, --before DIR (an earlier build) …; `--help` lists them.
 
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 BENCHARGS ?=

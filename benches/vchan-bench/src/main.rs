@@ -84,6 +84,9 @@ struct Options {
     /// libxenshim.so
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests-c/build/libxenshim.so"))]
     shim: PathBuf,
+    /// Also an earlier build, in turn with this one: the directory of its vchan-bench and libvchan_rs.so
+    #[arg(long, value_name = "DIR")]
+    before: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Internal>,
 }
@@ -118,6 +121,7 @@ impl Options {
         let beside = || Ok(std::env::current_exe()?.with_file_name("libvchan_rs.so"));
         let millis = self.millis.unwrap_or(if self.quick { 100 } else { 250 });
         Ok(Runner {
+            program: std::env::current_exe()?,
             own_library: self.library.clone().map_or_else(beside, Result::Ok)?,
             xen_library: self.xen_library.clone(),
             shim: fs::canonicalize(&self.shim).unwrap_or_else(|_| self.shim.clone()),
@@ -127,6 +131,19 @@ impl Options {
             },
             length: Duration::from_millis(millis.max(10)),
         })
+    }
+
+    /// As `runner`, for the earlier build.
+    fn runner_before(&self, runner: &Runner) -> Result<Option<Runner>> {
+        let Some(dir) = &self.before else { return Ok(None) };
+        let file = |name| {
+            let path = dir.join(name);
+            path.is_file()
+                .then_some(path)
+                .ok_or_else(|| format!("--before {}: no {name} there", dir.display()))
+        };
+        let (program, own_library) = (file("vchan-bench")?, file("libvchan_rs.so")?);
+        Ok(Some(Runner { program, own_library, ..runner.clone() }))
     }
 
     fn unixcat(&self) -> Result<PathBuf> {
@@ -171,17 +188,19 @@ fn bench(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let runner = options.runner()?;
+    let runner_before = options.runner_before(&runner)?;
     peers.retain(|&peer| {
         let missing = runner.missing(peer);
         missing.iter().for_each(|why| eprintln!("vchan-bench: without {}: {why}", peer.key()));
         missing.is_none()
     });
     let _awake = options.awake.then(keep_awake).transpose()?;
-    let mut results = Results::default();
-    let mut distances = Vec::new();
-    let failures = measure(&runner, &peers, &cells, options.rounds(), &mut results, &mut distances);
+    let mut measured = Measured::default();
+    let failures = measure(&runner, runner_before.as_ref(), &peers, &cells, options.rounds(), &mut measured);
+    let Measured { results, before, distances } = measured;
 
     let mut blocks = report::blocks(&results);
+    blocks.extend(report::compared(&results, &before, &cells));
     if options.files() {
         let size = if options.quick { 256 << 20 } else { 1 << 30 };
         let table = Files::new(options.unixcat()?, size)?.measure(options.rounds())?;
@@ -204,27 +223,50 @@ fn bench(options: &Options) -> Result<bool> {
     Ok(failures == 0)
 }
 
+/// What a run has found.
+#[derive(Default)]
+struct Measured {
+    results: Results,
+    /// Of the earlier build.
+    before: Results,
+    /// How far apart the processors were.
+    distances: Vec<f64>,
+}
+
+/// Measures all, the earlier build right beside this one. Says how many measurements failed.
 fn measure(
     runner: &Runner,
+    runner_before: Option<&Runner>,
     peers: &[Peer],
     cells: &[Cell],
     rounds: usize,
-    results: &mut Results,
-    distances: &mut Vec<f64>,
+    measured: &mut Measured,
 ) -> usize {
     let mut failures = 0;
     for round in 1..=rounds {
         for (n, cell) in cells.iter().enumerate() {
             eprintln!("round {round} of {rounds}, cell {} of {}: {cell}", n + 1, cells.len());
             if peers.contains(&Peer::Spin) {
-                distances.extend(runner.distance());
+                measured.distances.extend(runner.distance());
             }
             for &peer in peers.iter().filter(|peer| peer.supports(cell)) {
-                match runner.measure(peer, cell) {
+                let mut add = |runner: &Runner, results: &mut Results| match runner.measure(peer, cell) {
                     Ok(values) => results.add(round, peer, *cell, values),
                     Err(error) => {
                         failures += 1;
                         eprintln!("vchan-bench: {} {cell}: {error}", peer.key());
+                    }
+                };
+                // Every other round the other way round, so that neither is always the first.
+                match runner_before.filter(|_| peer.is_ours()) {
+                    None => add(runner, &mut measured.results),
+                    Some(before) if round % 2 == 0 => {
+                        add(before, &mut measured.before);
+                        add(runner, &mut measured.results);
+                    }
+                    Some(before) => {
+                        add(runner, &mut measured.results);
+                        add(before, &mut measured.before);
                     }
                 }
             }

@@ -98,6 +98,12 @@ impl Peer {
         matches!(self, Peer::C | Peer::RustC | Peer::CRust)
     }
 
+    /// Whether a part of it is this library, so that an earlier build makes a difference.
+    pub fn is_ours(self) -> bool {
+        let (one, other) = self.sides();
+        [one, other].iter().any(|side| matches!(side, Side::Rust | Side::Cabi))
+    }
+
     /// Whether many small messages go with one call.
     pub fn batches(self) -> bool {
         matches!(self, Peer::RustBatch | Peer::CabiBatch)

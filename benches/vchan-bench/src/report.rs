@@ -1,5 +1,7 @@
 //! The tables and plots of a run.
 
+use std::collections::BTreeMap;
+
 use crate::peer::Peer;
 use crate::plan::{round_trip, Cell, Cores, Work, CHANNELS, RINGS, SIZES};
 use crate::results::Results;
@@ -26,6 +28,44 @@ pub fn blocks(results: &Results) -> Vec<(String, String)> {
 
 fn with_sizes(labels: &[&str]) -> Table {
     Table::new(labels.iter().map(|&label| label.to_owned()).chain(SIZES.map(bytes)))
+}
+
+/// Below this, a cell has become slower.
+const SLOWER: f64 = 0.97;
+
+/// This build beside an earlier one: the ratios by work, and each cell that has become slower.
+pub fn compared(results: &Results, before: &Results, cells: &[Cell]) -> Option<(String, String)> {
+    let mut table = Table::new(["speed : earlier build", "cells", "least", "median", "most"]);
+    let mut slower = Vec::new();
+    for &peer in Peer::all() {
+        let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for &cell in cells {
+            let ratio = match cell.work {
+                Work::RoundTrip { .. } => before.ratio_to(results, peer, peer, cell, "p50"),
+                _ => results.ratio_to(before, peer, peer, cell, "gib_s"),
+            };
+            let Some(ratio) = ratio else { continue };
+            let name = cell.to_string();
+            let group = name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
+            groups.entry(group).or_default().push(ratio.median);
+            if ratio.median < SLOWER {
+                slower.push(format!("* {} {name}: {}", peer.title(), ratios(ratio)));
+            }
+        }
+        for (group, mut medians) in groups {
+            medians.sort_by(f64::total_cmp);
+            let at = |n: usize| Some(ratio(medians[n]));
+            let values =
+                vec![Some(medians.len().to_string()), at(0), at(medians.len() / 2), at(medians.len() - 1)];
+            table.row(&[&format!("{}, {group}", peer.title())], values);
+        }
+    }
+    let slower = match &slower[..] {
+        [] => format!("No cell is below {SLOWER}.\n"),
+        cells => format!("Below {SLOWER}:\n\n{}\n", cells.join("\n")),
+    };
+    let table = table.markdown();
+    (!table.is_empty()).then(|| ("before".into(), format!("{table}\n{slower}")))
 }
 
 /// Throughput of each peer with each ring.
@@ -205,6 +245,19 @@ mod tests {
         assert_eq!(names, ["oneway-one", "oneway-one-ratios"]);
         assert!(blocks[0].1.contains("| vchan-rs, Rust | 64 KiB | – | 2.00 | – | – | – |"));
         assert!(blocks[1].1.contains("| vchan-rs, Rust : Xen's C library | 64 KiB | – | **0.50×** |"));
+    }
+
+    #[test]
+    fn what_has_become_slower_is_listed() {
+        let cell = "oneway/own/65536/64";
+        let [now, before] = [1.0, 2.0].map(|value| measured(cell, &[("gib_s", value)], &[Peer::Rust]));
+        let cells = [cell.parse().unwrap()];
+        let (_, text) = compared(&now, &before, &cells).unwrap();
+        assert!(text.contains("| vchan-rs, Rust, oneway/own | 1 | **0.50×** |"), "{text}");
+        assert!(text.contains("* vchan-rs, Rust oneway/own/65536/64: **0.50×**"), "{text}");
+        let (_, text) = compared(&before, &now, &cells).unwrap();
+        assert!(text.ends_with("No cell is below 0.97.\n"), "{text}");
+        assert_eq!(compared(&now, &Results::default(), &cells), None);
     }
 
     #[test]

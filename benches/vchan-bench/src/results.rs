@@ -33,7 +33,19 @@ impl Results {
     /// How many times one peer's value is the other's, round by round: what else the machine did in a round, it did to
     /// both.
     pub fn ratio(&self, peer: Peer, to: Peer, cell: Cell, name: &str) -> Option<Summary> {
-        let (ones, others) = (self.rounds(peer, cell)?, self.rounds(to, cell)?);
+        self.ratio_to(self, peer, to, cell, name)
+    }
+
+    /// How many times one value is that of another build, round by round.
+    pub fn ratio_to(
+        &self,
+        others: &Results,
+        peer: Peer,
+        to: Peer,
+        cell: Cell,
+        name: &str,
+    ) -> Option<Summary> {
+        let (ones, others) = (self.rounds(peer, cell)?, others.rounds(to, cell)?);
         let ratio = |(round, one): (&usize, &Values)| Some(one.get(name)? / others.get(round)?.get(name)?);
         summary(&ones.iter().filter_map(ratio).collect::<Vec<f64>>())
     }

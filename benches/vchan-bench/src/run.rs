@@ -25,6 +25,8 @@ pub type Values = BTreeMap<String, f64>;
 /// How measurements are made.
 #[derive(Clone)]
 pub struct Runner {
+    /// The program that does the work: this one, or that of an earlier build.
+    pub program: PathBuf,
     /// This library with the C interface.
     pub own_library: PathBuf,
     /// Xen's.
@@ -212,7 +214,7 @@ impl Runner {
             Cores::One => self.cpus[0],
         };
         let fds: Vec<String> = keep.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&self.program);
         command.arg("worker").args(["--peer", &peer.key(), "--cell", &cell.to_string()]);
         command.args(["--cpu", &cpu.to_string(), "--millis", &self.length.as_millis().to_string()]);
         command.args(["--limit", &limit.as_secs().to_string(), "--fds", &fds.join(",")]);
