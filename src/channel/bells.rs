@@ -1,4 +1,4 @@
-//! What a sleeper listens to: the event channel and the closer.
+//! What a sleeper listens to: the event channel, and whether this side has closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -6,14 +6,13 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
-use super::closer::Closer;
 use super::limit::Limit;
-use super::outside::epoll_of;
+use super::outside::new_epoll;
 use crate::transport::{EventChannel, Tokens};
 use crate::{Error, Result};
 
 const EVENTS: Tokens = Tokens { readable: 0, rung: 1 };
-const CLOSER: u64 = 2;
+const CLOSED: u64 = 2;
 
 /// What was heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,14 +33,23 @@ pub(super) struct Bells {
 }
 
 impl Bells {
-    pub(super) fn new(events: &dyn EventChannel, closer: &Closer) -> Result<Bells> {
-        let set = Arc::new(epoll_of(&[(closer.fd(), CLOSER)])?);
+    pub(super) fn new(events: &dyn EventChannel) -> Result<Bells> {
+        let set = Arc::new(new_epoll()?);
         events.attach(set.clone(), EVENTS)?;
         Ok(Bells {
             set,
             #[cfg(model)]
             model: super::model::Bell::of_port(events.local_port()),
         })
+    }
+
+    /// Keeps the set readable from now on, since this side has closed. The event channel's descriptor that is always ready
+    /// is watched for that: it tells of no events any more, and nobody listens for them.
+    pub(super) fn close(&self, events: &dyn EventChannel) {
+        let (fd, ready) = events.always_ready();
+        let mut closed = EpollEvent::new(ready, CLOSED);
+        // An event channel may have attached another one.
+        let _ = self.set.modify(fd, &mut closed).or_else(|_| self.set.add(fd, closed));
     }
 
     /// Readable when an event has come, or the peer or this side has ended.
@@ -78,7 +86,7 @@ impl Bells {
         let mut heard = Heard::default();
         for event in &found[..count] {
             match event.data() {
-                CLOSER => heard.closed = true,
+                CLOSED => heard.closed = true,
                 token if token == EVENTS.rung => heard.rung = true,
                 _ => heard.readable = true,
             }

@@ -1,5 +1,6 @@
 //! How a channel is asked for, and how it is put together from the parts of a transport.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -294,21 +295,22 @@ fn wait_and_attach(
         return attached;
     }
     let mut watch = transport.config.watch()?;
+    let closing = closer.waiter()?;
     loop {
         closer.check()?;
         watch.renew()?;
         if let Some(attached) = try_to_attach() {
             return attached;
         }
-        if !changed(&*watch, closer, limit)? {
+        if !changed(&*watch, closing.as_fd(), limit)? {
             return Err(Error::TimedOut(timeout.unwrap_or_default()));
         }
     }
 }
 
 /// Waits for a change; says whether there was one, or perhaps one, before the limit.
-fn changed(watch: &dyn Watch, closer: &Closer, limit: Limit) -> Result<bool> {
-    let mut fds = [PollFd::new(watch.fd(), PollFlags::POLLIN), PollFd::new(closer.fd(), PollFlags::POLLIN)];
+fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, limit: Limit) -> Result<bool> {
+    let mut fds = [watch.fd(), closing].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
     let timeout = limit.left().map_or(PollTimeout::NONE, |left| {
         let left = left.as_nanos().div_ceil(1_000_000);
         PollTimeout::try_from(left.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)

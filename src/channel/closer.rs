@@ -1,8 +1,7 @@
 //! Ending a channel's calls from another thread.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -35,18 +34,18 @@ pub struct Closer {
 #[derive(Debug)]
 struct Inner {
     closed: AtomicBool,
-    bell: EventFd,
+    /// For a client that waits for its server, and so has no channel yet.
+    waiter: Mutex<Weak<EventFd>>,
     channel: OnceLock<Weak<Channel>>,
 }
 
 impl Closer {
-    /// A handle for the channel that is going to be built with it (one channel each). Uses one descriptor.
+    /// A handle for the channel that is going to be built with it (one channel each). Uses no descriptor, and does not fail
+    /// at present.
     pub fn new() -> Result<Closer> {
-        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|errno| Error::os("make an eventfd", errno))?;
-        Ok(Closer {
-            inner: Arc::new(Inner { closed: AtomicBool::new(false), bell, channel: OnceLock::new() }),
-        })
+        let inner =
+            Inner { closed: AtomicBool::new(false), waiter: Mutex::default(), channel: OnceLock::new() };
+        Ok(Closer { inner: Arc::new(inner) })
     }
 
     /// Closes the channel.
@@ -54,12 +53,12 @@ impl Closer {
         if self.inner.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        // An eventfd that is written once can't be full.
-        let _ = self.inner.bell.write(1);
-        #[cfg(model)]
-        super::model::Bell::ring_all();
+        if let Some(waiter) = self.waiter_slot().upgrade() {
+            // An eventfd that is written once can't be full.
+            let _ = waiter.write(1);
+        }
         if let Some(channel) = self.inner.channel.get().and_then(Weak::upgrade) {
-            channel.leave();
+            channel.close();
         }
     }
 
@@ -85,8 +84,20 @@ impl Closer {
         self.check()
     }
 
-    /// Readable for ever once closed.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.inner.bell.as_fd()
+    /// Becomes readable when this is closed from now on, for as long as somebody holds it.
+    pub(super) fn waiter(&self) -> Result<Arc<EventFd>> {
+        let mut slot = self.waiter_slot();
+        if let Some(waiter) = slot.upgrade() {
+            return Ok(waiter);
+        }
+        let waiter = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|errno| Error::os("make an eventfd", errno))?;
+        let waiter = Arc::new(waiter);
+        *slot = Arc::downgrade(&waiter);
+        Ok(waiter)
+    }
+
+    fn waiter_slot(&self) -> std::sync::MutexGuard<'_, Weak<EventFd>> {
+        self.inner.waiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

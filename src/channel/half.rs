@@ -290,13 +290,13 @@ impl Write for Writer {
 /// For this direction only: it is not kept readable by what the writer waits for.
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd_for(Want::Data)
+        self.channel.fd_in_any_case(Some(Want::Data))
     }
 }
 
 /// For this direction only: it is not kept readable by what the reader waits for.
 impl AsFd for Writer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd_for(Want::Space)
+        self.channel.fd_in_any_case(Some(Want::Space))
     }
 }

@@ -4,174 +4,176 @@
 //! direction's non-blocking call. So it is noted, for each direction, how much somebody outside waits for, and
 //! whoever takes an event looks whether that has come and then *kicks* the direction's descriptor. It stays readable
 //! until that direction is tried again.
+//!
+//! What is polled is an epoll set, made when somebody first asks for it. It holds the channel's own set, and a
+//! descriptor of the event channel that is [always ready](EventChannel::always_ready), watched for that while
+//! the direction is kicked and for nothing otherwise. So a kick needs no descriptor and no memory, and can't fail.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
-use std::sync::PoisonError;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use once_cell::sync::OnceCell;
 
-use super::sync::{AtomicU32, Mutex};
+use super::sync::AtomicU32;
 use crate::ring::Want;
+use crate::transport::EventChannel;
 use crate::{Error, Result};
 
-/// A new epoll set of these descriptors.
-pub(super) fn epoll_of(fds: &[(BorrowedFd<'_>, u64)]) -> Result<Epoll> {
-    let set =
-        Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| Error::os("make an epoll set", errno))?;
-    for &(fd, token) in fds {
-        set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
-            .map_err(|errno| Error::os("add to an epoll set", errno))?;
+/// A new, empty epoll set.
+pub(super) fn new_epoll() -> Result<Epoll> {
+    Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| Error::os("make an epoll set", errno))
+}
+
+/// The directions' bits in [`Outside::kicked`].
+const DATA: u32 = 1;
+const SPACE: u32 = 2;
+
+fn bit(want: Want) -> u32 {
+    match want {
+        Want::Data => DATA,
+        Want::Space => SPACE,
     }
-    Ok(set)
 }
 
-/// Each read of it takes one kick.
-fn eventfd() -> Result<EventFd> {
-    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    // Miri doesn't know it. Nothing is missing but where the kernel has no memory, see `Polled::fd`.
-    let flags = if cfg!(miri) { flags } else { flags | EfdFlags::EFD_SEMAPHORE };
-    EventFd::from_value_and_flags(0, flags).map_err(|errno| Error::os("make an eventfd", errno))
-}
-
-/// What is polled. It watches the channel's events only from when somebody first asks for it: each set that does
-/// makes every event dearer.
+/// What is polled for one direction, or for both.
 #[derive(Debug)]
 struct Polled {
-    set: Epoll,
-    /// Whether it does.
-    watches: OnceCell<()>,
+    set: OnceCell<Epoll>,
+    /// By which directions' kicks it becomes readable.
+    kicks: u32,
 }
 
 impl Polled {
-    fn new(kicks: &[(BorrowedFd<'_>, u64)]) -> Result<Polled> {
-        Ok(Polled { set: epoll_of(kicks)?, watches: OnceCell::new() })
+    fn of(kicks: u32) -> Polled {
+        Polled { set: OnceCell::new(), kicks }
     }
 
-    fn is_used(&self) -> bool {
-        self.watches.get().is_some()
-    }
-
-    fn fd(&self, events: BorrowedFd<'_>, kick: &EventFd) -> BorrowedFd<'_> {
-        self.watches.get_or_init(|| {
-            if self.set.add(events, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_err() {
-                // The kernel has no memory for it. One kick that nobody takes back makes it readable for ever: slow, but
-                // nobody sleeps on.
-                let _ = kick.write(1);
-            }
-        });
-        self.set.0.as_fd()
-    }
-}
-
-/// One direction's.
-#[derive(Debug)]
-struct Direction {
-    /// How many bytes are waited for; 0 if nobody waits.
-    need: AtomicU32,
-    kick: EventFd,
-    kicked: Mutex<bool>,
-    /// The channel's events and the kick.
-    polled: Polled,
-}
-
-impl Direction {
-    fn new() -> Result<Direction> {
-        let kick = eventfd()?;
-        let polled = Polled::new(&[(kick.as_fd(), 1)])?;
-        Ok(Direction { need: AtomicU32::new(0), kick, kicked: Mutex::new(false), polled })
-    }
-
-    fn kick(&self) {
-        let mut kicked = self.kicked.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*kicked {
-            *kicked = self.kick.write(1).is_ok();
-            #[cfg(model)]
-            super::model::Bell::ring_all();
+    /// Makes the set agree with `kicked`.
+    fn show(&self, kicked: u32, events: &dyn EventChannel) {
+        if let Some(set) = self.set.get() {
+            let (fd, ready) = events.always_ready();
+            let watched = if kicked & self.kicks == 0 { EpollFlags::empty() } else { ready };
+            // It is in the set, and a change of what it is watched for allocates nothing.
+            let _ = set.modify(fd, &mut EpollEvent::new(watched, 1));
         }
     }
 
-    /// Says whether there was a kick to take back.
-    fn unkick(&self) -> bool {
-        let mut kicked = self.kicked.lock().unwrap_or_else(PoisonError::into_inner);
-        if *kicked {
-            *kicked = self.kick.read().is_err();
-            return true;
-        }
-        false
-    }
-
-    /// As `unkick`, and nobody waits any more.
-    fn settle(&self) -> bool {
-        self.need.load(Ordering::Relaxed) != 0 && self.need.swap(0, Ordering::SeqCst) != 0 && self.unkick()
+    fn make(own: BorrowedFd<'_>, events: &dyn EventChannel) -> Result<Epoll> {
+        let set = new_epoll()?;
+        set.add(own, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+            .and_then(|()| set.add(events.always_ready().0, EpollEvent::new(EpollFlags::empty(), 1)))
+            .map_err(|errno| Error::os("add to an epoll set", errno))?;
+        Ok(set)
     }
 }
 
 #[derive(Debug)]
 pub(super) struct Outside {
-    data: Direction,
-    space: Direction,
-    /// The channel's events and both kicks.
+    /// How many bytes are waited for, of data and of space; 0 if nobody waits.
+    need: [AtomicU32; 2],
+    /// The directions whose descriptors are kept readable.
+    kicked: AtomicU32,
+    data: Polled,
+    space: Polled,
     both: Polled,
 }
 
 impl Outside {
-    pub(super) fn new() -> Result<Outside> {
-        let (data, space) = (Direction::new()?, Direction::new()?);
-        let both = Polled::new(&[(data.kick.as_fd(), 1), (space.kick.as_fd(), 2)])?;
-        Ok(Outside { data, space, both })
-    }
-
-    fn direction(&self, want: Want) -> &Direction {
-        match want {
-            Want::Data => &self.data,
-            Want::Space => &self.space,
+    pub(super) fn new() -> Outside {
+        Outside {
+            need: [AtomicU32::new(0), AtomicU32::new(0)],
+            kicked: AtomicU32::new(0),
+            data: Polled::of(DATA),
+            space: Polled::of(SPACE),
+            both: Polled::of(DATA | SPACE),
         }
     }
 
-    /// What to poll for both directions of a channel whose own descriptor is `events`.
-    pub(super) fn fd(&self, events: BorrowedFd<'_>) -> BorrowedFd<'_> {
-        self.both.fd(events, &self.data.kick)
+    fn need(&self, want: Want) -> &AtomicU32 {
+        match want {
+            Want::Data => &self.need[0],
+            Want::Space => &self.need[1],
+        }
     }
 
-    /// What to poll for one direction.
-    pub(super) fn fd_for(&self, want: Want, events: BorrowedFd<'_>) -> BorrowedFd<'_> {
-        let direction = self.direction(want);
-        direction.polled.fd(events, &direction.kick)
+    /// What to poll for one direction, or for both, of a channel whose own descriptor is `own`.
+    pub(super) fn fd(
+        &self,
+        want: Option<Want>,
+        own: BorrowedFd<'_>,
+        events: &dyn EventChannel,
+    ) -> Result<BorrowedFd<'_>> {
+        let polled = match want {
+            None => &self.both,
+            Some(Want::Data) => &self.data,
+            Some(Want::Space) => &self.space,
+        };
+        let set = match polled.set.get() {
+            Some(set) => set,
+            None => {
+                let set = polled.set.get_or_try_init(|| Polled::make(own, events))?;
+                self.show(events);
+                set
+            }
+        };
+        Ok(set.0.as_fd())
     }
 
     /// Whether somebody has got a descriptor to poll.
     pub(super) fn is_polled(&self) -> bool {
-        self.both.is_used() || self.data.polled.is_used() || self.space.polled.is_used()
+        [&self.both, &self.data, &self.space].iter().any(|polled| polled.set.get().is_some())
     }
 
     /// Somebody is going to poll until there are `need` bytes of what is wanted.
     pub(super) fn expect(&self, want: Want, need: u32) {
-        self.direction(want).need.store(need, Ordering::SeqCst);
+        self.need(want).store(need, Ordering::SeqCst);
     }
 
     /// How much somebody outside waits for.
     pub(super) fn expected(&self, want: Want) -> Option<u32> {
-        match self.direction(want).need.load(Ordering::SeqCst) {
+        match self.need(want).load(Ordering::SeqCst) {
             0 => None,
             need => Some(need),
         }
     }
 
-    /// The direction is being tried: whoever waited for it does not any more.
-    pub(super) fn settle(&self, want: Want) {
-        self.direction(want).settle();
-    }
-
-    /// The same for both directions; says whether there was a kick.
-    pub(super) fn settle_both(&self) -> bool {
-        self.data.settle() | self.space.settle()
+    /// The direction is being tried: nobody waits for it any more. Says whether there was a kick to take back.
+    pub(super) fn settle(&self, want: Want, events: &dyn EventChannel) -> bool {
+        let need = self.need(want);
+        let kicked = need.load(Ordering::Relaxed) != 0
+            && need.swap(0, Ordering::SeqCst) != 0
+            && self.kicked.fetch_and(!bit(want), Ordering::SeqCst) & bit(want) != 0;
+        if kicked {
+            self.show(events);
+        }
+        kicked
     }
 
     /// Wakes whoever waits for the direction.
-    pub(super) fn kick(&self, want: Want) {
-        self.direction(want).kick();
+    pub(super) fn kick(&self, want: Want, events: &dyn EventChannel) {
+        if self.kicked.fetch_or(bit(want), Ordering::SeqCst) & bit(want) == 0 {
+            self.show(events);
+            #[cfg(model)]
+            super::model::Bell::ring_all();
+        }
+    }
+
+    /// Makes the sets agree with what is kicked, whoever else does so at the same time: the last one to change a set
+    /// looks again after that.
+    fn show(&self, events: &dyn EventChannel) {
+        // A read that changes nothing, but sees the latest value, as a load need not: a set that is made meanwhile is either
+        // seen here, or its maker sees what was changed before.
+        let latest = || self.kicked.fetch_or(0, Ordering::SeqCst);
+        let mut shown = latest();
+        loop {
+            for polled in [&self.both, &self.data, &self.space] {
+                polled.show(shown, events);
+            }
+            match latest() {
+                same if same == shown => return,
+                other => shown = other,
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ impl Channel {
         let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.nothing_comes(want, state).is_none());
         if !waits_on && !fault(Fault::PassOn) {
-            self.outside.kick(want);
+            self.outside.kick(want, &*self.events);
         }
     }
 
@@ -30,7 +30,7 @@ impl Channel {
 
     /// To be called when a direction is tried, or waited for in a call: whoever polled for it does not any more.
     pub(super) fn settle(&self, want: Want) {
-        self.outside.settle(want);
+        self.outside.settle(want, &*self.events);
     }
 
     /// Prepares for somebody who is going to poll the descriptor, or to call `wait`, until there is more of what is

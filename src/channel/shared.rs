@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::epoll::EpollFlags;
+
 use super::closer::Closer;
 use super::outside::Outside;
 use super::sleep::Sleepers;
@@ -72,10 +74,10 @@ impl std::fmt::Debug for Channel {
 
 impl Channel {
     pub(super) fn new(parts: Parts, closer: &Closer, habits: Habits) -> Result<Arc<Channel>> {
-        let sleepers = Sleepers::new(&*parts.events, closer)?;
+        let sleepers = Sleepers::new(&*parts.events)?;
         let waits = Waits::new(habits.spin, habits.nudges, parts.events.same_scheduler());
         let channel = Arc::new(Channel {
-            outside: Outside::new()?,
+            outside: Outside::new(),
             sleepers,
             publication: Mutex::new(parts.publication),
             ring: parts.ring,
@@ -119,20 +121,25 @@ impl Channel {
         &self.closer
     }
 
-    /// The descriptor to poll, see [`Vchan`](super::Vchan).
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.outside.fd(self.sleepers.fd())
+    /// The descriptor to poll for one direction, or for both, see [`Vchan`](super::Vchan). Made when it is first asked for,
+    /// which fails where no descriptor is free.
+    pub fn fd(&self, want: Option<Want>) -> Result<BorrowedFd<'_>> {
+        self.outside.fd(want, self.sleepers.fd(), &*self.events)
+    }
+
+    /// As [`fd`](Self::fd). Where that fails, a descriptor that is readable all the time, or else one that doesn't tell of
+    /// what another thread's call has taken.
+    pub(super) fn fd_in_any_case(&self, want: Option<Want>) -> BorrowedFd<'_> {
+        self.fd(want).unwrap_or_else(|_| match self.events.always_ready() {
+            (fd, ready) if ready.contains(EpollFlags::EPOLLIN) => fd,
+            _ => self.events_fd(),
+        })
     }
 
     /// A descriptor that is readable when an event has come that nobody has taken. Unlike [`fd`](Self::fd) it doesn't
     /// tell of what another thread's call has taken, and costs nothing where nobody polls it.
     pub fn events_fd(&self) -> BorrowedFd<'_> {
         self.sleepers.fd()
-    }
-
-    /// The descriptor to poll for one direction only.
-    pub fn fd_for(&self, want: Want) -> BorrowedFd<'_> {
-        self.outside.fd_for(want, self.sleepers.fd())
     }
 
     /// The local event port, never 0.
@@ -257,6 +264,14 @@ impl Channel {
             self.waits.peer_sleeps();
         }
         self.notify()
+    }
+
+    /// Ends every wait of this side, and leaves.
+    pub(super) fn close(&self) {
+        self.sleepers.close(&*self.events);
+        #[cfg(model)]
+        super::model::Bell::ring_all();
+        self.leave();
     }
 
     /// Tells the peer that this side has left. What is in the rings stays readable for both.

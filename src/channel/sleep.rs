@@ -12,7 +12,6 @@ use std::sync::atomic::Ordering;
 use std::sync::PoisonError;
 
 use super::bells::{Bells, Heard};
-use super::closer::Closer;
 use super::limit::Limit;
 use super::sync::{thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::fault::{fault, Fault};
@@ -124,14 +123,19 @@ impl Drop for Stay<'_> {
 }
 
 impl Sleepers {
-    pub(super) fn new(events: &dyn EventChannel, closer: &Closer) -> Result<Sleepers> {
+    pub(super) fn new(events: &dyn EventChannel) -> Result<Sleepers> {
         Ok(Sleepers {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            bells: Bells::new(events, closer)?,
+            bells: Bells::new(events)?,
             round: AtomicU64::new(0),
             beds: Mutex::default(),
             woken: Default::default(),
         })
+    }
+
+    /// Ends every sleep from now on, since this side has closed.
+    pub(super) fn close(&self, events: &dyn EventChannel) {
+        self.bells.close(events);
     }
 
     /// Readable when an event has come, or the peer or this side has ended.

@@ -214,7 +214,7 @@ impl Channel {
     fn leave_to_poll(&self, want: Want, done: usize, len: usize) {
         let absent = || self.state().map_or(true, |state| self.nothing_comes(want, state).is_some());
         if done < len && absent() && !fault(Fault::SwallowedEnd) {
-            self.outside.kick(want);
+            self.outside.kick(want, &*self.events);
         }
     }
 

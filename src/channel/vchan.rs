@@ -222,6 +222,6 @@ impl Write for Vchan {
 
 impl AsFd for Vchan {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel().fd()
+        self.channel().fd_in_any_case(None)
     }
 }

@@ -179,7 +179,8 @@ impl Channel {
         let ticket = self.sleepers.remembered();
         let awaited =
             [Want::Data, Want::Space].map(|want| self.outside.expected(want).map(|need| (want, need)));
-        if self.outside.settle_both() {
+        let kicked = [Want::Data, Want::Space].map(|want| self.outside.settle(want, &*self.events));
+        if kicked != [false; 2] {
             return Ok(());
         }
         if let Some(error) = self.absent(self.state()?) {

@@ -265,6 +265,11 @@ impl EventChannel for LocalChannel {
         self.port
     }
 
+    /// An eventfd that isn't full can always be written.
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        (self.line.bells[self.end].as_fd(), EpollFlags::EPOLLOUT)
+    }
+
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll

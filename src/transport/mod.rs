@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use nix::sys::epoll::Epoll;
+use nix::sys::epoll::{Epoll, EpollFlags};
 
 pub use crate::ring::Role;
 use crate::{DomId, Result};
@@ -117,6 +117,10 @@ pub trait EventChannel: Send + Sync {
     fn evtchn_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+
+    /// A descriptor of this event channel, and what it is ready for, always: with it an epoll set is made readable for as
+    /// long as that is needed, at no price in descriptors. Neither changes while this lives.
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags);
 
     /// Registers with `epoll` whatever tells that an event comes or the peer ends, and keeps it registered when the
     /// descriptor behind it changes. Called once. An end that isn't attached need not be told of events.

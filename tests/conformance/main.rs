@@ -4,6 +4,7 @@
 //! test runs in a process of its own (see [`isolated`]), which ends by checking that nothing is left: descriptors,
 //! shared mappings, files, directories, names.
 
+mod budget;
 mod closing;
 mod connecting;
 mod descriptors;
@@ -29,6 +30,7 @@ macro_rules! suite {
     ($world:ty) => {
         suite! { $world =>
             stream: both_ways_with_every_pair_of_orders, indices_wrap, sizes_of_every_kind, vectored;
+            budget: of_an_end, of_clients_that_wait;
             closing: the_end_comes_after_the_last_byte, the_end_comes_once_nothing_is_left,
                 close_ends_a_blocked_read, close_ends_a_blocked_write, close_ends_a_blocked_accept,
                 close_ends_a_blocked_connect, close_ends_both_halves, drop_tells_the_peer,

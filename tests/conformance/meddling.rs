@@ -1,5 +1,6 @@
 //! A transport whose events misbehave on demand; everything else is the transport below it.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -87,6 +88,10 @@ impl EventChannel for MeddlingChannel {
 
     fn local_port(&self) -> u32 {
         self.below.local_port()
+    }
+
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        self.below.always_ready()
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {

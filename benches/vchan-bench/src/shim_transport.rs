@@ -247,6 +247,10 @@ impl EventChannel for ShimChannel {
         self.port
     }
 
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        (self.fd(), EpollFlags::EPOLLOUT)
+    }
+
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
         epoll.add(self.fd(), event).map_err(|errno| Error::os("watch the event channel", errno))

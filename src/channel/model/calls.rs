@@ -47,7 +47,7 @@ impl Side {
     /// Waits after a call that moved less than it was asked for.
     fn until_more(&self, outside: Outside, want: Want) {
         match outside {
-            Outside::Poll => self.bell.poll(self.channel.fd_for(want)),
+            Outside::Poll => self.bell.poll(self.channel.fd(Some(want)).unwrap()),
             Outside::Wait => match self.channel.wait(None) {
                 Ok(()) | Err(Error::PeerClosed) => {}
                 Err(error) => panic!("{error}"),

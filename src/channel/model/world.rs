@@ -154,6 +154,10 @@ impl EventChannel for End {
         self.side as u32 + 1
     }
 
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        (self.line.pending[self.side].as_fd(), EpollFlags::EPOLLOUT)
+    }
+
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         epoll
             .add(self.line.pending[self.side].as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))

@@ -37,6 +37,18 @@ impl Dir {
         Dir::checked(opened, path.to_owned(), ALL_BUT_OWNER)
     }
 
+    /// Opens `path` again, which had been opened as a root before: without a look at who may enter it. `None` where it is no
+    /// directory that can be reached (any more).
+    pub(super) fn reopen_root(path: &str) -> Result<Option<Dir>> {
+        match open(path, DIRECTORY, Mode::empty()) {
+            Ok(fd) => Ok(Some(Dir { fd, path: path.to_owned() })),
+            Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+                Err(Error::os(format!("open the directory {path}"), errno))
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Opens the directory `name`, where it exists.
     pub(super) fn sub(&self, name: &str) -> Result<Option<Dir>> {
         let opened = openat(&self.fd, name, DIRECTORY, Mode::empty());
@@ -120,6 +132,13 @@ impl Dir {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(self.failed("look at", name, errno)),
         }
+    }
+
+    /// Whether `below`, a path from here, names the file that `file` is open on.
+    pub(super) fn names_file(&self, below: &str, file: &File) -> bool {
+        let named = fstatat(&self.fd, below, AtFlags::AT_SYMLINK_NOFOLLOW);
+        let same = |a: FileStat, b: FileStat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+        named.is_ok_and(|named| fstat(file).is_ok_and(|held| same(named, held)))
     }
 
     /// Creates the file `name`, which must not exist, for reading and writing by its owner.

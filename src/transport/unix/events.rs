@@ -5,7 +5,7 @@
 //! other) by a listener again. So sending an event is one system call, without a lock and without a look at what
 //! state the channel is in.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::bell::{self, Bells};
+use super::dir::Dir;
 use super::grants::number;
 use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
@@ -119,13 +120,19 @@ impl Channel {
         if !state.listening {
             return Ok(true);
         }
+        if !is_ready(&self.fd, PollFlags::POLLIN) {
+            return Ok(false);
+        }
+        // Opened before the client is accepted, which would be lost if that couldn't be done then.
+        let dir = if self.many() { None } else { self.root()? };
         let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
-        let taken_in = self.take_in(state, connection);
+        let taken_in = self.take_in(state, connection, dir);
         state.lost = taken_in.is_err() && !self.many();
         taken_in.map(|()| true)
     }
 
-    fn take_in(&self, state: &mut State, mut connection: OwnedFd) -> Result<()> {
+    /// Takes in a client. `dir` is where the socket's name is, which goes.
+    fn take_in(&self, state: &mut State, mut connection: OwnedFd, dir: Option<Dir>) -> Result<()> {
         if self.many() {
             let listener =
                 self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
@@ -133,7 +140,7 @@ impl Channel {
         } else {
             // First the name, then (with the exchange) the listener: nobody can get into its queue any more who would
             // see a connection and never an answer.
-            self.remove_socket()?;
+            self.remove_socket(dir)?;
             // Who got in before that is taken where the first one has given up; perhaps it is the same client again.
             // Where that can't be found out, the first one counts.
             let second = socket::accept_own(self.fd.as_fd()).unwrap_or(None);
@@ -187,10 +194,15 @@ impl Channel {
         taken
     }
 
-    fn remove_socket(&self) -> Result<()> {
-        match &self.slot {
-            Some(slot) => slot.dir().remove(&slot.socket_name()).map(drop),
-            None => Ok(()),
+    /// Where the socket's name is, if this side has one and it can be reached.
+    fn root(&self) -> Result<Option<Dir>> {
+        self.slot.as_ref().map_or(Ok(None), |slot| slot.dir())
+    }
+
+    fn remove_socket(&self, dir: Option<Dir>) -> Result<()> {
+        match (&self.slot, dir) {
+            (Some(slot), Some(dir)) => dir.remove(&slot.socket_name()).map(drop),
+            _ => Ok(()),
         }
     }
 
@@ -232,6 +244,11 @@ impl EventChannel for Channel {
 
     fn local_port(&self) -> u32 {
         self.port
+    }
+
+    /// A bell never counts down to nothing, and so can always be read.
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        (self.bells.own().as_fd(), EpollFlags::EPOLLIN)
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
@@ -321,7 +338,7 @@ impl EventChannel for Channel {
                 state.next = Some(listener);
                 Ok(())
             }
-            (false, Some(_)) => self.remove_socket(),
+            (false, Some(_)) => self.remove_socket(self.root()?),
             (false, None) => Ok(()),
         }
     }
@@ -338,7 +355,12 @@ impl EventChannel for Channel {
 /// Whether the peer has closed its end.
 fn hung_up(fd: &OwnedFd) -> bool {
     // Without asking for anything else, only the hang-up of the peer is told.
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLHUP)];
+    is_ready(fd, PollFlags::POLLHUP)
+}
+
+/// Whether there is something of this, or an error, to be told of the descriptor.
+fn is_ready(fd: &OwnedFd, what: PollFlags) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), what)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
@@ -352,7 +374,7 @@ impl Drop for Channel {
             let _ = epoll.delete(self.bells.own());
         }
         if state.listening || state.next.is_some() {
-            let _ = self.remove_socket();
+            let _ = self.root().map(|dir| self.remove_socket(dir));
         }
     }
 }

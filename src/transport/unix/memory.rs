@@ -191,15 +191,15 @@ struct MemoryFile {
 
 impl MemoryFile {
     fn path(&self) -> String {
-        format!("{}/{MEMORY}/{}", self.slot.dir().path(), self.name)
+        format!("{}/{MEMORY}/{}", self.slot.root_path(), self.name)
     }
 }
 
 impl Drop for MemoryFile {
     fn drop(&mut self) {
         // What can't be removed here is removed with the slot, at the latest by the next sweep.
-        if let Ok(Some(memory)) = self.slot.dir().sub(MEMORY) {
-            let _ = memory.remove(&self.name);
+        if let Ok(Some(root)) = self.slot.dir() {
+            let _ = root.sub(MEMORY).map(|memory| memory.map(|memory| memory.remove(&self.name)));
         }
     }
 }

@@ -97,9 +97,9 @@ impl Root {
         }
     }
 
-    /// Locks the root that `dir` is open on, whether or not the path still names it.
-    pub(super) fn relock(&self, dir: &Dir) -> Result<LockedRoot> {
-        self.lock_dir(dir.reopen()?, Instant::now() + self.patience)
+    /// Locks the root that `dir` is open on, whether or not the path still names it. Nobody else has that descriptor.
+    pub(super) fn relock(&self, dir: Dir) -> Result<LockedRoot> {
+        self.lock_dir(dir, Instant::now() + self.patience)
     }
 
     fn lock_dir(&self, dir: Dir, deadline: Instant) -> Result<LockedRoot> {

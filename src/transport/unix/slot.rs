@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
+use nix::fcntl::readlink;
 
 use super::dir::Dir;
 use super::grants::{self, PER_SLOT, SLOTS};
 use super::lock::Locked;
 use super::nodes::NodePath;
 use super::root::{LockedRoot, Missing, Root};
+use super::socket::by_descriptor;
 use super::sweep;
 use crate::{Error, Result};
 
@@ -28,15 +30,11 @@ pub(super) const MEMORY: &str = "memory";
 pub(super) struct Slot {
     number: u32,
     root: Root,
-    dir: Dir,
-    record: Mutex<Record>,
+    /// The locked lock file. It says where the slot has published, for whoever sweeps up after us. And it tells which
+    /// directory is the root of this slot: the one in which it is.
+    lock: Locked<File>,
+    published: Mutex<Vec<NodePath>>,
     allotted: AtomicU32,
-}
-
-/// The locked lock file, and what it says: where the slot has published. Whoever sweeps up after us needs that.
-struct Record {
-    file: Locked<File>,
-    published: Vec<NodePath>,
 }
 
 impl Slot {
@@ -53,20 +51,19 @@ impl Slot {
     }
 
     fn claim_in(root: &Root, locked: &LockedRoot) -> Result<Slot> {
-        let dir = locked.dir().reopen()?;
-        let locks = dir.make_sub(LOCKS)?;
-        let number = first_free(&dir, &locks)?;
+        let locks = locked.dir().make_sub(LOCKS)?;
+        let number = first_free(locked.dir(), &locks)?;
         let name = number.to_string();
         let file = locks.create(&name)?;
-        let file = Locked::try_lock(file).map_err(|(_, errno)| {
+        let lock = Locked::try_lock(file).map_err(|(_, errno)| {
             let _ = locks.remove(&name);
             locks.failed("lock", &name, errno)
         })?;
         Ok(Slot {
             number,
             root: root.clone(),
-            dir,
-            record: Mutex::new(Record { file, published: Vec::new() }),
+            lock,
+            published: Mutex::default(),
             allotted: AtomicU32::new(0),
         })
     }
@@ -76,14 +73,36 @@ impl Slot {
         self.number
     }
 
-    /// The root directory in which the slot was claimed, for as long as the slot lives.
-    pub(super) fn dir(&self) -> &Dir {
-        &self.dir
+    /// The path of the root, as it was when the slot was claimed.
+    pub(super) fn root_path(&self) -> &str {
+        self.root.path()
+    }
+
+    /// The root directory in which the slot was claimed, wherever it is now. `None` where it has been removed, or can't be
+    /// reached. It is opened each time: a descriptor for each server would be dear in programs with many of them.
+    pub(super) fn dir(&self) -> Result<Option<Dir>> {
+        let own = format!("{LOCKS}/{}", self.number);
+        let moved = || {
+            let now = readlink(by_descriptor(&*self.lock).as_str()).ok()?.into_string().ok()?;
+            now.strip_suffix(&own)?.strip_suffix('/').map(str::to_owned)
+        };
+        let in_place = Dir::reopen_root(self.root.path())?.filter(|dir| dir.names_file(&own, &self.lock));
+        if in_place.is_some() {
+            return Ok(in_place);
+        }
+        let Some(path) = moved() else { return Ok(None) };
+        Ok(Dir::reopen_root(&path)?.filter(|dir| dir.names_file(&own, &self.lock)))
+    }
+
+    /// As [`dir`](Self::dir), for what can't be done without it.
+    pub(super) fn existing_dir(&self) -> Result<Dir> {
+        let gone = || Error::os(format!("find the directory {} again", self.root.path()), Errno::ENOENT);
+        self.dir()?.ok_or_else(gone)
     }
 
     /// Locks that directory.
     pub(super) fn lock_root(&self) -> Result<LockedRoot> {
-        self.root.relock(&self.dir)
+        self.root.relock(self.existing_dir()?)
     }
 
     /// The name of the slot's socket in the root.
@@ -122,19 +141,19 @@ impl Slot {
     }
 
     fn update_record(&self, change: impl FnOnce(&mut Vec<NodePath>)) -> Result<()> {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut record.published);
-        let text = sweep::write_record(&record.published);
-        let file: &File = &record.file;
-        file.write_all_at(text.as_bytes(), 0)
-            .and_then(|()| file.set_len(text.len() as u64))
-            .map_err(|error| Error::os(format!("write {}/{LOCKS}/{}", self.dir.path(), self.number), error))
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut published);
+        let text = sweep::write_record(&published);
+        self.lock
+            .write_all_at(text.as_bytes(), 0)
+            .and_then(|()| self.lock.set_len(text.len() as u64))
+            .map_err(|error| Error::os(format!("write {}/{LOCKS}/{}", self.root.path(), self.number), error))
     }
 
     fn release(&self) -> Result<()> {
         let locked = self.lock_root()?;
-        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        sweep::remove_slot(locked.dir(), self.number, &record.published)?;
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        sweep::remove_slot(locked.dir(), self.number, &published)?;
         sweep::prune(&locked)
     }
 }
@@ -198,6 +217,34 @@ mod tests {
     }
 
     #[test]
+    fn a_root_that_was_moved_is_found_again() {
+        let temp = private_dir();
+        let (before, after) = (temp.path().join("before"), temp.path().join("after"));
+        let slot = Slot::claim(&Root::new(before.to_str().unwrap(), false)).unwrap();
+        fs::rename(&before, &after).unwrap();
+        // Another server has the same number in what stands in its place now.
+        let other = Slot::claim(&Root::new(before.to_str().unwrap(), false)).unwrap();
+        assert_eq!(slot.existing_dir().unwrap().path(), after.to_str().unwrap());
+        drop(slot);
+        assert!(!after.join("locks").exists() && before.join("locks/0").exists());
+        drop(other);
+        assert!(!before.join("locks").exists());
+    }
+
+    #[test]
+    fn a_root_that_was_removed_is_not_mistaken_for_the_next() {
+        let temp = private_dir();
+        let path = temp.path().join("root");
+        let slot = Slot::claim(&Root::new(path.to_str().unwrap(), false)).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        let other = Slot::claim(&Root::new(path.to_str().unwrap(), false)).unwrap();
+        assert!(slot.dir().unwrap().is_none());
+        drop(slot);
+        assert!(path.join("locks/0").exists());
+        drop(other);
+    }
+
+    #[test]
     fn what_a_historical_program_uses_is_left_alone() {
         let temp = private_dir();
         fs::create_dir(temp.path().join("memory")).unwrap();
@@ -220,8 +267,9 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..25 {
                         let slot = Slot::claim(&root).unwrap();
-                        slot.dir().create(&format!("x{}", slot.number())).expect("the slot is ours alone");
-                        slot.dir().remove(&format!("x{}", slot.number())).unwrap();
+                        let dir = slot.existing_dir().unwrap();
+                        dir.create(&format!("x{}", slot.number())).expect("the slot is ours alone");
+                        dir.remove(&format!("x{}", slot.number())).unwrap();
                     }
                 });
             }

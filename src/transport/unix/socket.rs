@@ -37,10 +37,10 @@ pub(super) fn by_descriptor(fd: impl AsFd) -> String {
 /// A socket that listens under the slot's name. It gets that name when it does listen, so whoever sees it appear
 /// can connect.
 pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
-    let (dir, name) = (slot.dir(), slot.socket_name());
+    let (dir, name) = (slot.existing_dir()?, slot.socket_name());
     let unfinished = unfinished_socket(slot.number());
     let socket = new_socket()?;
-    let listening = listen_as(dir, &unfinished, &socket)
+    let listening = listen_as(&dir, &unfinished, &socket)
         .map_err(|errno| dir.failed("listen at", &name, errno))
         .and_then(|()| match dir.kind(&name)? {
             None => dir.rename(&unfinished, &name),
@@ -235,6 +235,6 @@ mod tests {
         let _listener = listen_in(&slot).unwrap();
         assert_eq!(listen_in(&slot).unwrap_err().errno(), libc::EADDRINUSE);
         connect_to(&slot.socket_path(), &client_side(temp.path())).unwrap();
-        assert_eq!(slot.dir().kind(&unfinished_socket(0)).unwrap(), None);
+        assert_eq!(slot.existing_dir().unwrap().kind(&unfinished_socket(0)).unwrap(), None);
     }
 }

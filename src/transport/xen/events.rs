@@ -99,6 +99,11 @@ impl EventChannel for XenChannel {
         Some(self.device.as_fd())
     }
 
+    /// The device can always be written.
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        (self.device.as_fd(), EpollFlags::EPOLLOUT)
+    }
+
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         let watched = [Some(self.device.as_fd()), self.peer.as_ref().map(DomainWatch::fd)];
         for fd in watched.into_iter().flatten() {

@@ -2,10 +2,11 @@
 //! process at once. It also lets the peer act in the middle of a call, where the library uses the event channel.
 
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::epoll::Epoll;
+use nix::sys::epoll::{Epoll, EpollFlags};
 use nix::sys::mman::{mmap_anonymous, mprotect, munmap, MapFlags, ProtFlags};
 use vchan::ring::PAGE_SIZE;
 use vchan::transport::in_process::{Domain, InProcess};
@@ -188,6 +189,10 @@ impl EventChannel for HookedChannel {
 
     fn local_port(&self) -> u32 {
         self.below.local_port()
+    }
+
+    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+        self.below.always_ready()
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
