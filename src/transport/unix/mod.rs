@@ -21,6 +21,7 @@ mod dir;
 mod events;
 mod exported;
 mod grants;
+mod inotify;
 mod listing;
 mod lock;
 mod memory;

@@ -1,11 +1,12 @@
-//! Waiting for a server to come, by inotify.
+//! Waiting for a server to come, by [inotify](super::inotify).
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::AddWatchFlags;
 
 use super::dir::Dir;
+use super::inotify::Waiter;
 use super::nodes::NodePath;
 use super::root::{Missing, Root};
 use super::slot::MEMORY;
@@ -27,22 +28,19 @@ const CLIENT_LEAVES: AddWatchFlags = AddWatchFlags::IN_ATTRIB;
 pub(super) struct RootWatch {
     root: Root,
     path: Option<NodePath>,
-    inotify: Inotify,
+    waiter: Waiter,
 }
 
 impl RootWatch {
     /// Watches nothing before it is renewed.
     pub(super) fn new(root: Root, path: Option<NodePath>) -> Result<RootWatch> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|errno| {
-            Error::os("wait for changes by inotify (is fs.inotify.max_user_instances too low?)", errno)
-        })?;
-        Ok(RootWatch { root, path, inotify })
+        Ok(RootWatch { root, path, waiter: Waiter::new()? })
     }
 
     fn add(&self, dir: &Dir, what: AddWatchFlags) -> Result<()> {
-        match self.inotify.add_watch(by_descriptor(dir).as_str(), what | AddWatchFlags::IN_ONLYDIR) {
+        match self.waiter.watch(&by_descriptor(dir), what) {
             // Gone since it was opened: the directory above it, watched before, tells.
-            Ok(_) | Err(Errno::ENOENT) => Ok(()),
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::os(
                 format!("watch {} by inotify (is fs.inotify.max_user_watches too low?)", dir.path()),
                 errno,
@@ -69,18 +67,12 @@ impl RootWatch {
 
 impl Watch for RootWatch {
     fn renew(&mut self) -> Result<()> {
-        loop {
-            match self.inotify.read_events() {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => break,
-                Err(errno) => return Err(Error::os("read the inotify events", errno)),
-            }
-        }
+        self.waiter.forget().map_err(|errno| Error::os("read the inotify events", errno))?;
         self.scan()
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.inotify.as_fd()
+        self.waiter.fd()
     }
 }
 
