@@ -60,6 +60,8 @@ pub struct Channel {
     /// How much of its stream this side has ended: one of the three below.
     stage: AtomicU8,
     pub(super) persistent: AtomicBool,
+    /// More than one client may have used the memory: what is said there of a stream's end may be an earlier one's.
+    many_clients: AtomicBool,
     meeting: Meeting,
     path: String,
     /// Behind `ring`, whose pointers lead here.
@@ -87,6 +89,7 @@ impl Channel {
             ended: AtomicBool::new(false),
             stage: AtomicU8::new(WRITING),
             persistent: AtomicBool::new(false),
+            many_clients: AtomicBool::new(false),
             meeting: parts.meeting,
             path: parts.path,
             _mappings: parts.mappings,
@@ -156,6 +159,7 @@ impl Channel {
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         let persistent = persistent && self.ring.role() == Role::Server;
         self.persistent.store(persistent, Ordering::Relaxed);
+        self.many_clients.fetch_or(persistent, Ordering::Relaxed);
         self.events.serve_many(persistent)
     }
 
@@ -189,19 +193,25 @@ impl Channel {
     pub(super) fn absent(&self, state: State) -> Option<Error> {
         match state {
             _ if self.persistent.load(Ordering::Relaxed) && self.ring.role() == Role::Server => None,
-            State::PeerClosed if self.ring.peer_aborted() => Some(Error::PeerAborted),
+            State::PeerClosed if self.heeds_stream_end() && self.ring.peer_aborted() => {
+                Some(Error::PeerAborted)
+            }
             State::PeerClosed => Some(Error::PeerClosed),
             State::PeerDied => Some(Error::PeerDied),
             State::Connected | State::Waiting => None,
         }
     }
 
+    /// Whether the end of a stream that the page tells of can only be that of the one peer.
+    fn heeds_stream_end(&self) -> bool {
+        !self.many_clients.load(Ordering::Relaxed)
+    }
+
     /// The error where nothing of what is wanted comes any more: the peer is [absent](Self::absent), or has ended its stream.
-    /// A persistent server waits for the stream of the next client.
+    /// A server that has been persistent heeds no end of a stream: it may be that of an earlier client.
     pub(super) fn nothing_comes(&self, want: Want, state: State) -> Option<Error> {
         self.absent(state).or_else(|| {
-            let over =
-                want == Want::Data && self.ring.peer_finished() && !self.persistent.load(Ordering::Relaxed);
+            let over = want == Want::Data && self.heeds_stream_end() && self.ring.peer_finished();
             over.then(|| {
                 // An answer, for a peer that has said so before this side heard of it.
                 self.ring.peer_half_closes();

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use vchan::{Error, State, Vchan};
 
-use crate::raw::{Raw, CLI_NOTIFY, SRV_NOTIFY};
+use crate::raw::{Raw, CLI_LIVE, CLI_NOTIFY, SRV_NOTIFY};
 use crate::support::{
     client, pair, pair_without_spinning, readable, readable_now, server, spawn, wait_until_asleep, LONG,
 };
@@ -172,6 +172,21 @@ pub fn the_next_client_begins_anew(world: &dyn World) {
         client.abort();
     }
     serving.join().expect("the server");
+}
+
+/// A client of a persistent server that takes back nothing of what one before it said.
+pub fn an_earlier_client_ends_no_later_stream(world: &dyn World) {
+    let mut server = server(world).buffer_size(65536).persistent(true).listen().expect("listen");
+    let raw = Raw::client(world);
+    raw.u8(SRV_NOTIFY).fetch_or(0x20 | 0x40 | 1, Ordering::SeqCst);
+    raw.u8(CLI_LIVE).store(1, Ordering::SeqCst);
+    raw.write(b"text");
+    server.recv(&mut [0; 4]).expect("recv");
+    server.channel().set_persistent(false).expect("serve nobody else");
+    server.set_nonblocking(true);
+    assert_eq!(server.read(&mut [0; 4]).expect_err("not the end").kind(), ErrorKind::WouldBlock);
+    raw.u8(CLI_LIVE).store(0, Ordering::SeqCst);
+    assert!(matches!(server.send(b"x"), Err(Error::PeerClosed)));
 }
 
 /// Bits that come and go at the peer's will: every read gives bytes, the end or an error, and none hangs.
