@@ -18,10 +18,10 @@ $(CATS_C)/%.o: cats/c/%.c $(wildcard cats/c/*.h) include/libxenvchan.h include/v
 
 # link-cat NAME,FILE,DIRECTORY: links one of them as FILE, which looks for the library in DIRECTORY beside its own.
 link-cat = $(CC) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/$(3)' -o '$(2)' $(CATS_C)/$(1).o $(CATS_C_COMMON) \
-	$(OUT)/libvchan_rs.so
+	$(LIBRARY)
 
 $(OUT)/%-c: $(CATS_C)/%.o $(CATS_C_COMMON) | build-capi
-	ln -sf libvchan_rs.so $(OUT)/libvchan-rs.so.0
+	ln -sf $(LIBRARY:$(OUT)/%=%) $(OUT)/
 	$(call link-cat,$*,$@,)
 
 check-tools: cats-c

@@ -13,8 +13,8 @@ SOAK_SECONDS ?= 1800
 .PHONY: build-faults check-faults check-load soak soak-quick
 
 build-faults: build-capi
-	$(MAKE) -C tests-c/faults OUT='$(abspath $(OUT))/faults' LIB='$(abspath $(OUT))/libvchan_rs.so'
-	ln -sf ../libvchan_rs.so '$(OUT)/faults/libvchan-rs.so.0'
+	$(MAKE) -C tests-c/faults OUT='$(abspath $(OUT))/faults' LIB='$(abspath $(LIBRARY))'
+	ln -sf ../$(LIBRARY:$(OUT)/%=%) '$(OUT)/faults/'
 
 check-faults: build-faults
 	'$(FAULTS)' limits

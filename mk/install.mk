@@ -10,8 +10,6 @@ MANDIR ?= $(PREFIX)/share/man
 INSTALL ?= install
 CC ?= cc
 
-VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' Cargo.toml)
-MAJOR := $(firstword $(subst ., ,$(VERSION)))
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 
 TOOLS := $(addprefix $(OUT)/,unixcat xencat) cats/vchan-run
@@ -34,14 +32,15 @@ FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LI
 # Under sudo there may be no cargo: then what was built is installed.
 built built-capi:
 	@if command -v '$(CARGO)' >/dev/null; then $(MAKE) --no-print-directory $(@:built%=build%); \
-	elif [ -e '$(OUT)/libvchan_rs.so' ]; then echo 'make: no $(CARGO) here, so installing what was built before'; \
+	elif [ -e '$(LIBRARY)' ]; then echo 'make: no $(CARGO) here, so installing what was built before'; \
 	else echo 'make: no $(CARGO) here; run make build first, as somebody who has it'; exit 1; fi
 
 install:
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
-	$(INSTALL) -m 755 $(OUT)/libvchan_rs.so '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)'
+	$(INSTALL) -m 755 $(LIBRARY) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)'
 	ln -sf libvchan-rs.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(MAJOR)'
 	ln -sf libvchan-rs.so.$(MAJOR) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so'
+	$(INSTALL) -m 755 $(PRELOAD) '$(DESTDIR)$(LIBDIR)/'
 	$(INSTALL) -m 644 $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libvchan-rs.a'
 	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'
 	$(FILL) pkgconfig/vchan-rs.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc'
@@ -51,7 +50,7 @@ install:
 
 uninstall:
 	rm -f '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(VERSION)' '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(MAJOR)' \
-		'$(DESTDIR)$(LIBDIR)/libvchan-rs.so' '$(DESTDIR)$(LIBDIR)/libvchan-rs.a' \
+		'$(DESTDIR)$(LIBDIR)/libvchan-rs.so' '$(DESTDIR)$(LIBDIR)/$(notdir $(PRELOAD))' '$(DESTDIR)$(LIBDIR)/libvchan-rs.a' \
 		'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc' \
 		$(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/vchan-rs/%',$(notdir $(HEADERS))) \
 		$(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS)) $(TOOLS_C:=-c)) \
@@ -63,7 +62,7 @@ xen-version:
 
 install-compat:
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
-	CC='$(CC)' scripts/link-compat.sh '$(XEN)' $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0'
+	CC='$(CC)' scripts/link-library.sh '$(XEN)' $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0'
 	ln -sf libxenvchan.so.$(XEN).0 '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)'
 	ln -sf libxenvchan.so.$(XEN) '$(DESTDIR)$(LIBDIR)/libxenvchan.so'
 	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'

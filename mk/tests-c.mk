@@ -1,42 +1,37 @@
 # The behaviour suite in C over Xen's own library and over ours, and foreign programs on ours.
 
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
-BY_NAME := $(abspath $(OUT))/by-name
 
 .PHONY: check-behaviour check-foreign check-pairs check-sanitized
 
-# The library under the names that the linker and the loader look for.
-$(BY_NAME): | build-capi
-	mkdir -p $@
-	ln -sf ../libvchan_rs.so $@/libvchan-rs.so
-	ln -sf libvchan-rs.so $@/libvchan-rs.so.0
-
 # Linked with ours, and linked with Xen's but run with ours preloaded: both must answer as the original does, but for
 # the differences that are listed.
-check-behaviour: build-capi $(BY_NAME)
+check-behaviour: build-capi
 	$(MAKE) -C tests-c original
-	$(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(BY_NAME)'
+	$(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(abspath $(LIBS))'
 	$(MAKE) -C tests-c compare
-	$(MAKE) -C tests-c preloaded VCHAN_LIBDIR='$(BY_NAME)'
+	$(MAKE) -C tests-c preloaded VCHAN_LIBDIR='$(abspath $(LIBS))'
 	$(MAKE) -C tests-c compare OURS=build/preloaded.txt
 
-check-foreign: cats-c $(BY_NAME)
+check-foreign: cats-c
+	$(MAKE) -C tests-c shim
+	tests-c/foreign/both.sh '$(LIBS)'
 	$(CARGO) build --release -p vchan-cats
-	tests-c/foreign/socket_proxy.py '$(BY_NAME)/libvchan-rs.so' '$(OUT)/unixcat' '$(OUT)/unixcat-c'
+	tests-c/foreign/socket_proxy.py '$(PRELOAD)' '$(OUT)/unixcat' '$(OUT)/unixcat-c'
 
 $(OUT)/foreign-transfer: tests-c/foreign/transfer.c | build-capi
 	$(CC) -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -O2 -o $@ $< -lxenvchan
 
 # 1 GiB from everything to everything; MIB=16 for less.
-check-pairs: cats-c $(BY_NAME) $(OUT)/foreign-transfer
+check-pairs: cats-c $(OUT)/foreign-transfer
 	$(CARGO) build --release -p vchan-cats
-	tests-c/foreign/pairs.sh '$(BY_NAME)/libvchan-rs.so' '$(OUT)/unixcat' '$(OUT)/unixcat-c' '$(OUT)/foreign-transfer'
+	tests-c/foreign/pairs.sh '$(PRELOAD)' '$(OUT)/unixcat' '$(OUT)/unixcat-c' '$(OUT)/foreign-transfer'
 
 # The behaviour suite and the C programs of check-capi with every access checked. The sanitizers see what the C side does,
 # and what the library does to its buffers by the C library's calls. Leaks are valgrind's business, in check-capi: some
 # tests end with a channel open. There is no run for data races (-fsanitize=thread): it doesn't see how the library's
 # threads wait for each other, and takes every descriptor that is closed for a race.
-check-sanitized: build-capi $(BY_NAME)
-	ASAN_OPTIONS=detect_leaks=0 $(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(BY_NAME)' B=build/sanitized \
+check-sanitized: build-capi
+	ASAN_OPTIONS=detect_leaks=0 $(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(abspath $(LIBS))' B=build/sanitized \
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' LDFLAGS='-fsanitize=address,undefined'
-	SANITIZE=address,undefined scripts/check-capi.sh '$(OUT)/libvchan_rs.so'
+	SANITIZE=address,undefined scripts/check-capi.sh '$(LIBRARY)'

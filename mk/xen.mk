@@ -8,5 +8,5 @@ XEN_TABLE ?=
 .PHONY: check-xen
 check-xen:
 	$(CARGO) build --release -p vchan-cats
-	tests-xen/run --ours '$(OUT)/libvchan_rs.so' --with '$(OUT)/xencat' --with '$(OUT)/xencat-c' \
+	tests-xen/run --ours '$(PRELOAD)' --with '$(LIBRARY)' --with '$(OUT)/xencat' --with '$(OUT)/xencat-c' \
 		$(if $(XEN_TABLE),--table '$(XEN_TABLE)') $(XEN_TESTS)

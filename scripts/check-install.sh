@@ -44,6 +44,7 @@ export PKG_CONFIG_PATH="$lib/pkgconfig"
 # glibc warns of functions that load parts of it at run time; nothing here calls them without Xen's libraries.
 grep -v -e 'in statically linked applications' -e 'in function' "$work/warnings" && fail 'the static link had warnings'
 readelf -d "$work/shared" | grep -q 'NEEDED.*libvchan-rs.so.0' || fail 'the program does not ask for libvchan-rs.so.0'
+nm -D "$work/shared" | grep -q 'libxenvchan_read@VCHAN_RS_0$' || fail "the program does not ask for the library's own functions"
 export LD_LIBRARY_PATH="$lib"
 loads "$work/shared" "$lib/libvchan-rs.so.0"
 runs_well "$work/shared"
@@ -102,12 +103,17 @@ if [ -e /usr/include/libxenvchan.h ]; then
     ldd "$work/foreign" | grep -q -e libxengnttab -e libxenevtchn -e libxenstore && fail 'Xen libraries are still needed'
     runs_well "$work/foreign"
     unset LD_LIBRARY_PATH
-    LD_PRELOAD="$lib/libvchan-rs.so.0" runs_well "$work/foreign"
+    LD_PRELOAD="$lib/libvchan-rs-preload.so" runs_well "$work/foreign"
     run=$work/moved/bin/vchan-run
     unset VCHAN_TRANSPORT
     runs_well "$run" --transport unix "$work/foreign"
     runs_well "$run" "$work/foreign" /vchan/other
+    VCHAN_RS_LIB=$lib/libvchan-rs-preload.so runs_well "$run" --transport=unix -- "$work/foreign"
     VCHAN_RS_LIB=$lib/libvchan-rs.so.0 runs_well "$run" --transport=unix -- "$work/foreign"
+    # A program of ours needs no other library for it, and says nothing.
+    LD_LIBRARY_PATH=$lib runs_well "$run" --transport=unix "$work/shared"
+    cp "$lib/libvchan-rs.so.0" "$work/alone"
+    if VCHAN_RS_LIB=$work/alone "$run" true 2>/dev/null; then fail 'vchan-run took a library that can not be preloaded'; fi
     for wrong in '--transport tcp true' '--nonsense true' '--transport' ''; do
         # shellcheck disable=SC2086
         if "$run" $wrong >/dev/null 2>&1; then fail "vchan-run $wrong succeeded"; fi

@@ -1,16 +1,17 @@
 #!/bin/sh
-# check-symbols.sh LIBRARY LIST: compares what a shared library exports with a list.
+# check-symbols.sh LIBRARY LIST SONAME VERSION: compares what a shared library exports with a list of names; each has VERSION
+# behind it, such as @@VCHAN_RS_0, which may be empty.
 set -eu
-library=$1 list=$2
+library=$1 list=$2 soname=$3 version=$4
 found=$(mktemp)
 trap 'rm -f "$found"' EXIT
-nm -D --defined-only "$library" | awk '{ print $3 }' | sort >"$found"
-if ! diff -u "$list" "$found"; then
-    echo "check-symbols: $library exports something else than $list says" >&2
+nm -D --defined-only "$library" | awk '$2 != "A" { print $3 }' | sort >"$found"
+if ! sed "s/\$/$version/" "$list" | diff -u - "$found"; then
+    echo "check-symbols: $library exports something else than $list says, each with '$version'" >&2
     exit 1
 fi
-soname=$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
-if [ "$soname" != libvchan-rs.so.0 ]; then
-    echo "check-symbols: the SONAME of $library is '$soname', not libvchan-rs.so.0" >&2
+said=$(readelf -d "$library" | sed -n 's/.*(SONAME).*\[\(.*\)\]/\1/p')
+if [ "$said" != "$soname" ]; then
+    echo "check-symbols: the SONAME of $library is '$said', not $soname" >&2
     exit 1
 fi

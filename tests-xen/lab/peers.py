@@ -6,7 +6,7 @@ import os
 
 from machine import Failure
 
-PRELOAD = "LD_PRELOAD=/test/libvchan-rs.so.0"
+PRELOAD = "LD_PRELOAD=/test/libvchan-rs-preload.so"
 MASK = (1 << 64) - 1
 
 
@@ -72,7 +72,7 @@ class Peers:
     def use(job, implementation):
         """A library that was not preloaded must not pass for one that was."""
         library = os.path.basename(job.value("library"))
-        if not library.startswith("libvchan-rs.so" if implementation == "ours" else "libxenvchan.so."):
+        if not library.startswith("libvchan-rs-preload.so" if implementation == "ours" else "libxenvchan.so."):
             raise Failure(f"{job} runs with {library} instead of {implementation}")
 
     def digest(self, from_server, size):
