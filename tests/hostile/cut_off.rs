@@ -79,7 +79,6 @@ fn other_bus_errors_kill() {
         assert_ne!(action_of_sigbus(), before);
         if !directory.join("keep").exists() {
             drop(channel);
-            assert_eq!(action_of_sigbus(), before, "the handler has stayed");
         }
         touch_a_file_that_is_cut_off(directory);
         return;

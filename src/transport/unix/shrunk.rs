@@ -1,21 +1,29 @@
 //! Memory files that the peer makes shorter.
 //!
 //! Whoever may write a file may cut it off, and an access to what is cut off raises SIGBUS, which ends the process. So
-//! while memory files are mapped, this handles the signal: it puts zeroes in the place of the block, as a peer could have
+//! from the first mapping on, this handles the signal: it puts zeroes in the place of the block, as a peer could have
 //! written them, and the access goes on. For the ring that is a peer that has left, or impossible values. Every other
-//! SIGBUS goes where it went before. A handler that the program installs later takes the place of this one, and with
-//! it the protection.
+//! SIGBUS goes where it went before.
+//!
+//! The handler is installed once and stays. One that the program, or another copy of this library, installs later may call this
+//! one for what it doesn't know: if this one were then put over it, the two would call each other for ever. So it is
+//! installed again only where the signal was set to its default action, or to be ignored, since. The library that it is in
+//! stays loaded from then on, as others may have kept its address.
+//!
+//! A thread that has SIGBUS blocked can't be helped: the kernel ends the process then, without calling any handler.
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 
-/// A block that is mapped. The handler walks their list, so none is ever freed; those that are unused (of length 0) are
-/// used again.
+/// A block that is mapped. The handler walks their list, so none is ever freed; those that are unused are used again.
 struct Place {
+    /// Odd while the block is described. It changes with every change of the other two, so that a reader who finds it the same
+    /// before and after has read what belongs together.
+    version: AtomicUsize,
     start: AtomicUsize,
     len: AtomicUsize,
     next: AtomicPtr<Place>,
@@ -23,12 +31,14 @@ struct Place {
 
 static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
 
-/// How many blocks are guarded, and what SIGBUS did before the first was.
-static GUARDED: Mutex<(usize, Option<libc::sigaction>)> = Mutex::new((0, None));
+/// Whether the handler has been installed. Held while places are taken and given back.
+static INSTALLED: Mutex<bool> = Mutex::new(false);
 
-/// What SIGBUS did before, for the handler: a function with three arguments, one with one, or neither.
-static EARLIER: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
-static EARLIER_FLAGS: AtomicUsize = AtomicUsize::new(0);
+/// Whether the library has been kept from being unloaded.
+static STAYS: AtomicBool = AtomicBool::new(false);
+
+/// What SIGBUS did before, for the handler. Replaced as a whole and never freed.
+static EARLIER: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
 /// Guards a block until it is dropped, which must be before the block is unmapped.
 pub(super) struct Guard(&'static Place);
@@ -36,28 +46,42 @@ pub(super) struct Guard(&'static Place);
 impl Guard {
     /// Guards `len` bytes from `start`, which are a mapping of their own.
     pub(super) fn new(start: usize, len: usize) -> io::Result<Guard> {
-        let mut guarded = GUARDED.lock().unwrap_or_else(PoisonError::into_inner);
-        if guarded.0 == 0 {
-            guarded.1 = Some(install()?);
+        // Without a lock: a thread that loads a library, whose lock this takes, may wait for ours.
+        if !STAYS.swap(true, Ordering::Relaxed) {
+            stay_loaded();
         }
-        guarded.0 += 1;
-        let place = unused().unwrap_or_else(add);
-        place.start.store(start, Ordering::Relaxed);
-        place.len.store(len, Ordering::Release);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        install(&mut installed)?;
+        let place = places().find(|place| !place.is_used()).unwrap_or_else(add);
+        place.describe(start, len);
         Ok(Guard(place))
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut guarded = GUARDED.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.len.store(0, Ordering::Release);
-        guarded.0 -= 1;
-        if guarded.0 == 0 {
-            if let Some(earlier) = guarded.1.take() {
-                restore(&earlier);
-            }
-        }
+        let _installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.version.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Place {
+    fn is_used(&self) -> bool {
+        self.version.load(Ordering::SeqCst) % 2 == 1
+    }
+
+    /// Called with the lock held, for one that is unused.
+    fn describe(&self, start: usize, len: usize) {
+        self.start.store(start, Ordering::SeqCst);
+        self.len.store(len, Ordering::SeqCst);
+        self.version.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The block, if there is one here: its start and length.
+    fn block(&self) -> Option<(usize, usize)> {
+        let version = self.version.load(Ordering::SeqCst);
+        let block = (self.start.load(Ordering::SeqCst), self.len.load(Ordering::SeqCst));
+        (version % 2 == 1 && self.version.load(Ordering::SeqCst) == version).then_some(block)
     }
 }
 
@@ -67,43 +91,57 @@ fn places() -> impl Iterator<Item = &'static Place> {
     std::iter::successors(at(&PLACES), move |place| at(&place.next))
 }
 
-fn unused() -> Option<&'static Place> {
-    places().find(|place| place.len.load(Ordering::Relaxed) == 0)
-}
-
 /// Called with the lock held.
 fn add() -> &'static Place {
+    let [version, start, len] = [0; 3].map(AtomicUsize::new);
     let next = AtomicPtr::new(PLACES.load(Ordering::Relaxed));
-    let place = Box::leak(Box::new(Place { start: AtomicUsize::new(0), len: AtomicUsize::new(0), next }));
+    let place = Box::leak(Box::new(Place { version, start, len, next }));
     PLACES.store(place, Ordering::Release);
     place
 }
 
-fn install() -> io::Result<libc::sigaction> {
-    // SAFETY: zeroes are a valid `sigaction`, both calls get valid ones, and the handler does only what handlers may.
+/// Keeps the library that the handler is in from being unloaded. A program itself isn't found, and doesn't need it.
+fn stay_loaded() {
+    // SAFETY: zeroes are a valid `Dl_info`, which the first call fills in; the name is one that the loader has.
     unsafe {
-        let mut earlier: libc::sigaction = std::mem::zeroed();
-        Errno::result(libc::sigaction(libc::SIGBUS, ptr::null(), &mut earlier))?;
-        EARLIER.store(earlier.sa_sigaction, Ordering::Relaxed);
-        EARLIER_FLAGS.store(earlier.sa_flags as usize, Ordering::Release);
-        let mut ours: libc::sigaction = std::mem::zeroed();
-        ours.sa_sigaction = handler as *const () as usize;
-        ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-        Errno::result(libc::sigaction(libc::SIGBUS, &ours, ptr::null_mut()))?;
-        Ok(earlier)
+        let mut found: libc::Dl_info = std::mem::zeroed();
+        if libc::dladdr(handler as *const libc::c_void, &mut found) != 0 && !found.dli_fname.is_null() {
+            libc::dlopen(found.dli_fname, libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE);
+        }
     }
 }
 
-/// Puts back what was there before, unless the program has a handler of its own by now.
-fn restore(earlier: &libc::sigaction) {
-    // SAFETY: as above. Neither call can fail for a signal that there is.
+/// Asks what SIGBUS does, and changes it where there is something `new`.
+fn exchange(new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
+    // SAFETY: zeroes are a valid `sigaction`; the call gets a valid one or null, and a place for another.
     unsafe {
-        let mut current: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(libc::SIGBUS, ptr::null(), &mut current);
-        if current.sa_sigaction == handler as *const () as usize {
-            libc::sigaction(libc::SIGBUS, earlier, ptr::null_mut());
-        }
+        let mut old: libc::sigaction = std::mem::zeroed();
+        Errno::result(libc::sigaction(libc::SIGBUS, new.map_or(ptr::null(), ptr::from_ref), &mut old))?;
+        Ok(old)
     }
+}
+
+/// Installs the handler where that has not been done, or was undone without another one that may call it.
+fn install(installed: &mut bool) -> io::Result<()> {
+    let calls_nobody =
+        |action: &libc::sigaction| [libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+    let current = exchange(None)?;
+    if *installed && !calls_nobody(&current) {
+        return Ok(());
+    }
+    let keep = |earlier| EARLIER.store(Box::into_raw(Box::new(earlier)), Ordering::SeqCst);
+    keep(current);
+    // SAFETY: zeroes are a valid `sigaction`.
+    let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
+    ours.sa_sigaction = handler as *const () as usize;
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    let replaced = exchange(Some(&ours))?;
+    *installed = true;
+    if replaced.sa_sigaction != current.sa_sigaction {
+        // Another thread's, which was quicker.
+        keep(replaced);
+    }
+    Ok(())
 }
 
 extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
@@ -116,9 +154,10 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
     pass_on(signal, info, context);
 }
 
-/// Puts zeroes in the place of a block, if the address lies in it.
+/// Puts zeroes in the place of a block, if the address lies in it. Then it is the block that this thread reads or writes, and
+/// stays mapped meanwhile.
 fn replace(place: &Place, address: usize) -> bool {
-    let (len, start) = (place.len.load(Ordering::Acquire), place.start.load(Ordering::Relaxed));
+    let Some((start, len)) = place.block() else { return false };
     if !(start..start + len).contains(&address) {
         return false;
     }
@@ -136,8 +175,11 @@ fn replace(place: &Place, address: usize) -> bool {
 
 /// Does what would have been done without this handler.
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let flags = EARLIER_FLAGS.load(Ordering::Acquire) as libc::c_int;
-    match EARLIER.load(Ordering::Relaxed) {
+    // SAFETY: null, or leaked.
+    let earlier = unsafe { EARLIER.load(Ordering::SeqCst).as_ref() };
+    let (action, flags) =
+        earlier.map_or((libc::SIG_DFL, 0), |earlier| (earlier.sa_sigaction, earlier.sa_flags));
+    match action {
         libc::SIG_IGN if info_is_sent(info) => {}
         // The access is repeated when the handler returns, and ends the process then. A signal that was sent is sent
         // again.
