@@ -39,9 +39,30 @@ fn bit(want: Want) -> u32 {
 /// What is polled for one direction, or for both.
 #[derive(Debug)]
 struct Polled {
-    set: OnceCell<Epoll>,
+    set: OnceCell<Set>,
     /// By which directions' kicks it becomes readable.
     kicks: u32,
+}
+
+#[derive(Debug)]
+struct Set {
+    epoll: Epoll,
+    /// It can't hold the channel's own set, and so is readable for ever: slow, but nobody sleeps on.
+    blind: bool,
+}
+
+impl Set {
+    fn new(own: BorrowedFd<'_>, events: &dyn EventChannel) -> Result<Set> {
+        let epoll = new_epoll()?;
+        let (fd, ready) = events.always_ready();
+        // No memory; or a peer that has the same event channel has nested it so often that the kernel refuses one more.
+        let blind = epoll.add(own, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_err();
+        let watched = if blind { ready } else { EpollFlags::empty() };
+        epoll
+            .add(fd, EpollEvent::new(watched, 1))
+            .map_err(|errno| Error::os("add to an epoll set", errno))?;
+        Ok(Set { epoll, blind })
+    }
 }
 
 impl Polled {
@@ -51,20 +72,12 @@ impl Polled {
 
     /// Makes the set agree with `kicked`.
     fn show(&self, kicked: u32, events: &dyn EventChannel) {
-        if let Some(set) = self.set.get() {
+        if let Some(set) = self.set.get().filter(|set| !set.blind) {
             let (fd, ready) = events.always_ready();
             let watched = if kicked & self.kicks == 0 { EpollFlags::empty() } else { ready };
             // It is in the set, and a change of what it is watched for allocates nothing.
-            let _ = set.modify(fd, &mut EpollEvent::new(watched, 1));
+            let _ = set.epoll.modify(fd, &mut EpollEvent::new(watched, 1));
         }
-    }
-
-    fn make(own: BorrowedFd<'_>, events: &dyn EventChannel) -> Result<Epoll> {
-        let set = new_epoll()?;
-        set.add(own, EpollEvent::new(EpollFlags::EPOLLIN, 0))
-            .and_then(|()| set.add(events.always_ready().0, EpollEvent::new(EpollFlags::empty(), 1)))
-            .map_err(|errno| Error::os("add to an epoll set", errno))?;
-        Ok(set)
     }
 }
 
@@ -112,12 +125,12 @@ impl Outside {
         let set = match polled.set.get() {
             Some(set) => set,
             None => {
-                let set = polled.set.get_or_try_init(|| Polled::make(own, events))?;
+                let set = polled.set.get_or_try_init(|| Set::new(own, events))?;
                 self.show(events);
                 set
             }
         };
-        Ok(set.0.as_fd())
+        Ok(set.epoll.0.as_fd())
     }
 
     /// Whether somebody has got a descriptor to poll.

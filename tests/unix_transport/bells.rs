@@ -8,6 +8,7 @@ use std::thread;
 
 use nix::cmsg_space;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
+use nix::sys::epoll::EpollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::select::{select, FdSet};
 use nix::sys::socket::{recvmsg, sendmsg, ControlMessage, ControlMessageOwned, MsgFlags};
@@ -318,6 +319,37 @@ fn a_bell_that_blocks_stops_nobody() {
             result.expect("the sender was stopped").unwrap();
         });
     }
+}
+
+/// The kernel allows an open file only so many paths through nested epoll sets, and both sides have the same bell.
+#[test]
+fn a_bell_that_is_nested_to_the_limit_makes_nobody_sleep_on() {
+    let root = private_dir();
+    let transport = transport(root.path());
+    let mut server = Vchan::server(0, "nested").transport(&transport).listen().unwrap();
+    let raw = Raw(UnixStream::connect(&server.meeting().event_channel).unwrap());
+    raw.0.set_nonblocking(true).unwrap();
+    raw.send(&[new_bell().as_raw_fd()]);
+    server.wait(Some(LONG)).unwrap();
+    let (_, bell) = raw.receive();
+    let bell = bell.expect("the server's bell");
+    let new_epoll = || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let input = || EpollEvent::new(EpollFlags::EPOLLIN, 0);
+    let inner = [(); 25].map(|()| new_epoll());
+    let outer = [(); 20].map(|()| new_epoll());
+    inner.iter().for_each(|set| set.add(&bell, input()).unwrap());
+    for (above, below) in outer.iter().flat_map(|above| inner.iter().map(move |below| (above, below))) {
+        above.add(&below.0, input()).unwrap();
+    }
+    let refused = new_epoll().add(&inner[0].0, input()).unwrap_err();
+    assert_eq!(refused, nix::Error::EINVAL, "one more path");
+    server.set_nonblocking(true);
+    server.read(&mut [0; 1]).unwrap_err();
+    let polled = server.channel().fd(None).expect("a descriptor to poll");
+    assert!(readable(polled, LONG), "the server would sleep on");
+    drop((inner, outer, bell));
+    server.closer().close();
+    assert!(readable(server.as_fd(), LONG));
 }
 
 #[test]
