@@ -25,11 +25,13 @@ build extensions
 build ending
 build half_close
 build hostile
+build many
 "$work/smoke"
 "$work/extensions"
 "$work/ending"
 "$work/half_close"
 "$work/hostile" 400
+"$work/many"
 if [ -z "$SANITIZE" ]; then
     build busy
     "$work/busy"
