@@ -62,6 +62,7 @@ OneLook random::two_directions_of_two_threads
 PassOn random::two_directions_of_two_threads
 Unasked random::two_directions_of_two_threads
 FreshTicket exhaustive::transfer
+CutShort exhaustive::transfer
 BarrierForgotten exhaustive::transfer
 FAULTS
 [ $bad = 0 ] && echo 'make model: the models hold, and every fault was noticed'

@@ -31,6 +31,8 @@ pub(crate) enum Fault {
     PassOn,
     /// Who reads or writes a part takes the event of the peer's end, and says nothing.
     SwallowedEnd,
+    /// A call whose buffer is cut to the ring's size doesn't look whether there is more.
+    CutShort,
     /// What looks impossible is not looked at again, though another thread may have moved our index.
     OneLook,
     /// An event that a thread took is passed on, but nobody asks for the next one.

@@ -9,7 +9,7 @@ use vchan::channel::{Channel, Wait};
 use vchan::{Error, Result};
 
 use crate::handle::{call, Kind};
-use crate::io::{input, limit, output};
+use crate::io::{input, output};
 use crate::layout::libxenvchan;
 
 /// A time-out as C gives it.
@@ -67,10 +67,10 @@ pub unsafe extern "C" fn vchan_rs_read(
 ) -> ssize_t {
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
-        let into = unsafe { output(data, size, limit(channel.ring().consumer.size())) }?;
+        let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
         match timeout(timeout_ms) {
-            Timeout::Not => channel.read_now(into, false),
-            Timeout::Upto(limit) => channel.read(into, limit),
+            Timeout::Not => channel.read_now(into, size, false),
+            Timeout::Upto(limit) => channel.read(into, size, limit),
         }
     };
     // SAFETY: the caller's.
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn vchan_rs_write(
         // SAFETY: the caller's.
         let data = unsafe { input(data, size, MOST) }?;
         let progress = match timeout(timeout_ms) {
-            Timeout::Not => channel.write_now(data, false),
+            Timeout::Not => channel.write_now(data, size, false),
             Timeout::Upto(limit) => channel.write(data, limit),
         };
         match progress.stopped {

@@ -24,13 +24,8 @@ fn count(bytes: usize) -> c_int {
     c_int::try_from(bytes).unwrap_or(c_int::MAX)
 }
 
-/// How much of a program's buffer a call that does not wait may need: more than the ring holds, so that a call for more
-/// than that counts as a short one, after which an event must come.
-pub(crate) fn limit(ring: u32) -> usize {
-    ring as usize + 1
-}
-
-/// A program's buffer, of which at most `limit` bytes are going to be looked at.
+/// A program's buffer, of which at most `limit` bytes are going to be looked at. A call that doesn't wait moves no more than the
+/// ring holds, as in Xen's library: a program may say that its buffer is larger than it is.
 ///
 /// # Safety
 ///
@@ -140,11 +135,11 @@ pub unsafe extern "C" fn libxenvchan_recv(ctrl: *mut libxenvchan, data: *mut c_v
 pub unsafe extern "C" fn libxenvchan_read(ctrl: *mut libxenvchan, data: *mut c_void, size: usize) -> c_int {
     let body = |channel: &Channel, flags: Flags| {
         // SAFETY: the caller's.
-        let into = unsafe { output(data, size, limit(channel.ring().consumer.size())) }?;
+        let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
         match (into.is_empty(), flags.blocking()) {
             (true, _) => read_nothing(channel, flags),
-            (_, true) => channel.read(into, None).map(count),
-            (_, false) => channel.read_now(into, false).map(count),
+            (_, true) => channel.read(into, size, None).map(count),
+            (_, false) => channel.read_now(into, size, false).map(count),
         }
     };
     // SAFETY: the caller's.
@@ -218,8 +213,8 @@ pub unsafe extern "C" fn libxenvchan_write(
             return all_or_why(channel.write(unsafe { input(data, size, size) }?, None));
         }
         // SAFETY: the caller's.
-        let data = unsafe { input(data, size, limit(channel.ring().producer.size())) }?;
-        match channel.write_now(data, false) {
+        let data = unsafe { input(data, size, channel.ring().producer.size() as usize) }?;
+        match channel.write_now(data, size, false) {
             Progress { done: 0, stopped: Some(error) } => Err(error),
             Progress { done, .. } => Ok(count(done)),
         }

@@ -18,10 +18,12 @@ impl Channel {
         // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives; nobody else writes there but
         // the peer, who may write anything anyway.
         let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
-        let count = moved("read from the descriptor", count)?;
+        let count = moved("read from the descriptor", count)
+            .inspect_err(|_| self.leave_short(Want::Space, 0, len, max, wait))?;
         if count > 0 && producer.commit(count as u32) {
             self.tell_of_moved(Want::Space);
         }
+        self.leave_short(Want::Space, count, len, max, wait);
         Ok(count)
     }
 
@@ -33,11 +35,26 @@ impl Channel {
         let parts = vectors(consumer.ready_slices(len));
         // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives.
         let count = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) };
-        let count = moved("write to the descriptor", count)?;
+        let count = moved("write to the descriptor", count)
+            .inspect_err(|_| self.leave_short(Want::Data, 0, len, max, wait))?;
         if count > 0 && consumer.consume(count as u32) {
             self.tell_of_moved(Want::Data);
         }
+        self.leave_short(Want::Data, count, len, max, wait);
         Ok(count)
+    }
+
+    /// A call that doesn't wait came out short. Where the ring was the reason, the caller may poll for more. Where it was the
+    /// descriptor, the events that made the channel's readable have been acted on all the same.
+    fn leave_short(&self, want: Want, count: usize, len: u32, max: usize, wait: Wait) {
+        let Wait::No { drain } = wait else { return };
+        // The bytes were moved. An event channel that fails will do so again.
+        if count == len as usize && count < max {
+            let _ = self.prepare_to_poll(want, 1, drain);
+            self.pass_on(want);
+        } else if count < len as usize && drain {
+            let _ = self.take_events(want);
+        }
     }
 
     /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the

@@ -120,9 +120,9 @@ impl Reader {
 
     fn read_some(&self, into: &mut [u8]) -> Result<usize> {
         end_of_stream(if self.mode.nonblocking {
-            self.channel.read_now(into, true)
+            self.channel.read_now(into, into.len(), true)
         } else {
-            self.channel.read(into, self.mode.timeout)
+            self.channel.read(into, into.len(), self.mode.timeout)
         })
     }
 }
@@ -251,7 +251,7 @@ impl Writer {
 
     fn write_some(&self, data: &[u8]) -> Progress {
         if self.mode.nonblocking {
-            self.channel.write_now(data, true)
+            self.channel.write_now(data, data.len(), true)
         } else {
             self.channel.write(data, self.mode.timeout)
         }

@@ -147,8 +147,9 @@ impl Channel {
         Progress { done, stopped }
     }
 
-    /// Writes what fits; `WouldBlock` for nothing. Whoever gets less than everything may poll the descriptor.
-    pub fn write_now(&self, data: &[u8], drain: bool) -> Progress {
+    /// Writes what fits; `WouldBlock` for nothing. `data` is the beginning of the `asked` bytes that the caller has. After
+    /// fewer than these the caller may poll the descriptor, or wait for an event: one comes when there is more space.
+    pub fn write_now(&self, data: &[u8], asked: usize, drain: bool) -> Progress {
         let mut done = 0;
         self.settle(Want::Space);
         let stopped = self.check_writable().and_then(|()| {
@@ -156,10 +157,10 @@ impl Channel {
             if done == 0 && !data.is_empty() && self.comes_in_a_moment(Want::Space, 1) {
                 self.put(data).add_to(&mut done)?;
             }
-            if done < data.len() {
+            if done < asked {
                 self.prepare_to_poll(Want::Space, 1, drain)?;
                 self.put(&data[done..]).add_to(&mut done)?;
-                self.leave_to_poll(Want::Space, done, data.len());
+                self.leave_to_poll(Want::Space, done, data.len(), asked)?;
             }
             if done == 0 && !data.is_empty() {
                 return Err(self.absent_now(Want::Space)?.unwrap_or(Error::WouldBlock));
@@ -169,21 +170,23 @@ impl Channel {
         Progress { done, stopped: stopped.err() }
     }
 
-    /// Reads at least one byte, waiting for it at most `timeout`.
-    pub fn read(&self, into: &mut [u8], timeout: Option<Duration>) -> Result<usize> {
+    /// Reads at least one byte, waiting for it at most `timeout`. `into` is the beginning of the `asked` bytes that the caller
+    /// has room for. After fewer than these, and with the descriptor at hand, the caller may poll it.
+    pub fn read(&self, into: &mut [u8], asked: usize, timeout: Option<Duration>) -> Result<usize> {
         self.check_open()?;
         loop {
             let done = self.take(into).into_result()?;
             if done > 0 || into.is_empty() {
+                self.leave_polled(Want::Data, done, asked);
                 return Ok(done);
             }
             self.wait_for(Want::Data, 1, timeout)?;
         }
     }
 
-    /// Reads what there is; `WouldBlock` for nothing. Whoever gets less than they asked for may poll the
-    /// descriptor.
-    pub fn read_now(&self, into: &mut [u8], drain: bool) -> Result<usize> {
+    /// Reads what there is; `WouldBlock` for nothing. `into` is the beginning of the `asked` bytes that the caller has room
+    /// for. After fewer than these the caller may poll the descriptor, or wait for an event: one comes when there is more.
+    pub fn read_now(&self, into: &mut [u8], asked: usize, drain: bool) -> Result<usize> {
         let mut done = 0;
         let stopped = self.check_open().and_then(|()| {
             self.settle(Want::Data);
@@ -191,10 +194,10 @@ impl Channel {
             if done == 0 && !into.is_empty() && self.comes_in_a_moment(Want::Data, 1) {
                 self.take(into).add_to(&mut done)?;
             }
-            if done < into.len() {
+            if done < asked {
                 self.prepare_to_poll(Want::Data, 1, drain)?;
                 self.take(&mut into[done..]).add_to(&mut done)?;
-                self.leave_to_poll(Want::Data, done, into.len());
+                self.leave_to_poll(Want::Data, done, into.len(), asked)?;
             }
             if done == 0 && !into.is_empty() {
                 let absent = self.absent_now(Want::Data)?;
@@ -209,17 +212,32 @@ impl Channel {
         Progress { done, stopped: stopped.err() }.into_result()
     }
 
-    /// Not everything was moved: the caller may poll now, without having heard that the peer has left (who moved
-    /// something hears of no error). The event that said so may have been taken before anybody knew that the caller waits.
-    fn leave_to_poll(&self, want: Want, done: usize, len: usize) {
+    /// `done` of `asked` bytes were moved, through a buffer of `len`. A caller that got less may poll now, without having
+    /// heard that the peer has left: a call that moved something reports no error. The event of the peer's end may have been
+    /// taken before anybody knew that the caller waits. And where the buffer ended first, the ring may hold more by now, for
+    /// which no event comes.
+    fn leave_to_poll(&self, want: Want, done: usize, len: usize, asked: usize) -> Result<()> {
+        if done == asked {
+            return Ok(());
+        }
         let absent = || self.state().map_or(true, |state| self.nothing_comes(want, state).is_some());
-        if done < len && absent() && !fault(Fault::SwallowedEnd) {
+        let more = done == len && !fault(Fault::CutShort) && self.ring.available(want)? > 0;
+        if more || absent() && !fault(Fault::SwallowedEnd) {
             self.outside.kick(want, &*self.events);
+        }
+        Ok(())
+    }
+
+    /// A blocking call got less than it was asked for. A program that polls the descriptor may do so now.
+    fn leave_polled(&self, want: Want, done: usize, asked: usize) {
+        if done < asked && self.outside.is_polled() {
+            self.expect_at_least(want, 1);
+            self.pass_on(want);
         }
     }
 
     /// For somebody who is going to poll until there are `need` bytes of what is wanted.
-    fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
+    pub(super) fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
         if drain {
             self.take_events(want)?;
         }

@@ -6,6 +6,9 @@ use std::ptr::NonNull;
 use super::sync::Ordering::SeqCst;
 use super::*;
 
+/// By the protocol document: a side that says so understands half-close and abort.
+const UNDERSTOOD: u8 = 0x80;
+
 mod properties;
 mod reliance;
 
@@ -227,7 +230,7 @@ fn a_fresh_page_says_what_the_protocol_says() {
         unsafe { Endpoint::client(block, Rings { left: None, right: None }, orders(10, 11)) }.unwrap();
     assert_eq!(bytes(), [2, 1, 1, 0]);
     client.announce();
-    assert_eq!(bytes(), [1, 1, 1, 1]);
+    assert_eq!(bytes(), [1, 1, 1, 1 | UNDERSTOOD]);
     assert_eq!((server.peer_live(), client.peer_live()), (Ok(PeerLive::Connected), Ok(PeerLive::Connected)));
     client.leave();
     assert_eq!(bytes()[..2], [0, 1]);

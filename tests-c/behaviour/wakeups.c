@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 enum how { SELECT, POLL, EPOLL, HOWS };
-enum ask { READ_EMPTY, READ_SHORT, RECV_SHORT, WRITE_SHORT, SEND_SHORT, DATA_READY, BUFFER_SPACE, ASKS };
+enum ask { READ_EMPTY, READ_SHORT, BLOCKING_READ_SHORT, RECV_SHORT, WRITE_SHORT, SEND_SHORT, DATA_READY, BUFFER_SPACE, ASKS };
 enum change { MOVES, CLOSES, CHANGES };
 
 static const char *const how_names[] = { "select", "poll", "epoll" };
-static const char *const ask_names[] = { "read-empty", "read-short", "recv-short", "write-short", "send-short", "data_ready", "buffer_space" };
+static const char *const ask_names[] = { "read-empty", "read-short", "blocking-read-short", "recv-short", "write-short", "send-short", "data_ready", "buffer_space" };
 static const char *const change_names[] = { "moves", "closes" };
 
 struct wakeup {
@@ -66,6 +66,12 @@ static int ask(struct end *e, enum ask a)
     switch (a) {
     case READ_EMPTY: return (int)take_some(e, 10);
     case READ_SHORT: return (int)take_some(e, 100);
+    case BLOCKING_READ_SHORT:
+        e->ctrl->blocking = 1;
+        ret = libxenvchan_read(e->ctrl, data, 100);
+        e->ctrl->blocking = 0;
+        e->got += ret > 0 ? (unsigned int)ret : 0;
+        return ret;
     case RECV_SHORT: return libxenvchan_recv(e->ctrl, data, 100);
     case WRITE_SHORT: return (int)put_some(e, 8192);
     case SEND_SHORT:
@@ -109,7 +115,7 @@ static void peer_side(struct end *e, const void *arg)
 
     open_both(e, 4096, 4096);
     meet(e);
-    if (w->ask == READ_SHORT || w->ask == RECV_SHORT)
+    if (w->ask == READ_SHORT || w->ask == BLOCKING_READ_SHORT || w->ask == RECV_SHORT)
         check(put_some(e, 40) == 40, "no room");
     meet(e);
     meet(e);

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use nix::unistd::pipe;
 use vchan::Error;
 
-use crate::support::{client, connect, pair, server, spawn, Stream};
+use crate::support::{client, connect, pair, readable, readable_now, server, spawn, Stream, LONG};
 use crate::world::World;
 
 pub fn out_of_the_ring(world: &dyn World) {
@@ -73,4 +73,39 @@ pub fn into_the_ring(world: &dyn World) {
     let (_read_end, write_end) = pipe().expect("a pipe");
     let (_reader, mut writer) = server.split();
     assert_eq!(writer.copy_from_fd(write_end.as_fd(), 10).expect_err("not for reading").errno(), libc::EBADF);
+}
+
+/// A copy that the ring, not the descriptor, has made short: the caller may poll for more.
+pub fn short_copies_ask_for_more(world: &dyn World) {
+    let (mut server, mut client) = connect(&server(world).buffer_size(4096), &client(world));
+    client.set_nonblocking(true);
+    server.set_nonblocking(true);
+    let (mut reader, mut writer) = server.split();
+    let mut file = tempfile::tempfile().expect("a file");
+    file.set_len(20_000).expect("set the length");
+    for _ in 0..100 {
+        for end in [reader.as_fd(), writer.as_fd()] {
+            readable_now(end);
+        }
+        assert_eq!(client.write(&[1; 10]).expect("write"), 10);
+        assert_eq!(reader.copy_to_fd(file.as_fd(), 100).expect("copy"), 10);
+        assert!(!readable_now(&reader), "readable with nothing to read");
+        assert_eq!(client.write(&[1; 10]).expect("write"), 10);
+        assert!(readable(&reader, LONG), "not woken by data");
+        assert_eq!(reader.copy_to_fd(file.as_fd(), 100).expect("copy"), 10);
+
+        file.rewind().expect("rewind");
+        assert_eq!(writer.copy_from_fd(file.as_fd(), 10_000).expect("copy"), 4096);
+        assert!(!readable_now(&writer), "readable with a full ring");
+        assert_eq!(client.read(&mut [0; 4096]).expect("read"), 4096);
+        assert!(readable(&writer, LONG), "not woken by space");
+        // The descriptor was short, not the ring.
+        file.rewind().expect("rewind");
+        file.set_len(100).expect("set the length");
+        assert_eq!(writer.copy_from_fd(file.as_fd(), 10_000).expect("copy"), 100);
+        assert!(!readable_now(&writer), "readable though the ring was not short of space");
+        assert_eq!(client.read(&mut [0; 4096]).expect("read"), 100);
+        file.set_len(20_000).expect("set the length");
+        file.rewind().expect("rewind");
+    }
 }

@@ -422,7 +422,7 @@ fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
         server.read_exact(&mut [0]).unwrap();
         // Takes the bell in any case, also where the byte above was there already.
         server.channel().expect(Want::Data);
-        let _ = server.channel().read_now(&mut [0; 9], true);
+        let _ = server.channel().read_now(&mut [0; 9], 9, true);
         drop(knock.join().unwrap());
         let mut second = connect();
         let reader = thread::spawn(move || {

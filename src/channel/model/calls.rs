@@ -21,6 +21,17 @@ pub(super) enum Outside {
     Wait,
 }
 
+impl Outside {
+    /// How much of a buffer of `len` bytes a call gets to see: one that polls hands over no more than the ring holds, as the C
+    /// interface does, whatever it asks for.
+    fn cut(self, len: usize, ring: u32) -> usize {
+        match self {
+            Outside::Poll => len.min(ring as usize),
+            Outside::Wait => len,
+        }
+    }
+}
+
 /// One side.
 #[derive(Clone)]
 pub(super) struct Side {
@@ -58,7 +69,8 @@ impl Side {
     /// As `write`, without blocking in a call.
     pub(super) fn write_from(&self, outside: Outside, mut data: &[u8]) -> bool {
         while !data.is_empty() {
-            let progress = self.channel.write_now(data, true);
+            let cut = outside.cut(data.len(), self.channel.ring().producer.size());
+            let progress = self.channel.write_now(&data[..cut], data.len(), true);
             data = &data[progress.done..];
             match progress.stopped {
                 None if data.is_empty() => {}
@@ -76,7 +88,7 @@ impl Side {
         let mut part = [0; 2];
         while data.len() < len {
             let most = part.len().min(len - data.len());
-            match self.channel.read(&mut part[..most], None) {
+            match self.channel.read(&mut part[..most], most, None) {
                 Ok(count) => data.extend(&part[..count]),
                 Err(Error::PeerClosed | Error::PeerFinished | Error::Closed) => break,
                 Err(error) => panic!("{error}"),
@@ -88,10 +100,11 @@ impl Side {
     /// As `read`, without blocking in a call.
     pub(super) fn read_from(&self, outside: Outside, len: usize) -> Vec<u8> {
         let mut data = Vec::new();
-        let mut part = [0; 2];
+        let mut part = [0; 3];
         while data.len() < len {
             let most = part.len().min(len - data.len());
-            match self.channel.read_now(&mut part[..most], true) {
+            let cut = outside.cut(most, self.channel.ring().consumer.size());
+            match self.channel.read_now(&mut part[..cut], most, true) {
                 Ok(count) => {
                     data.extend(&part[..count]);
                     // Whoever gets less than they asked for may poll.
