@@ -63,6 +63,7 @@ PassOn random::two_directions_of_two_threads
 Unasked random::two_directions_of_two_threads
 FreshTicket exhaustive::transfer
 CutShort exhaustive::transfer
+LastingPromise exhaustive::clients_of_different_kinds
 BarrierForgotten exhaustive::transfer
 FAULTS
 [ $bad = 0 ] && echo 'make model: the models hold, and every fault was noticed'

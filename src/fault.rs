@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Unasked,
     /// No barrier after a request, though the peer relies on one.
     BarrierForgotten,
+    /// A server of many clients relies on what one of them promised.
+    LastingPromise,
     /// Who waits for any event forgets those that have come since it asked for one.
     FreshTicket,
 }

@@ -3,7 +3,8 @@
 //! The historical unixcat can lose a wake-up when its ring is full: it then sleeps although there is space, and so
 //! do we, waiting for its data. Any further event releases it. So a side that waits sends one when nothing has moved
 //! for a moment, then at ever longer intervals, and then no more until something has moved. A peer that was seen
-//! to move right after such an event gets one, from then on, every time this side goes to sleep.
+//! to move right after such an event gets one, from then on, every time this side goes to sleep. An end of this
+//! implementation misses no event and gets none of these.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ pub(super) struct Forgetful {
 #[derive(Debug)]
 pub(super) struct Nudges<'a> {
     peer: &'a Forgetful,
+    most: u32,
     sent: u32,
     last: Option<Instant>,
 }
@@ -38,9 +40,9 @@ impl Forgetful {
         Forgetful { most: if nudges { TIMES } else { 0 }, seen: AtomicU32::new(0) }
     }
 
-    /// For one wait.
-    pub(super) fn nudges(&self) -> Nudges<'_> {
-        Nudges { peer: self, sent: 0, last: None }
+    /// For one wait. None are sent to a peer that `misses_none`.
+    pub(super) fn nudges(&self, misses_none: bool) -> Nudges<'_> {
+        Nudges { peer: self, most: if misses_none { 0 } else { self.most }, sent: 0, last: None }
     }
 
     fn convinced(&self) -> bool {
@@ -51,16 +53,21 @@ impl Forgetful {
 impl Nudges<'_> {
     /// Whether to send one before the first sleep.
     pub(super) fn at_once(&self) -> bool {
-        self.peer.convinced()
+        self.most > 0 && self.peer.convinced()
     }
 
     /// When the next one is due, if nothing moves.
     pub(super) fn due(&self) -> Limit {
-        if self.sent < self.peer.most {
+        if self.sent < self.most {
             Limit::After(FIRST * (1 << self.sent))
         } else {
             Limit::Never
         }
+    }
+
+    /// The peer has turned out to be one that misses none.
+    pub(super) fn end(&mut self) {
+        self.most = 0;
     }
 
     /// One was sent.

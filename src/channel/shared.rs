@@ -159,8 +159,18 @@ impl Channel {
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         let persistent = persistent && self.ring.role() == Role::Server;
         self.persistent.store(persistent, Ordering::Relaxed);
-        self.many_clients.fetch_or(persistent, Ordering::Relaxed);
+        if persistent {
+            self.expect_other_clients();
+        }
         self.events.serve_many(persistent)
+    }
+
+    /// Another client may use, or have used, the same memory: nothing that one says of itself there is held against, or put to
+    /// the account of, another.
+    fn expect_other_clients(&self) {
+        if !self.many_clients.swap(true, Ordering::Relaxed) && !fault(Fault::LastingPromise) {
+            self.ring.stop_relying();
+        }
     }
 
     /// Where the peer is. What the live byte says counts more than the end of the event channel: a peer that left
@@ -205,6 +215,11 @@ impl Channel {
     /// Whether the end of a stream that the page tells of can only be that of the one peer.
     fn heeds_stream_end(&self) -> bool {
         !self.many_clients.load(Ordering::Relaxed)
+    }
+
+    /// Whether the peer is known to be an end of this implementation.
+    pub(super) fn peer_is_ours(&self) -> bool {
+        self.events.is_kin() || self.heeds_stream_end() && self.ring.peer_half_closes()
     }
 
     /// The error where nothing of what is wanted comes any more: the peer is [absent](Self::absent), or has ended its stream.
@@ -324,7 +339,13 @@ impl Channel {
             let awaited =
                 self.persistent.load(Ordering::Relaxed) || self.ring.peer_live()? == PeerLive::Waiting;
             let goes_on = awaited && self.events.rearm()?;
+            if goes_on {
+                self.expect_other_clients();
+            }
             self.ended.store(!goes_on, Ordering::Release);
+        }
+        if self.events.has_had_another_peer() {
+            self.expect_other_clients();
         }
         // An end of this implementation answers as soon as it hears of the other.
         self.ring.peer_half_closes();

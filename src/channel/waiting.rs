@@ -81,7 +81,7 @@ impl Channel {
         self.settle(want);
         let stay = self.sleepers.stay();
         let deadline = Limit::from(timeout).fixed();
-        let mut nudges = self.waits.forgetful.nudges();
+        let mut nudges = self.waits.forgetful.nudges(self.peer_is_ours());
         let mut due = nudges.due();
         if nudges.at_once() {
             self.notify()?;
@@ -106,7 +106,10 @@ impl Channel {
             if deadline.is_over() {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
-            if woken == Woken::Late {
+            if woken == Woken::Late && self.peer_is_ours() {
+                nudges.end();
+                due = nudges.due();
+            } else if woken == Woken::Late {
                 self.notify()?;
                 nudges.sent();
                 due = nudges.due();

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) poison: Poison,
     /// See [`Endpoint::use_barriers`].
     barriers: AtomicBool,
+    /// See [`Endpoint::stop_relying`].
+    may_rely: AtomicBool,
 }
 
 // SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
@@ -83,7 +85,7 @@ impl Shared {
 
     #[inline]
     pub(super) fn asked<'a>(&'a self, wanted: Want, reliance: &'a Reliance) -> Asked<'a> {
-        Asked { own: self.own_notify(), wanted, reliance, reached: self.barriers.load(Private::Relaxed) }
+        Asked { own: self.own_notify(), wanted, reliance, may_rely: &self.may_rely }
     }
 
     fn peer_notify(&self) -> &AtomicU8 {
@@ -214,8 +216,13 @@ impl Endpoint {
             Role::Server => (left, right),
             Role::Client => (right, left),
         };
-        let shared =
-            Arc::new(Shared { page, role, poison: Poison::default(), barriers: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            page,
+            role,
+            poison: Poison::default(),
+            barriers: AtomicBool::new(false),
+            may_rely: AtomicBool::new(false),
+        });
         let indices = |ring: &Indices| (ring.cons.load(Ordering::Acquire), ring.prod.load(Ordering::Acquire));
         let (cons, prod) = indices(shared.read_ring());
         let consumer = Consumer::new(shared.clone(), read, cons, prod);
@@ -341,6 +348,15 @@ impl Endpoint {
     /// peer. And the peer's barriers reach this process. Without this the rings are those of every other implementation.
     pub(crate) fn use_barriers(&self) {
         self.shared.barriers.store(true, Private::Relaxed);
+        self.shared.may_rely.store(true, Private::Relaxed);
+    }
+
+    /// From now on nothing is published without a fence, whatever is promised: the promise may be an earlier client's. Any
+    /// thread may say so, also while another publishes.
+    pub(crate) fn stop_relying(&self) {
+        self.shared.may_rely.store(false, Private::SeqCst);
+        self.producer.stop_relying();
+        self.consumer.stop_relying();
     }
 
     /// Whether anything is published without a fence, since the peer has promised barriers.

@@ -4,6 +4,8 @@
 //! a side that moves an index publishes it, fences, and then looks at its own notify byte; a side that wants to
 //! sleep sets its bit in the peer's byte, fences, and then looks at the index again.
 
+use std::sync::atomic::AtomicBool;
+
 use super::reliance::{self, Reliance};
 use super::sync::{fence, AtomicU32, AtomicU8, Ordering};
 use crate::fault::{fault, Fault};
@@ -44,8 +46,8 @@ pub(super) struct Asked<'a> {
     /// What the peer would ask for.
     pub(super) wanted: Want,
     pub(super) reliance: &'a Reliance,
-    /// Whether this side can be reached by barriers.
-    pub(super) reached: bool,
+    /// Whether this side may rely on the peer's barriers: they reach it, and there has been no other peer.
+    pub(super) may_rely: &'a AtomicBool,
 }
 
 /// Publishes an index. Says whether the peer asked to be told.
@@ -68,7 +70,7 @@ impl Asked<'_> {
 
     #[cold]
     fn take_news(self) -> bool {
-        self.reliance.follow(self.own, self.wanted, self.reached);
+        self.reliance.follow(self.own, self.wanted, self.may_rely);
         let bit = self.wanted.bit();
         self.own.load(Ordering::Relaxed) & bit != 0 && self.own.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }

@@ -40,6 +40,10 @@ impl Producer {
         self.reliance.is_there()
     }
 
+    pub(super) fn stop_relying(&self) {
+        self.reliance.end();
+    }
+
     /// Where the ring is mapped.
     pub fn start(&self) -> NonNull<u8> {
         self.buffer.start()

@@ -15,9 +15,12 @@
 //! * one that comes while it relies is followed by a barrier;
 //! * one that comes after it has ceased to finds the index that was published last.
 //!
+//! A promise ends with the peer that made it. A server can't know what the next client makes of the bits before that client
+//! is at work, so a server of more than one client relies on nothing.
+//!
 //! Other implementations leave these bits alone, and get the fences of old.
 
-use std::sync::atomic::{AtomicBool, Ordering as Private};
+use std::sync::atomic::{AtomicBool, AtomicU8 as AtomicU8Private, Ordering as Private};
 
 use super::notify::Want;
 use super::sync::{fence, AtomicU8, Ordering};
@@ -56,15 +59,27 @@ pub(super) fn forget(own: &AtomicU8, peers: &AtomicU8) {
     peers.fetch_and(RELIES, Ordering::SeqCst);
 }
 
+/// Published with a fence.
+const FENCES: u8 = 0;
+/// Published without one: the peer has promised barriers.
+const RELIES_ON_BARRIERS: u8 = 1;
+/// With a fence again, since the peer may be another one by now. The next publication takes back what this side said.
+const ENDING: u8 = 2;
+
 /// Whether the index of one ring is published without a fence.
 #[derive(Debug, Default)]
-pub(super) struct Reliance(AtomicBool);
+pub(super) struct Reliance(AtomicU8Private);
 
 impl Reliance {
+    #[inline]
+    fn state(&self) -> u8 {
+        self.0.load(Private::Relaxed)
+    }
+
     /// Whether it is.
     #[inline]
     pub(super) fn is_there(&self) -> bool {
-        self.0.load(Private::Relaxed)
+        self.state() == RELIES_ON_BARRIERS
     }
 
     /// The fence behind an index, or what stands for it.
@@ -81,20 +96,38 @@ impl Reliance {
     /// and no change of the promise.
     #[inline]
     pub(super) fn is_unchanged(&self, byte: u8, wanted: Want) -> bool {
-        byte & (PROMISE | wanted.bit()) == if self.is_there() { PROMISE } else { 0 }
+        // While it is ending, nothing is: no byte has all of these bits and no others.
+        let same = match self.state() {
+            FENCES => 0,
+            RELIES_ON_BARRIERS => PROMISE,
+            _ => u8::MAX,
+        };
+        byte & (PROMISE | wanted.bit()) == same
     }
 
-    /// Follows the promise, if this side `can` be reached by barriers. To be called after each publication that finds
+    /// From now on there is a fence. What this side said of it stays until the next publication: only then it is certain
+    /// that none without a fence is under way.
+    pub(super) fn end(&self) {
+        let _ = self.0.compare_exchange(RELIES_ON_BARRIERS, ENDING, Private::SeqCst, Private::SeqCst);
+    }
+
+    /// Follows the promise, if this side `may` rely on barriers. To be called after each publication that finds
     /// something changed, before it looks for a request.
-    pub(super) fn follow(&self, own: &AtomicU8, wanted: Want, can: bool) {
+    pub(super) fn follow(&self, own: &AtomicU8, wanted: Want, may: &AtomicBool) {
         let promised = own.load(Ordering::Relaxed) & PROMISE != 0;
-        match (self.is_there(), promised) {
-            (false, true) if can => {
+        match (self.state(), promised) {
+            (FENCES, true) if may.load(Private::Relaxed) => {
                 own.fetch_or(relies(wanted), Ordering::SeqCst);
-                self.0.store(true, Private::Relaxed);
+                self.0.store(RELIES_ON_BARRIERS, Private::SeqCst);
+                // Either this sees the end of it, or the end sees that there is something to be ended.
+                if !may.load(Private::SeqCst) {
+                    self.end();
+                }
             }
-            (true, false) => {
-                self.0.store(false, Private::Relaxed);
+            // Nothing is to be made of it, so that later publications need not look at it again.
+            (FENCES, true) => drop(own.fetch_and(!PROMISE, Ordering::SeqCst)),
+            (RELIES_ON_BARRIERS, false) | (ENDING, _) => {
+                self.0.store(FENCES, Private::Relaxed);
                 own.fetch_and(!relies(wanted), Ordering::SeqCst);
             }
             _ => {}

@@ -145,6 +145,11 @@ pub trait EventChannel: Send + Sync {
         false
     }
 
+    /// Whether somebody else was connected before the peer that is there, without an [end](Received::ended) in between.
+    fn has_had_another_peer(&self) -> bool {
+        false
+    }
+
     /// Whether clients may come one after the other (server): the next one may connect as soon as the one before has
     /// ended, whether or not this side has noticed. Transports where that is always so do nothing.
     fn serve_many(&self, _many: bool) -> Result<()> {

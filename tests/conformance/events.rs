@@ -8,8 +8,8 @@ use vchan::{Error, Vchan};
 
 use crate::meddling::Meddling;
 use crate::raw::{Raw, CLI_LIVE, LEFT_PROD};
-use crate::support::{client, connect, pair, readable, server, spawn, LONG};
-use crate::world::World;
+use crate::support::{client, connect, pair, readable, readable_now, server, spawn, LONG, PORT};
+use crate::world::{World, CLIENT, SERVER};
 
 pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
     let below = Meddling::new(world.server());
@@ -90,5 +90,32 @@ pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
         raw.u8(CLI_LIVE).store(0, Ordering::SeqCst);
         let (count, _server) = reading.join().expect("the reader");
         assert_eq!(count.expect("read"), 4, "round {round}");
+    }
+}
+
+/// A peer of this implementation misses no event, so none is sent that was not asked for.
+pub fn our_own_peers_are_not_nudged(world: &dyn World) {
+    let listening = Vchan::server(CLIENT, PORT).transport(world.server()).listen().expect("listen");
+    let client = Vchan::client(SERVER, PORT).transport(world.client()).connect().expect("connect");
+    let server = listening.accept(Some(LONG)).expect("accept");
+    let mut ends = [server, client];
+    // Each has taken the other's first events, and what was answered.
+    for turn in [0, 1, 0, 1] {
+        ends[turn].set_nonblocking(true);
+        readable_now(&ends[turn]);
+        assert!(ends[turn].read(&mut [0]).is_err(), "there is nothing to read");
+        ends[turn].set_nonblocking(false);
+    }
+    for turn in [0, 1] {
+        let [server, client] = &mut ends;
+        let (waiting, idle) = if turn == 0 { (server, client) } else { (client, server) };
+        idle.set_nonblocking(true);
+        readable_now(&*idle);
+        while idle.read(&mut [0]).is_ok() {}
+        assert!(!readable_now(&*idle), "readable before");
+        waiting.set_timeout(Some(Duration::from_millis(100)));
+        assert!(waiting.read(&mut [0]).is_err(), "there is nothing to read");
+        assert!(!readable_now(&*idle), "an event that nobody asked for");
+        idle.set_nonblocking(false);
     }
 }

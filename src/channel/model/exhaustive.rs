@@ -303,3 +303,31 @@ fn closer() {
         }
     }
 }
+
+/// A persistent server has a client that promises barriers, and then one that barriers don't reach: of another
+/// implementation, or of this one.
+#[test]
+fn clients_of_different_kinds() {
+    for foreign in [true, false] {
+        check(&format!("clients of different kinds, foreign {foreign}"), Some(3), move || {
+            let world = World::new(1, 1, false, true);
+            let server = world.server(u32::MAX);
+            server.set_persistent(true).unwrap();
+            let server = Side::new(&world, server, 0);
+            let first = Side::new(&world, world.client(), 1);
+            for _ in 0..3 {
+                assert!(server.write(&[1]));
+                assert_eq!(first.read(1), [1]);
+            }
+            drop(first);
+            let second = Side::new(&world, world.unreached_client(foreign), 1);
+            let writing = thread::spawn(move || {
+                // The request that a client begins with is used up by the first byte.
+                assert!(server.write(&[2]) && server.write(&[3]));
+                server
+            });
+            assert_eq!(second.read(2), [2, 3]);
+            writing.join().unwrap();
+        });
+    }
+}

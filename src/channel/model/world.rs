@@ -133,6 +133,8 @@ struct End {
     /// 0 for the server's, 1 for the client's.
     side: usize,
     kin: bool,
+    /// Whether barriers reach it.
+    reached: bool,
 }
 
 impl Line {
@@ -178,6 +180,10 @@ impl EventChannel for End {
 
     fn is_kin(&self) -> bool {
         self.kin
+    }
+
+    fn same_scheduler(&self) -> bool {
+        self.reached
     }
 
     fn ended(&self) -> bool {
@@ -229,7 +235,7 @@ impl World {
         let held = Held(self.memory.clone());
         // SAFETY: the page is zeroed, the rings have as many bytes as the orders say; the channel holds both.
         let ring = unsafe { Endpoint::server(held.base(), self.rings(), self.orders, first) };
-        self.channel(ring, held, 0)
+        self.channel(ring, held, 0, self.kin, true)
     }
 
     /// A client that has just come.
@@ -237,8 +243,28 @@ impl World {
         let held = Held(self.memory.clone());
         // SAFETY: as above.
         let ring = unsafe { Endpoint::client(held.base(), self.rings(), self.orders) }.unwrap();
-        let client = self.channel(ring, held, 1);
+        let client = self.channel(ring, held, 1, self.kin, true);
         client.ring().announce();
+        client.notify().unwrap();
+        client
+    }
+
+    /// A client that has just come and that barriers don't reach: of another implementation, which leaves the bits alone that an
+    /// earlier client has set, or of this one.
+    #[cfg(loom)]
+    pub(super) fn unreached_client(&self, foreign: bool) -> Arc<Channel> {
+        let held = Held(self.memory.clone());
+        // SAFETY: as above.
+        let ring = unsafe { Endpoint::client(held.base(), self.rings(), self.orders) }.unwrap();
+        let client = self.channel(ring, held, 1, false, false);
+        if foreign {
+            use crate::ring::Want;
+            use loom::sync::atomic::Ordering::SeqCst;
+            self.memory.page.cli_live.store(1, SeqCst);
+            self.memory.page.srv_notify.fetch_or(Want::Data.bit(), SeqCst);
+        } else {
+            client.ring().announce();
+        }
         client.notify().unwrap();
         client
     }
@@ -259,10 +285,10 @@ impl World {
         Rings { left, right }
     }
 
-    fn channel(&self, ring: Endpoint, held: Held, side: usize) -> Arc<Channel> {
+    fn channel(&self, ring: Endpoint, held: Held, side: usize, kin: bool, reached: bool) -> Arc<Channel> {
         let parts = Parts {
             ring,
-            events: Box::new(End { line: self.line.clone(), side, kin: self.kin }),
+            events: Box::new(End { line: self.line.clone(), side, kin, reached }),
             mappings: vec![Box::new(held)],
             publication: None,
             meeting: Meeting { ring_ref: 0, event_channel: String::new() },

@@ -74,8 +74,9 @@ fn who_can_not_be_reached_relies_on_nothing() {
             assert!(publish(&client, want));
         }
     }
-    assert_eq!(notify_bytes(&client)[0], PROMISE);
-    assert!(!client.request(Want::Data), "bits that mean nothing to it");
+    assert_eq!(notify_bytes(&client)[0], 0, "the promise is looked at once");
+    client.promise_barriers(true);
+    assert!(!server.request(Want::Data), "nobody relies on it");
 }
 
 /// A server relies on what its client promised, who goes. The next one has promised nothing.
@@ -101,6 +102,36 @@ fn the_next_client_begins_anew() {
     assert!(publish(&server, Want::Space));
     assert!(!server.relies());
     assert!(!client.request(Want::Space));
+}
+
+/// A server of many clients relied on the first one's promise. The next one makes none, and takes none back.
+#[test]
+fn a_promise_ends_with_its_client() {
+    for (want, relies) in BOTH {
+        let mut memory = Memory::new(orders());
+        let (server, client) = memory.ends(orders(), 0);
+        for end in [&server, &client] {
+            end.use_barriers();
+        }
+        publish(&server, Want::Data);
+        client.promise_barriers(true);
+        publish(&server, want);
+        assert!(server.relies());
+        assert_eq!(notify_bytes(&server)[1], PROMISE | relies);
+
+        server.stop_relying();
+        assert!(!server.relies());
+        assert!(client.request(want), "a publication may be under way");
+        assert!(publish(&server, want), "the request is not lost with the change");
+        assert!(!client.request(want));
+        for _ in 0..3 {
+            assert!(publish(&server, want));
+            assert!(!server.relies());
+            assert_eq!(notify_bytes(&server)[1], 0);
+            client.promise_barriers(true);
+            assert!(!client.request(want));
+        }
+    }
 }
 
 /// Nothing that an honest peer of another implementation sees has changed.

@@ -35,6 +35,7 @@ impl Events for ServerEvents {
             name: slot.socket_path(),
             port: slot.number() + 1,
             many: AtomicBool::new(false),
+            another: AtomicBool::new(false),
             state: Mutex::new(State { listening: true, ..State::default() }),
             slot: Some(slot),
         }))
@@ -72,6 +73,7 @@ impl Events for ClientEvents {
             name: remote.to_owned(),
             port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
             many: AtomicBool::new(false),
+            another: AtomicBool::new(false),
             state: Mutex::new(State::default()),
             slot: None,
         }))
@@ -86,6 +88,8 @@ struct Channel {
     port: u32,
     /// Clients may come one after the other. Changed with the lock held.
     many: AtomicBool,
+    /// A client connected and went before the one that was taken in.
+    another: AtomicBool,
     state: Mutex<State>,
     /// The server's slot.
     slot: Option<Arc<Slot>>,
@@ -144,7 +148,10 @@ impl Channel {
             // Who got in before that is taken where the first one has given up; perhaps it is the same client again.
             // Where that can't be found out, the first one counts.
             let second = socket::accept_own(self.fd.as_fd()).unwrap_or(None);
-            connection = second.filter(|_| hung_up(&connection)).unwrap_or(connection);
+            if let Some(second) = second.filter(|_| hung_up(&connection)) {
+                self.another.store(true, Ordering::Relaxed);
+                connection = second;
+            }
         }
         self.exchange(state, connection, false)?;
         if state.overdue {
@@ -322,6 +329,10 @@ impl EventChannel for Channel {
 
     fn is_kin(&self) -> bool {
         self.bells.is_known()
+    }
+
+    fn has_had_another_peer(&self) -> bool {
+        self.another.load(Ordering::Relaxed)
     }
 
     fn serve_many(&self, many: bool) -> Result<()> {
