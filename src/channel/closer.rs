@@ -11,8 +11,9 @@ use crate::{Error, Result};
 /// Closes a channel from anywhere: another thread, or before there is a channel at all.
 ///
 /// Every call that is blocked (waiting for a server, for a client, for data or space) ends with
-/// [`Error::Closed`], later ones fail with it at once, and the peer is told. Cloning gives another handle to the
-/// same. Thread-safe; [`close`](Self::close) makes one or two short system calls, so it is not for signal handlers.
+/// [`Error::Closed`], later ones fail with it at once, and the peer is told: it can see the end before the first call returns
+/// that error. Cloning gives another handle to the same. Thread-safe; [`close`](Self::close) makes one or two short system
+/// calls, so it is not for signal handlers.
 ///
 /// ```
 /// use vchan::{transport::in_process::InProcess, Closer, Error, Vchan};

@@ -59,6 +59,8 @@ pub struct Channel {
     ended: AtomicBool,
     /// How much of its stream this side has ended: one of the three below.
     stage: AtomicU8,
+    /// Somebody has begun to leave. The stage follows once the peer can see it.
+    leaving: AtomicBool,
     pub(super) persistent: AtomicBool,
     /// More than one client may have used the memory: what is said there of a stream's end may be an earlier one's.
     many_clients: AtomicBool,
@@ -88,6 +90,7 @@ impl Channel {
             waits,
             ended: AtomicBool::new(false),
             stage: AtomicU8::new(WRITING),
+            leaving: AtomicBool::new(false),
             persistent: AtomicBool::new(false),
             many_clients: AtomicBool::new(false),
             meeting: parts.meeting,
@@ -243,7 +246,14 @@ impl Channel {
     /// Fails where this side was closed.
     #[inline]
     pub fn check_open(&self) -> Result<()> {
-        self.closer.check()
+        self.closer.check().inspect_err(|_| self.leave_the_page())
+    }
+
+    /// The closer may not have come as far as [`leave`](Self::leave): what returns because of it must find the peer able to
+    /// see the end.
+    #[cold]
+    fn leave_the_page(&self) {
+        self.ring.leave();
     }
 
     /// Whether this side has left.
@@ -310,9 +320,10 @@ impl Channel {
     }
 
     fn leave_with(&self, reason: impl FnOnce()) {
-        if self.stage.swap(LEFT, Ordering::AcqRel) != LEFT {
+        if !self.leaving.swap(true, Ordering::AcqRel) {
             reason();
             self.ring.leave();
+            self.stage.store(LEFT, Ordering::Release);
             if fault(Fault::SilentLeave) {
                 return;
             }

@@ -156,7 +156,9 @@ impl Channel {
     }
 
     fn sleep(&self, stay: &Stay<'_>, ticket: Ticket, until: Until, limit: Limit) -> Result<Woken> {
-        let woken = self.sleepers.sleep(stay, ticket, until, limit, self)?;
+        let woken = self.sleepers.sleep(stay, ticket, until, limit, self);
+        // What was closed meanwhile says so by its own rule.
+        let woken = woken.or_else(|error| self.check_open().and(Err(error)))?;
         if woken == Woken::Event {
             self.pass_on_both();
         }

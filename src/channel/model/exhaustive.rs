@@ -291,12 +291,14 @@ fn closer() {
                 let (_world, one, other) = transfer.world();
                 let closer = one.channel.closer().clone();
                 let sleeping = thread::spawn(move || {
-                    assert!(if writes { !one.write(&text(5)) } else { one.read(1).is_empty() });
+                    assert!(if writes { !one.write(&text(4)) } else { one.read(1).is_empty() });
+                    // By then the peer can see it.
+                    assert!(!one.channel.ring().own_live());
                     one
                 });
                 let closing = thread::spawn(move || closer.close());
                 // The other side is told in its turn.
-                other.read(3);
+                other.read(2);
                 sleeping.join().unwrap();
                 closing.join().unwrap();
             });
