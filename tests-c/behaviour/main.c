@@ -309,6 +309,8 @@ int main(int argc, char **argv)
     add_thread_tests();
     add_corrupt_tests();
     add_killed_tests();
+    add_qubes_tests();
+    add_qrexec_tests();
     choose(argc - optind, argv + optind);
     setrlimit(RLIMIT_CORE, &none);
     signal(SIGPIPE, SIG_IGN);
