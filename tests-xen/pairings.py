@@ -1,6 +1,7 @@
 """Every pairing of places, kinds of guest, implementations and ring sizes, both directions at once."""
 
 RINGS = "10/11,12/12,16/16,20/20"
+DESCRIPTORS = 5  # the most that an end of ours has while nobody polls it
 PLACES = [("dom0", "dom0"), ("dom0", "pv1"), ("pv1", "dom0"), ("dom0", "pvh1"), ("pvh1", "dom0"), ("pv1", "pv2"),
           ("pvh1", "pvh2"), ("pv1", "pvh1"), ("pvh1", "pv1"), ("pv1", "pv1")]
 
@@ -19,6 +20,10 @@ def pairing(lab, server, client, who):
         read, write = map(int, rings.split("/"))
         lab.same(f"the server's write ring of {rings}", 1 << write, int(seen))
         lab.same(f"the client's write ring of {rings}", 1 << read, int(mine))
+    for job, implementation in ((one, who[0]), (other, who[1])):
+        most = max(map(int, job.values("descriptors")))
+        if implementation == "ours" and most > DESCRIPTORS:
+            lab.fail(f"{job} has {most} descriptors")
     lab.same("how many channels", len(RINGS.split(",")), len(one.values("received")))
     lab.results["pairings"][(server, client) + who] = True
 

@@ -1,13 +1,13 @@
 //! The `event` field: a handle for programs that call libxenevtchn with it.
 //!
-//! Over Xen's event channel device it is a real handle, made by `xenevtchn_fdopen` on a duplicate of our descriptor,
+//! Over Xen's event channel device it is a real handle, made by `xenevtchn_fdopen` on our descriptor,
 //! where libxenevtchn is loaded or can be. Everywhere else it is a structure of ours with the beginning that all
 //! versions of libxenevtchn since 2016 have, so that at least `xenevtchn_fd` gives the descriptor to poll.
 //! `xenevtchn_notify` works with a real handle only: there is no event channel device without Xen.
 
 use std::ffi::{c_int, c_uint, c_void, CStr};
 use std::mem;
-use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::{self, NonNull};
 
 use crate::logger::{xentoollog_logger, Logger};
@@ -49,12 +49,12 @@ impl Event {
         let (open, close) = unsafe {
             (mem::transmute::<NonNull<c_void>, Open>(open), mem::transmute::<NonNull<c_void>, Close>(close))
         };
-        // The handle closes its descriptor.
-        let own = evtchn.try_clone_to_owned().ok()?;
         // SAFETY: a live logger or NULL, and an open descriptor.
-        let handle = NonNull::new(unsafe { open(logger.as_ptr(), own.as_raw_fd(), 0) })?;
-        let _ = own.into_raw_fd();
-        Some(Event { handle, close: Some(close) })
+        let handle = NonNull::new(unsafe { open(logger.as_ptr(), evtchn.as_raw_fd(), 0) })?;
+        // One in another form can't be kept from closing the descriptor, so it is never closed.
+        // SAFETY: the beginning of a handle, see above.
+        let known = unsafe { (*handle.as_ptr()).fd } == evtchn.as_raw_fd();
+        known.then_some(Event { handle, close: Some(close) })
     }
 
     fn imitation(fd: RawFd, logger: Logger) -> Event {
@@ -71,8 +71,12 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         match self.close {
-            // SAFETY: a handle that `xenevtchn_fdopen` made, closed once. A failure leaves nothing to be done.
-            Some(close) => drop(unsafe { close(self.handle.as_ptr()) }),
+            // SAFETY: a handle that `xenevtchn_fdopen` made, closed once. Without its descriptor, which is the channel's: libxenevtchn
+            // closes none then. A failure leaves nothing to be done.
+            Some(close) => unsafe {
+                (*self.handle.as_ptr()).fd = -1;
+                close(self.handle.as_ptr());
+            },
             // SAFETY: leaked from a box in `imitation`.
             None => drop(unsafe { Box::from_raw(self.handle.as_ptr()) }),
         }

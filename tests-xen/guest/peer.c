@@ -1,12 +1,13 @@
 /*
  * One end of a channel, through libxenvchan's interface: linked against Xen's library, and by preloading against
  * any replacement. It says what it does in lines that tests wait for:
- *   library FILE · listening · connected SPACE · sent N · received N SHA256 · pings N MICROSECONDS
+ *   library FILE · listening · descriptors N · connected SPACE · sent N · received N SHA256 · pings N MICROSECONDS
  *   moved N MICROSECONDS · woken N · state STATE · ended RESULT ERRNO OPEN · notified N · conflicts N · closed
  *   error WHAT ERRNO
  * Its exit status is 0, 1 for a channel that broke off too early, 2 for one that did not open, 64 for usage.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <getopt.h>
@@ -341,6 +342,19 @@ static struct libxenvchan *open_once(const struct plan *plan)
 			      libxenvchan_client_init(NULL, plan->domain, plan->path);
 }
 
+/* How many this process has. */
+static int descriptors(void)
+{
+	DIR *directory = opendir("/proc/self/fd");
+	int count = 0;
+
+	while (directory && readdir(directory))
+		count++;
+	if (directory)
+		closedir(directory);
+	return count;
+}
+
 static struct libxenvchan *open_channel(const struct plan *plan)
 {
 	double until = seconds() + plan->retry;
@@ -360,6 +374,7 @@ static struct libxenvchan *open_channel(const struct plan *plan)
 /* One channel from its beginning to its end. */
 static int run(const struct plan *plan)
 {
+	int before = descriptors();
 	struct libxenvchan *channel = open_channel(plan);
 
 	if (!channel) {
@@ -373,6 +388,7 @@ static int run(const struct plan *plan)
 			if (libxenvchan_wait(channel) < 0)
 				broken(channel, "wait", -1);
 	}
+	printf("descriptors %d\n", descriptors() - before);
 	printf("connected %d\n", libxenvchan_buffer_space(channel));
 
 	if (plan->send || plan->receive) {

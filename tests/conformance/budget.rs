@@ -45,6 +45,13 @@ fn acquainted(world: &dyn World) -> (Vchan, Vchan) {
     (server, client.join().expect("the client"))
 }
 
+/// A server of many clients, with one of them there.
+fn persistent(world: &dyn World) -> usize {
+    let (server, client) = connect(&server(world).persistent(true), &client(world));
+    drop(client);
+    freed_by(server)
+}
+
 /// Checks both ends of a fresh channel, each made into something else by `use_it`, against the most that one may have.
 fn check<T>(world: &dyn World, most: usize, use_it: impl Fn(Vchan) -> T) {
     for client_first in [true, false] {
@@ -64,6 +71,8 @@ pub fn of_an_end(world: &dyn World) {
     let closer = Closer::new().expect("a closer");
     let listening = server(world).closer(&closer).listen().expect("listen");
     assert!(freed_by((listening, closer)) <= QUIET);
+    // It keeps the socket at which the next one comes.
+    assert!(persistent(world) <= QUIET + 1);
     check(world, QUIET, |end| end);
     check(world, POLLED, |end| {
         let _ = end.as_fd();

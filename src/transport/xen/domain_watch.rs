@@ -5,8 +5,9 @@
 //! a guest's server watches a *mark* which its client makes below the published path, in a directory that the server
 //! leaves open to it. Peers that know nothing of the mark make none, and a guest's server isn't told of their end.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::xenstore::{Access, Nodes, Perm, XsClient, XsError};
@@ -26,7 +27,7 @@ pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
 #[derive(Debug)]
 pub(super) struct DomainWatch {
     peer: DomId,
-    xs: XsClient,
+    xs: Arc<XsClient>,
     sign: Sign,
     gone: AtomicBool,
 }
@@ -46,7 +47,7 @@ impl DomainWatch {
         if peer == 0 || peer == own {
             return Ok(None);
         }
-        let xs = XsClient::open().map_err(Error::Xenstore)?;
+        let xs = XsClient::open_unpolled().map_err(Error::Xenstore)?;
         let sign = match role {
             _ if own == 0 => Sign::Introduced,
             Role::Client => Sign::node(format!("{path}/ring-ref")),
@@ -57,12 +58,31 @@ impl DomainWatch {
             Sign::Node { path, .. } => path,
         };
         xs.watch(watched, "domain").map_err(Error::Xenstore)?;
-        Ok(Some(DomainWatch { peer, xs, sign, gone: AtomicBool::new(false) }))
+        Ok(Some(DomainWatch { peer, xs: Arc::new(xs), sign, gone: AtomicBool::new(false) }))
     }
 
-    /// Readable when there may be news.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.xs.as_fd()
+    /// One of them is readable when there may be news.
+    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        self.xs.fds()
+    }
+
+    /// Leaves a mark at the server in the domain that is watched, for the channel at `path`. `None` where that isn't wanted:
+    /// the server is another program's, or closes the channel just now.
+    pub(super) fn leave_mark(&self, own: DomId, path: &str) -> Result<Option<Mark>> {
+        if !marks_are_needed(self.peer, own) {
+            return Ok(None);
+        }
+        let path = format!("{path}/{MARK}");
+        let left = self.xs.transaction(|transaction| {
+            transaction.write(&path, "1")?;
+            let readers = [Perm::new(self.peer, Access::Read)];
+            transaction.set_perms(&path, Perm::new(own, Access::None), &readers)
+        });
+        match left {
+            Ok(()) => Ok(Some(Mark { xs: Arc::clone(&self.xs), path })),
+            Err(XsError::Refused { .. }) => Ok(None),
+            Err(error) => Err(Error::Xenstore(error)),
+        }
     }
 
     /// Takes the news; says whether there were any. Then [`is_gone`](Self::is_gone) knows.
@@ -128,29 +148,8 @@ impl Sign {
 /// A client's mark at its server; removed when dropped, or with the client's domain.
 #[derive(Debug)]
 pub(super) struct Mark {
-    xs: XsClient,
+    xs: Arc<XsClient>,
     path: String,
-}
-
-impl Mark {
-    /// Leaves a mark at the server in domain `peer`. `None` where that isn't wanted: the server is another
-    /// program's, or closes the channel just now.
-    pub(super) fn leave(own: DomId, peer: DomId, path: &str) -> Result<Option<Mark>> {
-        if !marks_are_needed(peer, own) {
-            return Ok(None);
-        }
-        let xs = XsClient::open().map_err(Error::Xenstore)?;
-        let path = format!("{path}/{MARK}");
-        let left = xs.transaction(|transaction| {
-            transaction.write(&path, "1")?;
-            transaction.set_perms(&path, Perm::new(own, Access::None), &[Perm::new(peer, Access::Read)])
-        });
-        match left {
-            Ok(()) => Ok(Some(Mark { xs, path })),
-            Err(XsError::Refused { .. }) => Ok(None),
-            Err(error) => Err(Error::Xenstore(error)),
-        }
-    }
 }
 
 impl Drop for Mark {

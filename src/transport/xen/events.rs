@@ -55,7 +55,9 @@ impl Events for XenEvents {
         match port {
             Ok(port) => {
                 let mut channel = self.channel(device, port as u32)?;
-                channel._mark = Mark::leave(self.own, self.peer, &self.path)?;
+                if let Some(watch) = &channel.peer {
+                    channel._mark = watch.leave_mark(self.own, &self.path)?;
+                }
                 Ok(Box::new(channel))
             }
             // Bound to another client, or left over from a server that is gone: Xen doesn't say which.
@@ -105,8 +107,8 @@ impl EventChannel for XenChannel {
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        let watched = [Some(self.device.as_fd()), self.peer.as_ref().map(DomainWatch::fd)];
-        for fd in watched.into_iter().flatten() {
+        let watched = self.peer.iter().flat_map(DomainWatch::fds);
+        for fd in watched.chain([self.device.as_fd()]) {
             epoll
                 .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
                 .map_err(|errno| Error::os("watch an event channel", errno))?;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 
@@ -15,12 +16,43 @@ use crate::{DomId, Error, Result};
 /// Memory shared with, or by, one peer domain.
 #[derive(Debug)]
 pub(super) struct XenMemory {
-    pub peer: DomId,
+    peer: DomId,
+    gntalloc: OpenOnce,
+    gntdev: OpenOnce,
+}
+
+impl XenMemory {
+    pub(super) fn new(peer: DomId) -> XenMemory {
+        XenMemory { peer, gntalloc: OpenOnce::of(GNTALLOC), gntdev: OpenOnce::of(GNTDEV) }
+    }
+}
+
+/// A device that all mappings of a channel use, open while there are any: closing it gives gntdev's grants back.
+#[derive(Debug)]
+struct OpenOnce {
+    device: Device,
+    open: Mutex<Weak<File>>,
+}
+
+impl OpenOnce {
+    fn of(device: Device) -> OpenOnce {
+        OpenOnce { device, open: Mutex::default() }
+    }
+
+    fn get(&self) -> Result<Arc<File>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(device) = open.upgrade() {
+            return Ok(device);
+        }
+        let device = Arc::new(self.device.open()?);
+        *open = Arc::downgrade(&device);
+        Ok(device)
+    }
 }
 
 impl Memory for XenMemory {
     fn share(&self, pages: usize, crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
-        let device = GNTALLOC.open()?;
+        let device = self.gntalloc.get()?;
         let count = page_count(pages)?;
         let head = request::AllocGref { domid: self.peer, flags: request::WRITABLE, count, index: 0 };
         let mut buffer = WithTail::new(head, pages);
@@ -49,7 +81,7 @@ impl Memory for XenMemory {
     }
 
     fn map(&self, grants: &[u32]) -> Result<Box<dyn Mapping>> {
-        let device = GNTDEV.open()?;
+        let device = self.gntdev.get()?;
         let count = page_count(grants.len())?;
         let mut buffer = WithTail::new(request::MapGrantRef { count, pad: 0, index: 0 }, 2 * grants.len());
         for (pair, &grant) in buffer.tail_mut().chunks_exact_mut(2).zip(grants) {
@@ -164,8 +196,7 @@ struct XenMapping {
     grants: Vec<u32>,
     /// gntdev's index of the pages, where they are the peer's.
     gntdev: Option<u64>,
-    /// Closing it gives gntdev's grants back.
-    device: File,
+    device: Arc<File>,
 }
 
 // SAFETY: `mapped` stays mapped while the value lives, and page-aligned as all mappings are.

@@ -64,7 +64,7 @@ impl Transport for XenTransport {
         let path =
             if path.starts_with('/') { path.to_owned() } else { format!("/local/domain/{own}/{path}") };
         Ok(Parts {
-            memory: Box::new(memory::XenMemory { peer }),
+            memory: Box::new(memory::XenMemory::new(peer)),
             events: Box::new(events::XenEvents { own, peer, role, path: path.clone() }),
             config: Box::new(config::XenConfig { own, peer, path }),
         })

@@ -4,13 +4,16 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use nix::{
     poll::PollFlags,
-    sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags},
+        eventfd::EventFd,
+    },
 };
 
 use super::{
@@ -46,7 +49,10 @@ pub(super) mod sealed {
 #[derive(Debug)]
 pub struct XsClient {
     state: Mutex<State>,
-    poller: Epoll,
+    endpoint: Arc<Endpoint>,
+    bell: Arc<EventFd>,
+    /// Of the connection and the bell, unless both are polled one by one.
+    poller: Option<Epoll>,
     timeout: Duration,
 }
 
@@ -67,14 +73,33 @@ impl XsClient {
         Self::over(endpoint::open_first(&[path.as_ref().to_owned()], DEFAULT_TIMEOUT)?)
     }
 
+    /// As [`open`](Self::open), for somebody who has an epoll set to which both [descriptors](Self::fds) can go, and saves the one
+    /// of a set for them. As a descriptor it is the connection alone, which doesn't tell of events that a request took.
+    pub(in crate::transport::xen) fn open_unpolled() -> Result<Self, XsError> {
+        Self::unpolled(endpoint::open_default(DEFAULT_TIMEOUT)?)
+    }
+
     pub(super) fn over(endpoint: Endpoint) -> Result<Self, XsError> {
-        let connection = Connection::new(endpoint);
-        let events = EventQueue::new()?;
+        let client = Self::unpolled(endpoint)?;
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
-        for fd in [connection.as_fd(), events.as_fd()] {
+        for fd in client.fds() {
             poller.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(io::Error::from)?;
         }
-        Ok(Self { state: Mutex::new(State { connection, events }), poller, timeout: DEFAULT_TIMEOUT })
+        Ok(Self { poller: Some(poller), ..client })
+    }
+
+    fn unpolled(endpoint: Endpoint) -> Result<Self, XsError> {
+        let endpoint = Arc::new(endpoint);
+        let connection = Connection::new(Arc::clone(&endpoint));
+        let events = EventQueue::new()?;
+        let bell = events.bell();
+        let state = Mutex::new(State { connection, events });
+        Ok(Self { state, endpoint, bell, poller: None, timeout: DEFAULT_TIMEOUT })
+    }
+
+    /// The connection and the bell: one of them is readable when there may be something to say.
+    pub(in crate::transport::xen) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.endpoint.fd.as_fd(), self.bell.as_fd()]
     }
 
     /// Limits the time for each reply. Beyond it the request fails and the connection is given up.
@@ -85,12 +110,12 @@ impl XsClient {
 
     /// The socket or device in use.
     pub fn endpoint(&self) -> PathBuf {
-        self.state().connection.endpoint().path.clone()
+        self.endpoint.path.clone()
     }
 
     #[cfg(feature = "xenstore-rs")]
     pub(super) fn is_socket(&self) -> bool {
-        self.state().connection.endpoint().is_socket
+        self.endpoint.is_socket
     }
 
     /// Nothing in here panics half-way through a change, so a poisoned lock hides no damage.
@@ -221,6 +246,6 @@ impl<T: Ask> Ask for &T {
 
 impl AsFd for XsClient {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poller.0.as_fd()
+        self.poller.as_ref().map_or(self.endpoint.fd.as_fd(), |poller| poller.0.as_fd())
     }
 }

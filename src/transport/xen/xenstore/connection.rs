@@ -3,6 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ use super::{
 /// The stream, and how far the message now coming in has come.
 #[derive(Debug)]
 pub(super) struct Connection {
-    endpoint: Endpoint,
+    endpoint: Arc<Endpoint>,
     next_request: u32,
     partial: Vec<u8>,
     /// The failure after which no reply can be told from another's.
@@ -67,17 +68,13 @@ impl From<Rejection> for Failure {
 }
 
 impl Connection {
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub fn new(endpoint: Arc<Endpoint>) -> Self {
         Self {
             endpoint,
             next_request: 1,
             partial: Vec::with_capacity(HEADER_LEN + PAYLOAD_MAX),
             broken: None,
         }
-    }
-
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
     }
 
     /// Sends a request and returns the payload of its reply; watch events that come first go to `events`.

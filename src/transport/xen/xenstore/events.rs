@@ -1,10 +1,6 @@
 //! Watch events that came before anybody asked for them.
 
-use std::{
-    collections::VecDeque,
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -27,13 +23,18 @@ pub(super) struct EventQueue {
     waiting: VecDeque<WatchEvent>,
     lost: bool,
     /// Readable while there is something to fetch, so that a poller sees events which a request took off the wire.
-    bell: EventFd,
+    bell: Arc<EventFd>,
 }
 
 impl EventQueue {
     pub fn new() -> io::Result<Self> {
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { watches: Vec::new(), waiting: VecDeque::new(), lost: false, bell })
+        Ok(Self { watches: Vec::new(), waiting: VecDeque::new(), lost: false, bell: Arc::new(bell) })
+    }
+
+    /// Readable while there is something to fetch.
+    pub fn bell(&self) -> Arc<EventFd> {
+        Arc::clone(&self.bell)
     }
 
     /// To be called before the request is sent: the first event may overtake the reply.
@@ -89,18 +90,14 @@ impl EventQueue {
     }
 }
 
-impl AsFd for EventQueue {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
-    }
-}
-
 /// More events came than are kept.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Lost;
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use nix::poll::PollFlags;
 
     use super::{super::wait::*, *};
@@ -110,7 +107,7 @@ mod tests {
     }
 
     fn rings(queue: &EventQueue) -> bool {
-        wait_for(queue.as_fd(), PollFlags::POLLIN, Deadline::after(Some(Default::default()))).unwrap()
+        wait_for(queue.bell.as_fd(), PollFlags::POLLIN, Deadline::after(Some(Default::default()))).unwrap()
     }
 
     #[test]
