@@ -17,6 +17,7 @@ help:
 	@echo 'make miri          ring and channels under Miri, an interpreter that notices undefined behaviour; needs a nightly Rust'
 	@echo 'make tsan          the threads of one process under the thread sanitizer; needs a nightly Rust and its sources'
 	@echo 'make fuzz          a hostile peer, a lying xenstored, texts and sizes: a minute of each; needs cargo-fuzz'
+	@echo 'make mutants       changes the code of ring, channel and C interface, and lists what no test notices; hours; needs cargo-mutants'
 	@echo 'make bench         measure, and write docs/performance.md; bench-quick: in under a minute'
 	@echo 'make headers       generate the C headers anew'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'

@@ -1,6 +1,6 @@
 #!/bin/sh
 # check-capi.sh LIBRARY: programs in C over the shared library, on the Unix transport. SANITIZE=address,undefined
-# builds the programs (not the library) with these sanitizers, and leaves valgrind out.
+# builds the programs (not the library) with these sanitizers, and leaves valgrind out. VALGRIND=none leaves it out as well.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 library=$1
@@ -60,9 +60,9 @@ if [ -e /usr/include/xentoollog.h ]; then
     fi
 fi
 
-if [ -z "$SANITIZE" ] && command -v valgrind >/dev/null; then
+if [ -z "$SANITIZE" ] && command -v "${VALGRIND:-valgrind}" >/dev/null; then
     for program in smoke extensions ending half_close 'hostile 20'; do
-        valgrind --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
+        "${VALGRIND:-valgrind}" --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/"$program
     done
 fi
