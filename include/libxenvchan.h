@@ -223,8 +223,8 @@ int libxenvchan_wait(struct libxenvchan *ctrl);
  * returns at once and takes the event. It belongs to the channel: do not read from it, do not close it.
  *
  * It is made by the first call, so that a channel which nobody polls costs no descriptor for it. Every later call returns
- * the same one. An end of a channel over Unix sockets uses at most 5 descriptors, one more with server_persist set, and one
- * more after this call. The ends of one process share one instance of inotify while clients wait for their servers.
+ * the same one. An end of a channel uses at most 5 descriptors (a server over Unix sockets with server_persist set: 6), and
+ * one more after this call. All clients of a process that wait for a server over Unix sockets share one instance of inotify.
  *
  * @param ctrl the channel
  * @return the descriptor, or -1 with errno: EMFILE, ENFILE, ENOMEM (the first call only), EINVAL

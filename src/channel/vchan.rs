@@ -22,7 +22,8 @@ use crate::{DomId, Result};
 /// [`data_ready`](Self::data_ready) or [`buffer_space`](Self::buffer_space): only then has the peer been asked for
 /// an event. An event says nothing of what it is for, so try both directions: the descriptor stays readable while
 /// there is something of what was asked for and not tried since. Each half of a [split](Self::split) channel has a
-/// descriptor of its own.
+/// descriptor of its own. Each is made when it is first asked for. Until then an end has at most 5 descriptors (a persistent
+/// server over Unix sockets: 6).
 ///
 /// ```
 /// use std::io::{Read, Write};
