@@ -374,6 +374,23 @@ fn an_index_that_goes_back_is_impossible() {
 }
 
 #[test]
+fn fewer_than_wanted_are_known_so_the_peer_s_index_is_looked_at() {
+    let mut memory = Memory::new(orders(12, 12));
+    let (server, client) = memory.ends(orders(12, 12), 0);
+    spoil(&server, Field::LeftProd, 10);
+    assert_eq!(server.consumer.ready_for(1), Ok(10));
+    spoil(&server, Field::LeftProd, 20);
+    assert_eq!([server.consumer.ready_for(10), server.consumer.ready_for(11)], [Ok(10), Ok(20)]);
+
+    let _ = client.producer.commit(4096);
+    assert_eq!(client.producer.space_for(1), Ok(0));
+    spoil(&client, Field::LeftCons, 10);
+    assert_eq!(client.producer.space_for(1), Ok(10));
+    spoil(&client, Field::LeftCons, 20);
+    assert_eq!([client.producer.space_for(10), client.producer.space_for(11)], [Ok(10), Ok(20)]);
+}
+
+#[test]
 fn a_full_or_empty_ring_is_not_impossible() {
     let mut memory = Memory::new(orders(12, 12));
     let (server, _client) = memory.ends(orders(12, 12), u32::MAX - 5);

@@ -184,6 +184,7 @@ static void in_the_ring(void)
     EXPECT(FAILS(vchan_rs_borrow(server, parts, 1, 0), EAGAIN));
     EXPECT(FAILS(vchan_rs_borrow(server, parts, 0, 0), EINVAL));
     EXPECT(FAILS(vchan_rs_borrow(server, parts, 4097, -1), EMSGSIZE));
+    EXPECT(vchan_rs_reserve(client, parts, 4096, 0) == 4096);
     EXPECT(vchan_rs_reserve(client, parts, 4000, 0) == 4096);
     EXPECT(parts[0].iov_len == 4096 && parts[1].iov_len == 0);
     EXPECT(libxenvchan_data_ready(server) == 0);
