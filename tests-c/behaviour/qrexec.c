@@ -205,7 +205,7 @@ static void daemon_side(struct end *e, const void *arg)
     reap_children();
     for (int round = 0; round < ROUNDS; round++) {
         struct data data[REQUESTS] = { 0 };
-        int last = LINGERS, end = -1, answer = 0, done;
+        int last = LINGERS, end = -1, answer = 0, done, after;
         char label[16], path[80];
 
         e->ctrl = find_server(e->path);
@@ -227,8 +227,9 @@ static void daemon_side(struct end *e, const void *arg)
         check(libxenvchan_send(e->ctrl, &end, sizeof(end)) == sizeof(end), "the daemon can't ask");
         check(hear_word(e->ctrl, &answer), "no answer");
         e->ctrl->blocking = 1;
+        after = libxenvchan_read(e->ctrl, path, 1);
         snprintf(label, sizeof(label), "round%d", round);
-        result(label, "done=%d answer=%d after=%d open=%d", done, answer, libxenvchan_read(e->ctrl, path, 1), libxenvchan_is_open(e->ctrl));
+        result(label, "done=%d answer=%d after=%d open=%d", done, answer, after, libxenvchan_is_open(e->ctrl));
         close_end(e);
         await_reaped((round + 1) * REQUESTS);
     }
