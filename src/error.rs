@@ -42,7 +42,7 @@ pub enum Error {
     /// The channel is non-blocking and the call would have to wait (`EAGAIN`).
     #[error("nothing can be moved at the moment")]
     WouldBlock,
-    /// A signal came before anything was moved (`EINTR`).
+    /// A signal came before anything was moved (`EINTR`), and its handler was installed without `SA_RESTART`.
     #[error("interrupted by a signal")]
     Interrupted,
     /// A packet that could never fit into the ring (`EMSGSIZE`).

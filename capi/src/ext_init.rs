@@ -237,7 +237,8 @@ fn told(transport: &dyn Transport, configuration: &str) -> Result<Box<dyn Transp
 ///
 /// @param ctrl       the channel
 /// @param timeout_ms how long at most, in milliseconds; negative for as long as it takes
-/// @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client came and went at once), EINTR, EPROTO, ESHUTDOWN, EINVAL
+/// @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client came and went at once), EINTR (the channel goes on),
+///         EPROTO, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///

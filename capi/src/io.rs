@@ -94,7 +94,8 @@ fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
 /// @param size how many bytes; more than the read ring holds never come together
 /// @return size; 0 if less is there and blocking is 0; -1 with errno: EPIPE (less is there, and the peer has gone),
 ///         EMSGSIZE (blocking, and size is more than the ring holds), EPROTO (the peer wrote rubbish into the shared
-///         page), EINTR (a signal came while waiting), ESHUTDOWN (another thread closes the channel), EINVAL
+///         page), EINTR (a signal came while waiting whose handler is without SA_RESTART; other handlers, a stop, and a
+///         tracer end no call), ESHUTDOWN (another thread closes the channel), EINVAL
 ///
 /// # Safety
 ///

@@ -12,7 +12,7 @@ use crate::layout::libxenvchan;
 /// Waits for an event from the peer. It may mean anything: that there is data, space, or that the peer has gone.
 ///
 /// @param ctrl the channel
-/// @return 0, or -1 with errno: EINTR (a signal came), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
+/// @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///

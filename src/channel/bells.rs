@@ -6,6 +6,8 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
+#[cfg(not(model))]
+use super::interrupt::{self, How};
 use super::limit::Limit;
 use super::outside::new_epoll;
 use crate::transport::{EventChannel, Tokens};
@@ -59,22 +61,14 @@ impl Bells {
 
     /// Waits for something to be heard, or for `limit`. That alone takes what was rung.
     pub(super) fn listen(&self, limit: Limit) -> Result<Heard> {
-        self.listen_for(limit.left().map_or(EpollTimeout::NONE, |left| {
-            // Rounded up, so that a wait is never shorter than asked for.
-            let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
-            EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
-        }))
+        let mut found = [EpollEvent::empty(); 4];
+        Self::heard(self.wait(&mut found, limit), &found)
     }
 
     /// As [`listen`](Self::listen), without waiting.
     pub(super) fn listen_now(&self) -> Result<Heard> {
         let mut found = [EpollEvent::empty(); 4];
         Self::heard(self.set.wait(&mut found, EpollTimeout::ZERO), &found)
-    }
-
-    fn listen_for(&self, timeout: EpollTimeout) -> Result<Heard> {
-        let mut found = [EpollEvent::empty(); 4];
-        Self::heard(self.wait(&mut found, timeout), &found)
     }
 
     fn heard(result: nix::Result<usize>, found: &[EpollEvent]) -> Result<Heard> {
@@ -94,17 +88,39 @@ impl Bells {
         Ok(heard)
     }
 
+    /// Signals end it only as [`interrupt`] says.
     #[cfg(not(model))]
-    fn wait(&self, found: &mut [EpollEvent], timeout: EpollTimeout) -> nix::Result<usize> {
-        self.set.wait(found, timeout)
+    fn wait(&self, found: &mut [EpollEvent], limit: Limit) -> nix::Result<usize> {
+        let limit = limit.fixed();
+        loop {
+            let heard = match interrupt::how_to_sleep(limit) {
+                How::Freely(step) => self.set.wait(found, timeout(step)),
+                How::Precisely if !interrupt::poll([self.fd()], limit)? => return Ok(0),
+                How::Precisely => self.set.wait(found, EpollTimeout::ZERO),
+            };
+            match heard {
+                Ok(0) if !limit.is_over() => {}
+                Err(Errno::EINTR) if !interrupt::ends_the_wait() => {}
+                other => return other,
+            }
+        }
     }
 
     /// In a model only the checker may make a thread wait.
     #[cfg(model)]
-    fn wait(&self, found: &mut [EpollEvent], _timeout: EpollTimeout) -> nix::Result<usize> {
+    fn wait(&self, found: &mut [EpollEvent], _limit: Limit) -> nix::Result<usize> {
         self.model.wait_until(|| match self.set.wait(found, EpollTimeout::ZERO) {
             Ok(0) => None,
             other => Some(other),
         })
     }
+}
+
+#[cfg(not(model))]
+fn timeout(limit: Limit) -> EpollTimeout {
+    limit.left().map_or(EpollTimeout::NONE, |left| {
+        // Rounded up, so that a wait is never shorter than asked for.
+        let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
+        EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
+    })
 }

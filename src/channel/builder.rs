@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 
 use super::closer::Closer;
+use super::interrupt;
 use super::limit::Limit;
 use super::shared::{Channel, Habits, Parts};
 use super::Vchan;
@@ -310,15 +310,8 @@ fn wait_and_attach(
 
 /// Waits for a change; says whether there was one, or perhaps one, before the limit.
 fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, limit: Limit) -> Result<bool> {
-    let mut fds = [watch.fd(), closing].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-    let timeout = limit.left().map_or(PollTimeout::NONE, |left| {
-        let left = left.as_nanos().div_ceil(1_000_000);
-        PollTimeout::try_from(left.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
-    });
-    match poll(&mut fds, timeout) {
-        Ok(count) => Ok(count > 0),
-        // As good a reason to look again; a `Closer` ends the wait.
-        Err(Errno::EINTR) => Ok(true),
-        Err(errno) => Err(Error::os("wait for the server", errno)),
-    }
+    interrupt::poll([watch.fd(), closing], limit).map_err(|errno| match errno {
+        Errno::EINTR => Error::Interrupted,
+        errno => Error::os("wait for the server", errno),
+    })
 }

@@ -8,6 +8,7 @@ mod builder;
 mod closer;
 mod descriptor;
 mod half;
+mod interrupt;
 mod limit;
 mod linger;
 #[cfg(all(test, model))]
@@ -26,6 +27,7 @@ mod transfer;
 mod vchan;
 mod vectored;
 mod waiting;
+mod waker;
 mod yielding;
 
 pub use builder::{ClientBuilder, ServerBuilder};

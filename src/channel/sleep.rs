@@ -13,7 +13,8 @@ use std::sync::PoisonError;
 
 use super::bells::{Bells, Heard};
 use super::limit::Limit;
-use super::sync::{thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
+use super::sync::{thread_local, AtomicU64, Mutex, MutexGuard};
+use super::waker::{Roused, Waker};
 use crate::fault::{fault, Fault};
 use crate::ring::Want;
 use crate::transport::EventChannel;
@@ -75,7 +76,7 @@ pub(super) struct Sleepers {
     round: AtomicU64,
     beds: Mutex<Beds>,
     /// One for each [`Until::place`].
-    woken: [Condvar; 3],
+    woken: [Waker; 3],
 }
 
 impl Heard {
@@ -199,21 +200,22 @@ impl Sleepers {
             beds.lie_down(until);
             let wake = &self.woken[until.place()];
             limit = limit.fixed();
-            beds = match limit.left() {
-                None => wake.wait(beds).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => wake.wait_timeout(beds, left).unwrap_or_else(PoisonError::into_inner).0,
-            };
+            let roused;
+            (beds, roused) = wake.wait(&self.beds, beds, limit);
             beds.get_up(until);
+            if !self.is_past(ticket) && roused == Roused::Interrupted {
+                return Err(Error::Interrupted);
+            }
             if !self.is_past(ticket) && limit.is_over() {
                 return Ok(Woken::Late);
             }
         }
     }
 
-    /// After an event: wakes those who have something to do. After an error, all: it may concern them, too.
+    /// After an event: wakes those who have something to do. After an error, all: it may concern them, too; but not a signal's.
     fn wake_others(&self, beds: &Beds, woken: &Result<Woken>, host: &dyn Host) {
         let all = match woken {
-            Ok(Woken::Late) => return,
+            Ok(Woken::Late) | Err(Error::Interrupted) => return,
             Ok(Woken::Event) => false,
             Err(_) => true,
         };

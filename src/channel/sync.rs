@@ -3,7 +3,7 @@
 #[cfg(not(model))]
 pub(super) use std::sync::{
     atomic::{AtomicU32, AtomicU64},
-    Condvar, Mutex, MutexGuard,
+    Mutex, MutexGuard,
 };
 #[cfg(not(model))]
 pub(super) use std::thread_local;

@@ -87,7 +87,8 @@ impl Vchan {
     /// Fails with [`Error::TimedOut`](crate::Error::TimedOut), with [`Error::PeerDied`](crate::Error::PeerDied)
     /// where the client's whole domain ended meanwhile (Xen), and with [`Error::Closed`](crate::Error::Closed).
     pub fn accept(self, timeout: Option<Duration>) -> Result<Vchan> {
-        self.channel().wait_for_peer(timeout)?;
+        // A caller that is interrupted would lose the channel; a `Closer` ends the wait.
+        self.channel().wait_for_peer_through_signals(timeout)?;
         Ok(self)
     }
 

@@ -236,8 +236,23 @@ impl Channel {
 
     /// Waits until a client has come (server).
     pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
-        let stay = self.sleepers.stay();
+        self.wait_for_peer_until(timeout, Limit::from(timeout))
+    }
+
+    /// As [`wait_for_peer`](Self::wait_for_peer), and no signal ends it.
+    pub(super) fn wait_for_peer_through_signals(&self, timeout: Option<Duration>) -> Result<()> {
         let limit = Limit::from(timeout).fixed();
+        loop {
+            match self.wait_for_peer_until(timeout, limit) {
+                Err(Error::Interrupted) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn wait_for_peer_until(&self, timeout: Option<Duration>, limit: Limit) -> Result<()> {
+        let stay = self.sleepers.stay();
+        let limit = limit.fixed();
         loop {
             self.check_open()?;
             let ticket = self.sleepers.ticket();
@@ -249,12 +264,7 @@ impl Channel {
                     return Ok(());
                 }
             }
-            let late = match self.sleep(&stay, ticket, Until::AnyEvent, limit) {
-                Ok(woken) => woken == Woken::Late,
-                // Who is interrupted here would lose the channel; a `Closer` ends the wait.
-                Err(Error::Interrupted) => false,
-                Err(error) => return Err(error),
-            };
+            let late = self.sleep(&stay, ticket, Until::AnyEvent, limit)? == Woken::Late;
             if late || (limit.is_over() && self.state()? == State::Waiting) {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }

@@ -32,6 +32,7 @@ void add_corrupt_tests(void);
 void add_killed_tests(void);
 void add_qubes_tests(void);
 void add_qrexec_tests(void);
+void add_signal_tests(void);
 
 /* --- results --- */
 void result(const char *at, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -66,6 +66,37 @@ pub fn a_signal_does_not_end_an_accept(world: &dyn World) {
     assert_eq!(accepted.state().expect("state"), State::Connected);
 }
 
+/// No channel is there yet that could be lost. A handler that restarts system calls doesn't end it.
+pub fn a_signal_ends_the_wait_for_a_server(world: &dyn World) {
+    handle_the_signal();
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    unsafe { sigaction(Signal::SIGUSR2, &action) }.expect("sigaction");
+    std::thread::scope(|scope| {
+        let (sender, thread_of_client) = std::sync::mpsc::channel();
+        let waiting = std::thread::Builder::new().name("awaiting".into()).spawn_scoped(scope, move || {
+            // SAFETY: always there.
+            sender.send(unsafe { libc::pthread_self() }).expect("the starter waits");
+            client(world).wait(LONG).connect().map(drop)
+        });
+        let waiting = waiting.expect("start a thread");
+        let thread = thread_of_client.recv().expect("the thread starts");
+        // SAFETY: the thread has not been joined.
+        let send = |signal| unsafe { libc::pthread_kill(thread, signal) };
+        for _ in 0..3 {
+            wait_until_asleep("awaiting");
+            send(libc::SIGUSR2);
+        }
+        wait_until_asleep("awaiting");
+        assert!(!waiting.is_finished(), "a restarting handler ended the wait");
+        while !waiting.is_finished() {
+            send(libc::SIGUSR1);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(matches!(waiting.join().expect("the thread"), Err(Error::Interrupted)));
+    });
+}
+
 pub fn an_interrupted_write_says_what_was_written(world: &dyn World) {
     handle_the_signal();
     let (mut server, mut client) = pair(world, 4096);

@@ -48,7 +48,7 @@ macro_rules! suite {
                 a_foreign_peer, the_next_client_begins_anew, an_earlier_client_ends_no_later_stream, a_peer_that_takes_it_back;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
                 own_indices_overwritten;
-            interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept,
+            interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept, a_signal_ends_the_wait_for_a_server,
                 an_interrupted_write_says_what_was_written;
             limits: time_outs, time_outs_without_end, waiting_for_an_event;
             nonblocking: would_block_then_woken, echo_through_poll, echo_through_wait, neither_direction_keeps_the_descriptor_busy,
