@@ -155,7 +155,8 @@ struct libxenvchan *libxenvchan_client_init(struct xentoollog_logger *logger,
  * @param size how many bytes; more than the read ring holds never come together
  * @return size; 0 if less is there and blocking is 0; -1 with errno: EPIPE (less is there, and the peer has gone),
  *         EMSGSIZE (blocking, and size is more than the ring holds), EPROTO (the peer wrote rubbish into the shared
- *         page), EINTR (a signal came while waiting), ESHUTDOWN (another thread closes the channel), EINVAL
+ *         page), EINTR (a signal came while waiting whose handler is without SA_RESTART; other handlers, a stop, and a
+ *         tracer end no call), ESHUTDOWN (another thread closes the channel), EINVAL
  */
 int libxenvchan_recv(struct libxenvchan *ctrl,
                      void *data,
@@ -211,7 +212,7 @@ int libxenvchan_write(struct libxenvchan *ctrl,
  * Waits for an event from the peer. It may mean anything: that there is data, space, or that the peer has gone.
  *
  * @param ctrl the channel
- * @return 0, or -1 with errno: EINTR (a signal came), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
+ * @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
  */
 int libxenvchan_wait(struct libxenvchan *ctrl);
 
