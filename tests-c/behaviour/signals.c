@@ -10,16 +10,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum call { READ, RECV, WAIT, WRITE, SEND, CALLS };
 static const char *const call_names[] = { "read", "recv", "wait", "write", "send" };
 
-enum disturbance { STOPPED, RESTARTING, PLAIN, BOTH_RESTARTING, BOTH_PLAIN, BOTH_STOPPED, DISTURBANCES };
+enum disturbance { STOPPED, RESTARTING, PLAIN, BOTH_RESTARTING, BOTH_PLAIN, BOTH_STOPPED, TRACED, DISTURBANCES };
 static const char *const disturbance_names[] = {
-    "stopped", "restarting", "plain", "both-restarting", "both-plain", "both-stopped",
+    "stopped", "restarting", "plain", "both-restarting", "both-plain", "both-stopped", "traced",
 };
 
 struct plan {
@@ -51,9 +53,9 @@ static void install(int signal, int flags)
 /* SIGUSR1 restarts, SIGUSR2 doesn't. */
 static void install_for(enum disturbance d)
 {
-    if (d != STOPPED && d != PLAIN)
+    if (d != STOPPED && d != TRACED && d != PLAIN)
         install(SIGUSR1, SA_RESTART);
-    if (d != STOPPED && d != RESTARTING)
+    if (d != STOPPED && d != TRACED && d != RESTARTING)
         install(SIGUSR2, 0);
 }
 
@@ -118,9 +120,23 @@ static bool is_stopped(pid_t process)
     return strstr(text, ") T ") != NULL;
 }
 
+/* As strace -p does. */
+static void trace(pid_t process)
+{
+    if (ptrace(PTRACE_SEIZE, process, NULL, NULL)) {
+        fprintf(stderr, "behaviour: NOT TESTED: tracing a process that sleeps: %s\n", strerror(errno));
+        return;
+    }
+    ptrace(PTRACE_INTERRUPT, process, NULL, NULL);
+    waitpid(process, NULL, __WALL);
+    ptrace(PTRACE_DETACH, process, NULL, NULL);
+}
+
 static void disturb(struct end *e, enum disturbance d)
 {
-    if (d == STOPPED || d == BOTH_STOPPED) {
+    if (d == TRACED) {
+        trace(e->other);
+    } else if (d == STOPPED || d == BOTH_STOPPED) {
         kill(e->other, SIGSTOP);
         while (!is_stopped(e->other))
             poll(NULL, 0, 1);
