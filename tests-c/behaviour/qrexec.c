@@ -133,8 +133,8 @@ static void agents(struct end *e, const void *arg)
             be_agent(e, ends[0]);
         }
         check(waitpid(agent, &status, 0) == agent && status == 0, "the agent ended with status %#x", (unsigned int)status);
+        meet(e);
     }
-    meet(e);
     close(ends[1]);
     close(ends[0]);
 }
@@ -232,10 +232,12 @@ static void daemon_side(struct end *e, const void *arg)
         result(label, "done=%d answer=%d after=%d open=%d", done, answer, after, libxenvchan_is_open(e->ctrl));
         close_end(e);
         await_reaped((round + 1) * REQUESTS);
+        /* The peer is waited for as any other. */
+        if (round == ROUNDS - 1)
+            signal(SIGCHLD, SIG_DFL);
+        /* The agent's process has ended: one that is closing may still be found. */
+        meet(e);
     }
-    /* The peer is waited for as any other. */
-    signal(SIGCHLD, SIG_DFL);
-    meet(e);
 }
 
 static const bool no = false, yes = true;
