@@ -24,12 +24,14 @@ build smoke
 build extensions
 build ending
 build half_close
+build cancel
 build hostile
 build many
 "$work/smoke"
 "$work/extensions"
 "$work/ending"
 "$work/half_close"
+"$work/cancel"
 "$work/hostile" 400
 "$work/many"
 if [ -z "$SANITIZE" ]; then
@@ -61,7 +63,7 @@ if [ -e /usr/include/xentoollog.h ]; then
 fi
 
 if [ -z "$SANITIZE" ] && command -v "${VALGRIND:-valgrind}" >/dev/null; then
-    for program in smoke extensions ending half_close 'hostile 20'; do
+    for program in smoke extensions ending half_close 'cancel 5' 'hostile 20'; do
         "${VALGRIND:-valgrind}" --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/"$program
     done

@@ -16,7 +16,7 @@ use crate::logger::Logger;
 ///
 /// `ctrl` must be NULL or an open channel, and is gone after this.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_close(ctrl: *mut libxenvchan) {
+pub unsafe extern "C-unwind" fn libxenvchan_close(ctrl: *mut libxenvchan) {
     if !ctrl.is_null() {
         answer("libxenvchan_close", Logger::NONE, (), || {
             // SAFETY: the caller's.

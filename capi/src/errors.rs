@@ -6,6 +6,7 @@ use std::ffi::{c_char, c_int, CString};
 use std::panic::{self, AssertUnwindSafe};
 
 use nix::errno::Errno;
+use vchan::channel::cancellation;
 use vchan::{Error, Result};
 
 use crate::kinds::{kind_of, VCHAN_RS_ERROR_NONE};
@@ -27,17 +28,21 @@ pub(crate) fn errno_of(error: &Error) -> i32 {
 
 /// Runs the body of an entry called `what`, and turns what came of it into a C return: `failure` where it failed.
 pub(crate) fn answer<T>(what: &str, logger: Logger, failure: T, body: impl FnOnce() -> Result<T>) -> T {
-    let error = match panic::catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(value)) => return value,
-        Ok(Err(error)) => error,
-        Err(_) => Error::os("an error in vchan-rs itself, please report it", Errno::EIO),
-    };
-    report(what, logger, &error);
-    failure
+    let _held = cancellation::hold();
+    guarded(body).unwrap_or_else(|error| {
+        report(what, logger, &error);
+        failure
+    })
+}
+
+/// Runs the body of an entry; a panic becomes an error.
+pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    panic::catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(Error::os("an error in vchan-rs itself, please report it", Errno::EIO)))
 }
 
 #[cold]
-fn report(what: &str, logger: Logger, error: &Error) {
+pub(crate) fn report(what: &str, logger: Logger, error: &Error) {
     let mut text = format!("{what}: {error}").into_bytes();
     text.retain(|&byte| byte != 0);
     let text = CString::new(text).unwrap_or_default();

@@ -31,7 +31,7 @@ impl vchan_rs_closer {
 ///
 /// @return the closer, to be freed with vchan_rs_closer_free(), or NULL with errno
 #[no_mangle]
-pub extern "C" fn vchan_rs_closer_new() -> *mut vchan_rs_closer {
+pub extern "C-unwind" fn vchan_rs_closer_new() -> *mut vchan_rs_closer {
     answer("vchan_rs_closer_new", Logger::NONE, std::ptr::null_mut(), || {
         Ok(Box::into_raw(Box::new(vchan_rs_closer(Closer::new()?))))
     })
@@ -46,7 +46,7 @@ pub extern "C" fn vchan_rs_closer_new() -> *mut vchan_rs_closer {
 ///
 /// `closer` must be NULL or one that was made and not freed.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_closer_close(closer: *mut vchan_rs_closer) {
+pub unsafe extern "C-unwind" fn vchan_rs_closer_close(closer: *mut vchan_rs_closer) {
     answer("vchan_rs_closer_close", Logger::NONE, (), || {
         // SAFETY: the caller's.
         if let Some(closer) = unsafe { vchan_rs_closer::get(closer) } {
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn vchan_rs_closer_close(closer: *mut vchan_rs_closer) {
 ///
 /// `closer` must be NULL or one that was made and not freed, and is gone after this.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_closer_free(closer: *mut vchan_rs_closer) {
+pub unsafe extern "C-unwind" fn vchan_rs_closer_free(closer: *mut vchan_rs_closer) {
     if !closer.is_null() {
         // SAFETY: made by `vchan_rs_closer_new`, and the caller lets go of it.
         drop(unsafe { Box::from_raw(closer) });
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn vchan_rs_closer_free(closer: *mut vchan_rs_closer) {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_leave(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_leave(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         call(ctrl, Kind::Asking, "vchan_rs_leave", -1, |call| {
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn vchan_rs_leave(ctrl: *mut libxenvchan) -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_shutdown(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_shutdown(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_shutdown", -1, |call| call.channel().finish().map(|()| 0)) }
 }
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn vchan_rs_shutdown(ctrl: *mut libxenvchan) -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_abort(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_abort(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         call(ctrl, Kind::Asking, "vchan_rs_abort", -1, |call| {
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn vchan_rs_abort(ctrl: *mut libxenvchan) -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_peer_half_closes(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_peer_half_closes(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         call(ctrl, Kind::Asking, "vchan_rs_peer_half_closes", -1, |call| {
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn vchan_rs_peer_half_closes(ctrl: *mut libxenvchan) -> c_
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_pending(ctrl: *mut libxenvchan) -> ssize_t {
+pub unsafe extern "C-unwind" fn vchan_rs_pending(ctrl: *mut libxenvchan) -> ssize_t {
     // SAFETY: the caller's.
     unsafe {
         call(ctrl, Kind::Writing, "vchan_rs_pending", -1, |call| {
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn vchan_rs_pending(ctrl: *mut libxenvchan) -> ssize_t {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_wait_drained(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_wait_drained(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         call(ctrl, Kind::Writing, "vchan_rs_wait_drained", -1, |call| {

@@ -13,7 +13,7 @@ use crate::layout::libxenvchan;
 
 /// The library's version, as "0.1.0".
 #[no_mangle]
-pub extern "C" fn vchan_rs_version() -> *const c_char {
+pub extern "C-unwind" fn vchan_rs_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
@@ -21,7 +21,7 @@ pub extern "C" fn vchan_rs_version() -> *const c_char {
 ///
 /// @return the text, "" if none has failed; valid until the next failure in this thread
 #[no_mangle]
-pub extern "C" fn vchan_rs_last_error() -> *const c_char {
+pub extern "C-unwind" fn vchan_rs_last_error() -> *const c_char {
     last_text()
 }
 
@@ -30,7 +30,7 @@ pub extern "C" fn vchan_rs_last_error() -> *const c_char {
 ///
 /// @return one of the VCHAN_RS_ERROR_ constants
 #[no_mangle]
-pub extern "C" fn vchan_rs_last_error_kind() -> c_int {
+pub extern "C-unwind" fn vchan_rs_last_error_kind() -> c_int {
     last_kind()
 }
 
@@ -45,7 +45,11 @@ pub extern "C" fn vchan_rs_last_error_kind() -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel, `text` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_path(ctrl: *mut libxenvchan, text: *mut c_char, size: usize) -> ssize_t {
+pub unsafe extern "C-unwind" fn vchan_rs_path(
+    ctrl: *mut libxenvchan,
+    text: *mut c_char,
+    size: usize,
+) -> ssize_t {
     // SAFETY: the caller's.
     let body = |call: &Call<'_>| unsafe { copy_out(call.channel().path(), text, size) };
     // SAFETY: the caller's.
@@ -64,7 +68,7 @@ pub unsafe extern "C" fn vchan_rs_path(ctrl: *mut libxenvchan, text: *mut c_char
 ///
 /// As for `vchan_rs_path`.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_export_lines(
+pub unsafe extern "C-unwind" fn vchan_rs_export_lines(
     ctrl: *mut libxenvchan,
     text: *mut c_char,
     size: usize,
@@ -108,7 +112,7 @@ unsafe fn copy_out(text: &str, to: *mut c_char, size: usize) -> Result<ssize_t> 
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn close_xs_srv(ctrl: *mut libxenvchan) {
+pub unsafe extern "C-unwind" fn close_xs_srv(ctrl: *mut libxenvchan) {
     let body = |call: &Call<'_>| {
         call.channel().withdraw();
         Ok(())

@@ -5,11 +5,13 @@ use std::mem;
 use std::ptr;
 use std::time::Duration;
 
+use vchan::channel::cancellation;
 use vchan::ring::OrderTable;
 use vchan::transport::{unix::UnixTransport, Transport};
 use vchan::{Closer, Error, Result, Vchan};
 
-use crate::errors::answer;
+use crate::cancelled;
+use crate::errors::{guarded, report};
 use crate::ext_end::vchan_rs_closer;
 use crate::ext_io::{timeout, Timeout};
 use crate::handle;
@@ -127,7 +129,7 @@ impl vchan_rs_options {
 ///
 /// As for `libxenvchan_server_init`; `options` must be NULL or valid.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_server_init(
+pub unsafe extern "C-unwind" fn vchan_rs_server_init(
     domain: c_int,
     xs_path: *const c_char,
     read_min: usize,
@@ -146,7 +148,7 @@ pub unsafe extern "C" fn vchan_rs_server_init(
         let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).listen()?;
         match timeout(options.timeout_ms) {
             Timeout::Not => Ok(server),
-            Timeout::Upto(limit) => server.accept(limit),
+            Timeout::Upto(limit) => server.channel().wait_for_peer(limit).map(|()| server),
         }
     };
     // SAFETY: the caller's.
@@ -164,7 +166,7 @@ pub unsafe extern "C" fn vchan_rs_server_init(
 ///
 /// As for `libxenvchan_client_init`; `options` must be NULL or valid.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_client_init(
+pub unsafe extern "C-unwind" fn vchan_rs_client_init(
     domain: c_int,
     xs_path: *const c_char,
     options: *const vchan_rs_options,
@@ -175,7 +177,7 @@ pub unsafe extern "C" fn vchan_rs_client_init(
             true => Vchan::client(which.peer, name),
             false => Vchan::client_at(which.peer, name),
         };
-        let builder = builder.transport(&*which.transport).closer(closer);
+        let builder = builder.transport(&*which.transport).closer(closer).looks_for_cancellation();
         let builder = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin));
         match timeout(options.timeout_ms) {
             Timeout::Not => builder.connect(),
@@ -195,7 +197,7 @@ unsafe fn init(
     domain: c_int,
     xs_path: *const c_char,
     options: *const vchan_rs_options,
-    make: impl FnOnce(&Which<'_>, &vchan_rs_options, &Closer) -> Result<Vchan>,
+    make: impl Fn(&Which<'_>, &vchan_rs_options, &Closer) -> Result<Vchan>,
 ) -> *mut libxenvchan {
     // SAFETY: the caller's.
     let options = unsafe { vchan_rs_options::read(options) };
@@ -204,8 +206,8 @@ unsafe fn init(
         Ok(options) => unsafe { Logger::new(options.logger) },
         Err(_) => Logger::NONE,
     };
-    answer(what, logger, ptr::null_mut(), || {
-        let options = options?;
+    let attempt = |options: &vchan_rs_options| {
+        let _held = cancellation::hold();
         // SAFETY: the caller's.
         let mut which = unsafe { Which::new(domain, xs_path, options.transport) }?;
         if !options.configuration.is_null() {
@@ -215,13 +217,18 @@ unsafe fn init(
         }
         // SAFETY: the caller's.
         let closer = unsafe { vchan_rs_closer::get(options.closer) }.map_or_else(Closer::new, Ok)?;
-        let vchan = make(&which, &options, &closer)?;
+        let vchan = make(&which, options, &closer)?;
         let whole = options.has(VCHAN_RS_PORT).then(|| CString::new(vchan.path()).unwrap_or_default());
         let path = whole.as_deref().unwrap_or(which.path);
         let ctrl = handle::new(vchan.channel().clone(), which.transport, path, logger);
         // SAFETY: just made, and nobody else has it.
         unsafe { (*ctrl).set_flags(options.has(VCHAN_RS_BLOCKING), options.has(VCHAN_RS_PERSIST)) };
         Ok(ctrl)
+    };
+    let result = options.and_then(|options| cancelled::attempts(|| guarded(|| attempt(&options))));
+    result.unwrap_or_else(|error| {
+        report(what, logger, &error);
+        ptr::null_mut()
     })
 }
 
@@ -244,7 +251,7 @@ fn told(transport: &dyn Transport, configuration: &str) -> Result<Box<dyn Transp
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_accept(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_accept(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
     let limit = match timeout(timeout_ms) {
         Timeout::Not => Some(Duration::ZERO),
         Timeout::Upto(limit) => limit,

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use libc::ssize_t;
-use vchan::channel::{Channel, Wait};
+use vchan::channel::{cancellation, Channel, Wait};
 use vchan::{Error, Result};
 
 use crate::handle::{call, Kind};
@@ -59,7 +59,7 @@ fn count(bytes: usize) -> ssize_t {
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_read(
+pub unsafe extern "C-unwind" fn vchan_rs_read(
     ctrl: *mut libxenvchan,
     data: *mut c_void,
     size: usize,
@@ -92,22 +92,24 @@ pub unsafe extern "C" fn vchan_rs_read(
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_write(
+pub unsafe extern "C-unwind" fn vchan_rs_write(
     ctrl: *mut libxenvchan,
     data: *const c_void,
     size: usize,
     timeout_ms: c_int,
 ) -> ssize_t {
-    let body = |channel: &Channel| {
+    let mut written = 0;
+    let mut body = |channel: &Channel| {
         // SAFETY: the caller's.
         let data = unsafe { input(data, size, MOST) }?;
         let progress = match timeout(timeout_ms) {
             Timeout::Not => channel.write_now(data, size, false),
-            Timeout::Upto(limit) => channel.write(data, limit),
+            Timeout::Upto(limit) => channel.write(&data[written..], limit),
         };
+        written += progress.done;
         match progress.stopped {
-            Some(error) if progress.done == 0 => Err(error),
-            _ => Ok(progress.done),
+            Some(error) if written == 0 || cancellation::goes_on() => Err(error),
+            _ => Ok(written),
         }
     };
     // SAFETY: the caller's.
@@ -124,7 +126,7 @@ pub unsafe extern "C" fn vchan_rs_write(
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_wait(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_wait(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
     let limit = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_wait", -1, |call| call.channel().wait(limit).map(|()| 0)) }
@@ -139,7 +141,7 @@ pub unsafe extern "C" fn vchan_rs_wait(ctrl: *mut libxenvchan, timeout_ms: c_int
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_notify(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_notify(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_notify", -1, |call| call.channel().notify().map(|()| 0)) }
 }
@@ -159,7 +161,7 @@ pub unsafe extern "C" fn vchan_rs_notify(ctrl: *mut libxenvchan) -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel, `fd` a descriptor that stays open.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_read_to_fd(
+pub unsafe extern "C-unwind" fn vchan_rs_read_to_fd(
     ctrl: *mut libxenvchan,
     fd: c_int,
     max: usize,
@@ -190,7 +192,7 @@ pub unsafe extern "C" fn vchan_rs_read_to_fd(
 ///
 /// `ctrl` must be NULL or an open channel, `fd` a descriptor that stays open.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_write_from_fd(
+pub unsafe extern "C-unwind" fn vchan_rs_write_from_fd(
     ctrl: *mut libxenvchan,
     fd: c_int,
     max: usize,

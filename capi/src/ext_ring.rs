@@ -28,7 +28,7 @@ use crate::layout::libxenvchan;
 ///
 /// `ctrl` must be NULL or an open channel, `parts` NULL or two of its kind.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_borrow(
+pub unsafe extern "C-unwind" fn vchan_rs_borrow(
     ctrl: *mut libxenvchan,
     parts: *mut iovec,
     min: usize,
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn vchan_rs_borrow(
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: usize) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: usize) -> c_int {
     let body = |call: &Call<'_>| {
         let consumer = &call.channel().ring().consumer;
         let size = within(size, consumer.ready_for(size)?)?;
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: usize) -
 ///
 /// `ctrl` must be NULL or an open channel, `parts` NULL or two of its kind.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_reserve(
+pub unsafe extern "C-unwind" fn vchan_rs_reserve(
     ctrl: *mut libxenvchan,
     parts: *mut iovec,
     min: usize,
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn vchan_rs_reserve(
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn vchan_rs_commit(ctrl: *mut libxenvchan, size: usize) -> c_int {
+pub unsafe extern "C-unwind" fn vchan_rs_commit(ctrl: *mut libxenvchan, size: usize) -> c_int {
     let body = |call: &Call<'_>| {
         let producer = &call.channel().ring().producer;
         let size = within(size, producer.space_for(size)?)?;

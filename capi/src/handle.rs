@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use vchan::barrier;
-use vchan::channel::Channel;
+use vchan::channel::{cancellation, Channel};
 use vchan::ring::Role;
 use vchan::transport::Transport;
 use vchan::{Error, Result};
 
-use crate::errors::{answer, null};
+use crate::cancelled;
+use crate::errors::{answer, guarded, null, report};
 use crate::event::Event;
 use crate::lane::Lane;
 use crate::layout::{libxenvchan, Flags};
@@ -76,6 +77,7 @@ pub(crate) fn new(
     path: &CStr,
     logger: Logger,
 ) -> *mut libxenvchan {
+    channel.look_for_cancellation();
     let event = Event::new(channel.evtchn_fd(), channel.events_fd().as_raw_fd(), logger);
     let mut public = libxenvchan::describing(channel.ring(), channel.event_port());
     public.event = event.as_ptr();
@@ -114,12 +116,12 @@ impl Private {
 ///
 /// `ctrl` must be NULL or a channel that [`new`] made and that nobody has finished closing.
 #[inline]
-pub(crate) unsafe fn call<T>(
+pub(crate) unsafe fn call<T: Copy>(
     ctrl: *mut libxenvchan,
     kind: Kind,
     what: &str,
     failure: T,
-    body: impl FnOnce(&Call<'_>) -> Result<T>,
+    mut body: impl FnMut(&Call<'_>) -> Result<T>,
 ) -> T {
     if ctrl.is_null() {
         return answer(what, Logger::NONE, failure, || Err(null("the channel")));
@@ -127,19 +129,32 @@ pub(crate) unsafe fn call<T>(
     // SAFETY: by the contract `ctrl` begins a `Handle`. No reference is made to its public part.
     let private = unsafe { &(*ctrl.cast::<Handle>()).private };
     let lane = &private.lanes[kind as usize];
-    let ticket = lane.enter();
-    let result = answer(what, private.logger, failure, || {
-        if private.closing.load(Ordering::SeqCst) {
-            return Err(Error::Closed);
+    let mut logger = Logger::NONE;
+    let result = cancelled::attempts(|| {
+        let ticket = lane.enter();
+        let result = guarded(|| {
+            if private.closing.load(Ordering::SeqCst) {
+                return Err(Error::Closed);
+            }
+            // SAFETY: `ctrl` is alive while this call is counted.
+            let flags = unsafe { Flags::read(ctrl) };
+            private.tell_persistence(flags)?;
+            body(&Call { private, flags })
+        });
+        if result.is_err() {
+            logger = private.logger;
         }
-        // SAFETY: `ctrl` is alive while this call is counted.
-        let flags = unsafe { Flags::read(ctrl) };
-        private.tell_persistence(flags)?;
-        body(&Call { private, flags })
+        // Nothing of the channel may be touched after this, unless the call is made again.
+        lane.leave(ticket);
+        result
     });
-    // Nothing of the channel may be touched after this.
-    lane.leave(ticket);
-    result
+    match result {
+        Ok(value) => value,
+        Err(error) => {
+            report(what, logger, &error);
+            failure
+        }
+    }
 }
 
 /// Closes a channel and frees it. Leaves errno alone.
@@ -149,6 +164,7 @@ pub(crate) unsafe fn call<T>(
 /// As for [`call`], and no call may begin later.
 pub(crate) unsafe fn close(ctrl: *mut libxenvchan) {
     let errno = Errno::last_raw();
+    let _held = cancellation::hold();
     let handle = ctrl.cast::<Handle>();
     // SAFETY: by the contract.
     let private = unsafe { &(*handle).private };

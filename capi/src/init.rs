@@ -75,7 +75,7 @@ pub(crate) fn text<'a>(what: &str, from: &'a CStr) -> Result<&'a str> {
 ///
 /// `logger` must be NULL or valid until the channel is closed, `xs_path` NULL or a string that ends in zero.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_server_init(
+pub unsafe extern "C-unwind" fn libxenvchan_server_init(
     logger: *mut xentoollog_logger,
     domain: c_int,
     xs_path: *const c_char,
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn libxenvchan_server_init(
 ///
 /// As for `libxenvchan_server_init`.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_client_init(
+pub unsafe extern "C-unwind" fn libxenvchan_client_init(
     logger: *mut xentoollog_logger,
     domain: c_int,
     xs_path: *const c_char,

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 use std::slice;
 
-use vchan::channel::{Channel, Progress, Wait};
+use vchan::channel::{cancellation, Channel, Progress, Wait};
 use vchan::ring::Want;
 use vchan::{Error, Result};
 
@@ -101,7 +101,11 @@ fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_recv(ctrl: *mut libxenvchan, data: *mut c_void, size: usize) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_recv(
+    ctrl: *mut libxenvchan,
+    data: *mut c_void,
+    size: usize,
+) -> c_int {
     let body = |channel: &Channel, flags| {
         let ring = channel.ring().consumer.size();
         if size > ring as usize {
@@ -133,7 +137,11 @@ pub unsafe extern "C" fn libxenvchan_recv(ctrl: *mut libxenvchan, data: *mut c_v
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_read(ctrl: *mut libxenvchan, data: *mut c_void, size: usize) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_read(
+    ctrl: *mut libxenvchan,
+    data: *mut c_void,
+    size: usize,
+) -> c_int {
     let body = |channel: &Channel, flags: Flags| {
         // SAFETY: the caller's.
         let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
@@ -164,7 +172,11 @@ pub unsafe extern "C" fn libxenvchan_read(ctrl: *mut libxenvchan, data: *mut c_v
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_send(ctrl: *mut libxenvchan, data: *const c_void, size: usize) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_send(
+    ctrl: *mut libxenvchan,
+    data: *const c_void,
+    size: usize,
+) -> c_int {
     let body = |channel: &Channel, flags| {
         let ring = channel.ring().producer.size();
         if size > ring as usize {
@@ -198,12 +210,13 @@ pub unsafe extern "C" fn libxenvchan_send(ctrl: *mut libxenvchan, data: *const c
 ///
 /// `ctrl` must be NULL or an open channel, `data` as in C.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_write(
+pub unsafe extern "C-unwind" fn libxenvchan_write(
     ctrl: *mut libxenvchan,
     data: *const c_void,
     size: usize,
 ) -> c_int {
-    let body = |channel: &Channel, flags: Flags| {
+    let mut written = 0;
+    let mut body = |channel: &Channel, flags: Flags| {
         if flags.blocking() {
             if c_int::try_from(size).is_err() {
                 return Err(Error::Invalid(format!(
@@ -211,7 +224,10 @@ pub unsafe extern "C" fn libxenvchan_write(
                 )));
             }
             // SAFETY: the caller's.
-            return all_or_why(channel.write(unsafe { input(data, size, size) }?, None));
+            let data = unsafe { input(data, size, size) }?;
+            let progress = channel.write(&data[written..], None);
+            written += progress.done;
+            return all_or_why(Progress { done: written, ..progress });
         }
         // SAFETY: the caller's.
         let data = unsafe { input(data, size, channel.ring().producer.size() as usize) }?;
@@ -231,7 +247,9 @@ pub unsafe extern "C" fn libxenvchan_write(
 /// A blocking write ends with all, or an error; but what was written before a signal came is told.
 fn all_or_why(progress: Progress) -> Result<c_int> {
     match progress {
-        Progress { done, stopped: Some(Error::Interrupted) } if done > 0 => Ok(count(done)),
+        Progress { done, stopped: Some(Error::Interrupted) } if done > 0 && !cancellation::goes_on() => {
+            Ok(count(done))
+        }
         Progress { stopped: Some(error), .. } => Err(error),
         Progress { done, stopped: None } => Ok(count(done)),
     }

@@ -7,6 +7,7 @@
 //! * `init`, `io`, `state` and `close` are `libxenvchan.h`; the `ext_` modules are `vchan-rs.h`.
 //! * `event` and `logger` are the two places where Xen's other libraries are met, if they are there.
 
+mod cancelled;
 mod close;
 mod errors;
 mod event;

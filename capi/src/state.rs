@@ -18,7 +18,7 @@ use crate::layout::libxenvchan;
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Asking, "libxenvchan_wait", -1, |call| call.channel().wait(None).map(|()| 0)) }
 }
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_fd_for_select(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_fd_for_select(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe {
         call(ctrl, Kind::Asking, "libxenvchan_fd_for_select", -1, |call| {
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn libxenvchan_fd_for_select(ctrl: *mut libxenvchan) -> c_
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c_int {
     let body = |call: &Call<'_>| {
         let channel = call.channel();
         channel.ring().check()?;
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c_int {
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "libxenvchan_data_ready", -1, |call| available(call, Want::Data)) }
 }
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -> c_int
 ///
 /// `ctrl` must be NULL or an open channel.
 #[no_mangle]
-pub unsafe extern "C" fn libxenvchan_buffer_space(ctrl: *mut libxenvchan) -> c_int {
+pub unsafe extern "C-unwind" fn libxenvchan_buffer_space(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "libxenvchan_buffer_space", -1, |call| available(call, Want::Space)) }
 }

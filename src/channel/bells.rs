@@ -6,9 +6,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
-#[cfg(not(model))]
-use super::interrupt::{self, How};
-use super::limit::Limit;
+use super::interrupt::Sleep;
 use super::outside::new_epoll;
 use crate::transport::{EventChannel, Tokens};
 use crate::{Error, Result};
@@ -59,10 +57,10 @@ impl Bells {
         self.set.0.as_fd()
     }
 
-    /// Waits for something to be heard, or for `limit`. That alone takes what was rung.
-    pub(super) fn listen(&self, limit: Limit) -> Result<Heard> {
+    /// Waits for something to be heard, or for the end of the sleep. That alone takes what was rung.
+    pub(super) fn listen(&self, sleep: &mut Sleep) -> Result<Heard> {
         let mut found = [EpollEvent::empty(); 4];
-        Self::heard(self.wait(&mut found, limit), &found)
+        Self::heard(self.wait(&mut found, sleep), &found)
     }
 
     /// As [`listen`](Self::listen), without waiting.
@@ -88,39 +86,17 @@ impl Bells {
         Ok(heard)
     }
 
-    /// Signals end it only as [`interrupt`] says.
     #[cfg(not(model))]
-    fn wait(&self, found: &mut [EpollEvent], limit: Limit) -> nix::Result<usize> {
-        let limit = limit.fixed();
-        loop {
-            let heard = match interrupt::how_to_sleep(limit) {
-                How::Freely(step) => self.set.wait(found, timeout(step)),
-                How::Precisely if !interrupt::poll([self.fd()], limit)? => return Ok(0),
-                How::Precisely => self.set.wait(found, EpollTimeout::ZERO),
-            };
-            match heard {
-                Ok(0) if !limit.is_over() => {}
-                Err(Errno::EINTR) if !interrupt::ends_the_wait() => {}
-                other => return other,
-            }
-        }
+    fn wait(&self, found: &mut [EpollEvent], sleep: &mut Sleep) -> nix::Result<usize> {
+        sleep.wait(&self.set, found)
     }
 
     /// In a model only the checker may make a thread wait.
     #[cfg(model)]
-    fn wait(&self, found: &mut [EpollEvent], _limit: Limit) -> nix::Result<usize> {
+    fn wait(&self, found: &mut [EpollEvent], _sleep: &mut Sleep) -> nix::Result<usize> {
         self.model.wait_until(|| match self.set.wait(found, EpollTimeout::ZERO) {
             Ok(0) => None,
             other => Some(other),
         })
     }
-}
-
-#[cfg(not(model))]
-fn timeout(limit: Limit) -> EpollTimeout {
-    limit.left().map_or(EpollTimeout::NONE, |left| {
-        // Rounded up, so that a wait is never shorter than asked for.
-        let millis = left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
-        EpollTimeout::try_from(millis as i32).unwrap_or(EpollTimeout::MAX)
-    })
 }

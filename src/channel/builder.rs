@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::closer::Closer;
-use super::interrupt;
+use super::interrupt::wait_for_any;
 use super::limit::Limit;
 use super::shared::{Channel, Habits, Parts};
 use super::Vchan;
@@ -49,11 +49,12 @@ struct Common<'a> {
     closer: Option<&'a Closer>,
     spin: Option<Duration>,
     nudges: bool,
+    looks: bool,
 }
 
 impl<'a> Common<'a> {
     fn new(peer: DomId, name: Name) -> Common<'a> {
-        Common { peer, name, transport: None, closer: None, spin: None, nudges: true }
+        Common { peer, name, transport: None, closer: None, spin: None, nudges: true, looks: false }
     }
 
     fn with_transport<T>(&self, body: impl FnOnce(&dyn Transport) -> Result<T>) -> Result<T> {
@@ -214,6 +215,14 @@ impl<'a> ClientBuilder<'a> {
         self
     }
 
+    /// For the C interface: a wait may end as [interrupted](Error::Interrupted) only for its caller to look whether the thread
+    /// was cancelled, see [`cancellation`](super::cancellation).
+    #[doc(hidden)]
+    pub fn looks_for_cancellation(mut self) -> Self {
+        self.common.looks = true;
+        self
+    }
+
     /// Connects to the server.
     ///
     /// Fails with [`Error::NoServer`] where there is none, with [`Error::InUse`] where it has a client already, with
@@ -225,7 +234,7 @@ impl<'a> ClientBuilder<'a> {
             let parts = transport.open(Role::Client, self.common.peer, &path)?;
             match self.wait {
                 None => attach(&parts),
-                Some(timeout) => wait_and_attach(&parts, timeout, &closer),
+                Some(timeout) => wait_and_attach(&parts, timeout, &closer, self.common.looks),
             }
         })?;
         let channel = Channel::new(parts, &closer, self.common.habits())?;
@@ -283,6 +292,7 @@ fn wait_and_attach(
     transport: &transport::Parts,
     timeout: Option<Duration>,
     closer: &Closer,
+    looks: bool,
 ) -> Result<Parts> {
     let limit = Limit::from(timeout).fixed();
     let try_to_attach = || match attach(transport) {
@@ -302,15 +312,15 @@ fn wait_and_attach(
         if let Some(attached) = try_to_attach() {
             return attached;
         }
-        if !changed(&*watch, closing.as_fd(), limit)? {
+        if !changed(&*watch, closing.as_fd(), limit, looks)? {
             return Err(Error::TimedOut(timeout.unwrap_or_default()));
         }
     }
 }
 
 /// Waits for a change; says whether there was one, or perhaps one, before the limit.
-fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, limit: Limit) -> Result<bool> {
-    interrupt::poll([watch.fd(), closing], limit).map_err(|errno| match errno {
+fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, limit: Limit, looks: bool) -> Result<bool> {
+    wait_for_any(&[watch.fd(), closing], limit, looks).map_err(|errno| match errno {
         Errno::EINTR => Error::Interrupted,
         errno => Error::os("wait for the server", errno),
     })

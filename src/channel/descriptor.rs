@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::cancel;
 use super::shared::Channel;
 use super::transfer::Wait;
 use crate::ring::{RawSlice, Want};
@@ -12,6 +13,7 @@ impl Channel {
     /// 0 is the end of the file.
     pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
         self.at_least(Want::Space, 1, wait)?;
+        let _held = cancel::hold();
         let producer = &self.ring.producer;
         let len = producer.space_for(max)?.min(at_most(max)?);
         let parts = vectors(producer.free_slices(len));
@@ -30,6 +32,7 @@ impl Channel {
     /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes (at least 1), once there is data.
     pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
         self.at_least(Want::Data, 1, wait)?;
+        let _held = cancel::hold();
         let consumer = &self.ring.consumer;
         let len = consumer.ready_for(max)?.min(at_most(max)?);
         let parts = vectors(consumer.ready_slices(len));

@@ -1,216 +1,389 @@
-//! Which signals end a wait: those alone that have a handler without `SA_RESTART`, as for a blocking `read`.
+//! Which signals end a sleep: those with a handler that was installed without `SA_RESTART`, as for a blocked `read`.
 //!
-//! `epoll_wait` fails with `EINTR` after any handler, and after `SIGSTOP` and `SIGCONT`, a tracer's attach, the freezer. So an
-//! `EINTR` of its own proves nothing, and a process without such a handler sleeps on. Where there is one, the sleep is a
-//! `ppoll`, which a stop or a tracer doesn't end, with the signals blocked that have a restarting handler; a signalfd for those
-//! ends the sleep so that their handlers run, and the sleep goes on.
+//! A sleep waits for several descriptors. No system call for that honours `SA_RESTART`: `epoll_wait` fails with `EINTR` after
+//! every handler, and also when the process was stopped and continued, frozen or traced; `ppoll` at least only after a
+//! handler. So this module knows how the process handles its signals. Where every handler restarts, an interruption is
+//! none. Where some do and some don't, the signals of those that do are blocked for the time of a `ppoll`, which is woken by
+//! a signalfd for them; they are delivered when it returns. What interrupts it then is a handler that doesn't restart.
 //!
-//! To look at all handlers costs some microseconds, as much as a short sleep. So what was seen is kept for a while.
+//! The kernel tells nobody that a handler was installed. So the handlers are looked at again when a sleep begins some time
+//! after the last look, and after each interruption. A handler that restarts can end one sleep at most: the first after a
+//! handler that doesn't was installed, within that time.
 
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::cell::Cell;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
+use nix::time::{clock_gettime, ClockId};
 
+use super::cancel;
 use super::limit::Limit;
 
-/// How long what was seen counts, for a sleep that begins. Such a sleep looks again when it has lasted that long.
-const FRESH: Duration = Duration::from_millis(10);
+/// For how long what was found about the handlers is used when a sleep begins.
+const FRESH: Duration = Duration::from_millis(20);
 
-/// Raised by the thread's own instructions, and so never in a sleep.
-const SYNCHRONOUS: [libc::c_int; 5] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+/// The last signal number, and the kernel's set of signals with its size in bytes.
+const LAST_SIGNAL: libc::c_int = 64;
+type SignalSet = u64;
+const SET_SIZE: usize = size_of::<SignalSet>();
 
-/// What the last look at the process's handlers has shown. Each field stands for itself.
-static PLAIN: AtomicU64 = AtomicU64::new(0);
-static RESTARTING: AtomicU64 = AtomicU64::new(0);
-/// When that was, in nanoseconds; 0 for never.
-static SEEN: AtomicU64 = AtomicU64::new(0);
+/// After so long a sleep ends for a look whether the thread was cancelled, in a program that cancels threads: a cancellation that
+/// came while it was held off is told by no signal.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The signals that have a handler and are not blocked, a bit for each: 1 << (number - 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Signals {
-    /// Their handlers end a system call.
-    plain: u64,
-    /// After their handlers a system call goes on.
-    restarting: u64,
+/// Signals that say nothing about sleeps: they can't be handled, or come of what a thread does itself.
+const LEFT_OUT: [libc::c_int; 7] =
+    [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
+
+/// Those that the C library keeps for itself.
+const OF_THE_C_LIBRARY: std::ops::RangeInclusive<libc::c_int> = 32..=34;
+
+/// A moment by a clock that is read without a system call everywhere, to a few milliseconds.
+#[derive(Clone, Copy)]
+pub(super) struct Coarse(Duration);
+
+impl Coarse {
+    pub(super) fn now() -> Coarse {
+        if cfg!(miri) {
+            return Coarse(Duration::ZERO);
+        }
+        // It can't fail for a clock that there is.
+        Coarse(clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from))
+    }
+
+    pub(super) fn elapsed(self) -> Duration {
+        Coarse::now().0.saturating_sub(self.0)
+    }
+
+    fn millis(self) -> i64 {
+        self.0.as_millis() as i64
+    }
 }
 
-fn numbers() -> impl Iterator<Item = libc::c_int> {
-    1..=64
-}
-
-fn bit(signal: libc::c_int) -> u64 {
+fn bit(signal: libc::c_int) -> SignalSet {
     1 << (signal - 1)
 }
 
-/// A clock that costs next to nothing and is precise to a few milliseconds.
-fn coarse_now() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `now` is there to be filled.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut now) };
-    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32).as_nanos() as u64
+/// How the process handles its signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Handlers {
+    /// Some handler doesn't restart what it interrupts.
+    plain: bool,
+    /// The signals with handlers that do, as the kernel's set.
+    restarting: SignalSet,
+    /// A thread was cancelled at some time.
+    cancels: bool,
 }
 
-/// The signals that this thread blocks.
-fn blocked() -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: `set` is emptied first, then filled with the thread's mask, which is not changed.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_BLOCK, ptr::null(), set.as_mut_ptr());
-        set.assume_init()
-    }
+static PLAIN: AtomicBool = AtomicBool::new(false);
+static RESTARTING: AtomicU64 = AtomicU64::new(0);
+static CANCELS: AtomicBool = AtomicBool::new(false);
+/// When the last of these was last looked at, in milliseconds.
+static ASKED: AtomicI64 = AtomicI64::new(i64::MIN);
+/// When they were found, in milliseconds.
+static FOUND: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// The flags with which a handler was installed; `None` without a handler.
+fn handler_flags(signal: libc::c_int) -> Option<libc::c_int> {
+    // SAFETY: zeroes are a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: changes nothing, and fills in what it was given.
+    let result = unsafe { libc::sigaction(signal, ptr::null(), &mut action) };
+    let handled = result == 0 && ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+    handled.then_some(action.sa_flags)
 }
 
-impl Signals {
-    /// As seen a while ago, and whether that is so recent that a short sleep may rely on it.
-    fn recent() -> (Signals, bool) {
-        let fresh = FRESH.as_nanos() as u64;
-        let seen = SEEN.load(Ordering::Relaxed);
-        if seen == 0 || coarse_now().saturating_sub(seen) > fresh {
-            return (Signals::now(), true);
-        }
-        (Signals::of_process().unblocked(), false)
-    }
-
-    /// Looks at the handlers.
-    #[cold]
-    fn now() -> Signals {
-        if cfg!(miri) {
-            return Signals { plain: 0, restarting: 0 };
-        }
-        let mut signals = Signals { plain: 0, restarting: 0 };
-        for signal in numbers().filter(|signal| !SYNCHRONOUS.contains(signal)) {
-            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-            // SAFETY: only reads the signal's action, into `action`.
-            if unsafe { libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) } != 0 {
-                // The C library's own.
-                continue;
-            }
-            // SAFETY: filled, and all zeros are a value, too.
-            let action = unsafe { action.assume_init() };
-            match action.sa_sigaction {
-                libc::SIG_DFL | libc::SIG_IGN => {}
-                _ if action.sa_flags & libc::SA_RESTART != 0 => signals.restarting |= bit(signal),
-                _ => signals.plain |= bit(signal),
+impl Handlers {
+    fn find() -> Handlers {
+        let mut handlers = Handlers { cancels: cancel::was_used(), ..Handlers::default() };
+        let signals = (1..=LAST_SIGNAL).filter(|n| !LEFT_OUT.contains(n) && !OF_THE_C_LIBRARY.contains(n));
+        for signal in signals.filter(|_| !cfg!(miri)) {
+            match handler_flags(signal) {
+                Some(flags) if flags & libc::SA_RESTART != 0 => handlers.restarting |= bit(signal),
+                Some(_) => handlers.plain = true,
+                None => {}
             }
         }
-        PLAIN.store(signals.plain, Ordering::Relaxed);
-        RESTARTING.store(signals.restarting, Ordering::Relaxed);
-        SEEN.store(coarse_now(), Ordering::Relaxed);
-        signals.unblocked()
+        PLAIN.store(handlers.plain, Relaxed);
+        RESTARTING.store(handlers.restarting, Relaxed);
+        CANCELS.store(handlers.cancels, Relaxed);
+        FOUND.store(Coarse::now().millis(), Relaxed);
+        handlers
     }
 
-    fn of_process() -> Signals {
-        Signals { plain: PLAIN.load(Ordering::Relaxed), restarting: RESTARTING.load(Ordering::Relaxed) }
-    }
-
-    /// Those that this thread doesn't block. Asks only where something may end a wait.
-    fn unblocked(self) -> Signals {
-        if self.plain == 0 {
-            return self;
+    /// For a sleep that begins now.
+    fn at(now: Coarse) -> Handlers {
+        let age = now.millis().saturating_sub(FOUND.load(Relaxed));
+        if age > FRESH.as_millis() as i64 {
+            return Handlers::find();
         }
-        let mask = blocked();
-        // SAFETY: `mask` is initialized.
-        let held = numbers().filter(|&signal| unsafe { libc::sigismember(&mask, signal) } == 1);
-        let held = held.fold(0, |held, signal| held | bit(signal));
-        Signals { plain: self.plain & !held, restarting: self.restarting & !held }
-    }
-}
-
-/// How to sleep.
-#[cfg(not(model))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum How {
-    /// In any system call, but no longer than that; its `EINTR` is to be [looked into](ends_the_wait).
-    Freely(Limit),
-    /// In [`poll`].
-    Precisely,
-}
-
-/// How a sleep until `limit` is to be made, as far as is known without a system call, as a rule.
-#[cfg(not(model))]
-pub(super) fn how_to_sleep(limit: Limit) -> How {
-    match Signals::recent() {
-        (Signals { plain: 0, .. }, true) => How::Freely(limit),
-        (Signals { plain: 0, .. }, false) => How::Freely(limit.or(Limit::After(FRESH))),
-        _ => How::Precisely,
-    }
-}
-
-/// Whether an `EINTR` of a sleep that was made [freely](How::Freely) ends the wait: only where a handler was installed
-/// meanwhile that does so.
-#[cold]
-pub(super) fn ends_the_wait() -> bool {
-    Signals::now().plain != 0
-}
-
-/// A signal mask and a descriptor to sleep with, so that restarting handlers don't end the wait.
-struct Screen {
-    mask: libc::sigset_t,
-    arrival: OwnedFd,
-}
-
-impl Screen {
-    fn new(restarting: u64) -> nix::Result<Screen> {
-        let (mut mask, mut screened) = (blocked(), MaybeUninit::uninit());
-        // SAFETY: `screened` is emptied first; the numbers are those of signals.
-        let fd = unsafe {
-            libc::sigemptyset(screened.as_mut_ptr());
-            for signal in numbers().filter(|&signal| restarting & bit(signal) != 0) {
-                libc::sigaddset(screened.as_mut_ptr(), signal);
-                libc::sigaddset(&mut mask, signal);
-            }
-            libc::signalfd(-1, screened.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-        };
-        let fd = Errno::result(fd)?;
-        // SAFETY: a fresh descriptor.
-        Ok(Screen { mask, arrival: unsafe { OwnedFd::from_raw_fd(fd) } })
-    }
-}
-
-/// Waits until one of the descriptors is readable, or until `limit`: says which. `EINTR` only where a handler without
-/// `SA_RESTART` ran.
-pub(super) fn poll<const N: usize>(fds: [BorrowedFd<'_>; N], limit: Limit) -> nix::Result<bool> {
-    let limit = limit.fixed();
-    loop {
-        let (signals, is_new) = Signals::recent();
-        let precise = signals.plain != 0;
-        let step = if precise || is_new { limit } else { limit.or(Limit::After(FRESH)).fixed() };
-        // Without a descriptor for it, the rarer mistake is to end a wait too early.
-        let screen = (precise && signals.restarting != 0).then(|| Screen::new(signals.restarting).ok());
-        match poll_once(fds, screen.flatten().as_ref(), step) {
-            Ok(Some(true)) => return Ok(true),
-            Ok(None) if limit.is_over() => return Ok(false),
-            Ok(_) => {}
-            Err(Errno::EINTR) if !precise && !ends_the_wait() => {}
-            Err(errno) => return Err(errno),
+        // One system call, at most for every tick of this clock.
+        if !CANCELS.load(Relaxed) && ASKED.swap(now.millis(), Relaxed) != now.millis() {
+            CANCELS.store(cancel::was_used(), Relaxed);
+        }
+        Handlers {
+            plain: PLAIN.load(Relaxed),
+            restarting: RESTARTING.load(Relaxed),
+            cancels: CANCELS.load(Relaxed),
         }
     }
 }
 
-/// Says whether one of the descriptors is readable, `None` after the limit.
-fn poll_once<const N: usize>(
-    fds: [BorrowedFd<'_>; N],
-    screen: Option<&Screen>,
+thread_local! {
+    /// The interruption was no reason to end the call: whoever made it may look whether the thread was cancelled, and is
+    /// to go on with it.
+    static GOES_ON: Cell<bool> = const { Cell::new(false) };
+    /// That was looked at just now.
+    static LOOKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// As [`take_goes_on`], and leaves it so.
+pub fn goes_on() -> bool {
+    GOES_ON.get()
+}
+
+/// Whether the call that was interrupted is to be made again, after a look whether this thread was cancelled.
+pub fn take_goes_on() -> bool {
+    GOES_ON.take()
+}
+
+/// The look was made: the next sleep of this thread need not ask for it.
+pub fn has_looked() {
+    LOOKED.set(true);
+}
+
+/// The call that was made again is over.
+pub fn forget_look() {
+    LOOKED.set(false);
+}
+
+/// Whether this thread makes a call again that was interrupted for that look.
+pub(super) fn is_made_again() -> bool {
+    LOOKED.get()
+}
+
+/// Ends the sleep for a look whether the thread was cancelled.
+fn goes_on_later() -> Errno {
+    GOES_ON.set(true);
+    Errno::EINTR
+}
+
+/// One sleep of a thread.
+pub(super) struct Sleep {
+    begun: Coarse,
+    handlers: Handlers,
     limit: Limit,
-) -> nix::Result<Option<bool>> {
-    let awaited = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    // A negative descriptor is passed over.
-    let arrival = screen.map_or(-1, |screen| screen.arrival.as_raw_fd());
-    let mut all = [awaited(-1), awaited(-1), awaited(arrival)];
-    all[..N].copy_from_slice(&fds.map(|fd| awaited(fd.as_raw_fd())));
-    let timeout = limit.time_left();
-    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    let mask = screen.map_or(ptr::null(), |screen| ptr::from_ref(&screen.mask));
-    // SAFETY: `all`, the time and the mask live as long as the call.
-    let count = unsafe { libc::ppoll(all.as_mut_ptr(), all.len() as libc::nfds_t, timeout, mask) };
+    /// Whether the caller looks for a cancellation when it is asked to.
+    looks: bool,
+}
+
+impl Sleep {
+    /// Begins now and ends at `limit`. Fails where the caller is to look for a cancellation first, which [`GOES_ON`] says.
+    pub(super) fn begin(limit: Limit, looks: bool) -> nix::Result<Sleep> {
+        let begun = Coarse::now();
+        let handlers = Handlers::at(begun);
+        let looked = LOOKED.take();
+        if looks && handlers.cancels && !looked {
+            return Err(goes_on_later());
+        }
+        Ok(Sleep { begun, handlers, limit, looks })
+    }
+
+    /// How long it may still last.
+    pub(super) fn left(&self) -> Option<Duration> {
+        match self.limit {
+            Limit::After(length) => Some(length.saturating_sub(self.begun.elapsed())),
+            other => other.left(),
+        }
+    }
+
+    /// Whether it ends every now and then for a look whether the thread was cancelled.
+    fn looks_again(&self) -> bool {
+        self.looks && self.handlers.cancels && !self.is_over()
+    }
+
+    /// How long it may last until then.
+    fn left_for_now(&self) -> Option<Duration> {
+        match self.left() {
+            left if self.looks && self.handlers.cancels => {
+                Some(left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)))
+            }
+            left => left,
+        }
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+
+    /// Whether some handler doesn't restart what it interrupts.
+    pub(super) fn has_plain_handlers(&self) -> bool {
+        self.handlers.plain
+    }
+
+    /// After an interruption: fails where it ends the sleep.
+    pub(super) fn interrupted(&mut self) -> nix::Result<()> {
+        self.handlers = Handlers::find();
+        if self.handlers.plain {
+            return Err(Errno::EINTR);
+        }
+        if self.looks && self.handlers.cancels {
+            return Err(goes_on_later());
+        }
+        Ok(())
+    }
+
+    /// Waits for `set`. `EINTR` says that a handler ends the sleep.
+    pub(super) fn wait(&mut self, set: &Epoll, found: &mut [EpollEvent]) -> nix::Result<usize> {
+        loop {
+            let left = self.left_for_now();
+            let result = if self.has_plain_handlers() {
+                poll_or_handler(set.0.as_fd(), left, self.handlers.restarting).and_then(|woken| match woken {
+                    Woken::Ready => set.wait(found, EpollTimeout::ZERO).map(Some),
+                    Woken::Late => Ok(Some(0)),
+                    Woken::Handled => Ok(None),
+                })
+            } else {
+                epoll_wait(set, found, left).map(Some)
+            };
+            match result {
+                // Somebody else may have taken what there was.
+                Ok(Some(0)) if self.looks_again() => return Err(goes_on_later()),
+                Ok(Some(0)) if !self.is_over() => {}
+                Ok(Some(count)) => return Ok(count),
+                Ok(None) => {}
+                Err(Errno::EINTR) => self.interrupted()?,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl Sleep {
+    /// Waits until `word` is no longer `seen`, or until somebody is woken by [`wake`].
+    pub(super) fn wait_for_change(&mut self, word: &AtomicU32, seen: u32) -> nix::Result<()> {
+        loop {
+            // Without a time-out the kernel itself honours SA_RESTART. With one, every handler shows, and so does a cancellation.
+            let left = match self.left_for_now() {
+                None if self.has_plain_handlers() => None,
+                None => Some(LONG),
+                left => left,
+            };
+            match futex_wait(word, seen, left) {
+                Err(Errno::ETIMEDOUT) if self.looks_again() => return Err(goes_on_later()),
+                Err(Errno::EINTR) if left.is_none() => return Err(Errno::EINTR),
+                Err(Errno::EINTR) => self.interrupted()?,
+                Err(errno) if errno != Errno::EAGAIN && errno != Errno::ETIMEDOUT => return Err(errno),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// For ever, but for the kernel, which treats interruptions differently then.
+const LONG: Duration = Duration::from_secs(3600);
+
+fn futex_wait(word: &AtomicU32, seen: u32, left: Option<Duration>) -> nix::Result<()> {
+    let left = left.map(timespec);
+    let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word and the time are there for the call.
+    let result =
+        cancel::open(|| unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, seen, left) });
+    Errno::result(result).map(drop)
+}
+
+/// Wakes `count` of those who wait for the word to change.
+pub(super) fn wake(word: &AtomicU32, count: libc::c_int) {
+    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the word is there. It can't fail.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, count) };
+}
+
+fn timespec(left: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: left.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_nsec: left.subsec_nanos() as libc::c_long,
+    }
+}
+
+/// Rounded up, so that a wait is never shorter than asked for.
+pub(super) fn millis(left: Option<Duration>) -> libc::c_int {
+    left.map_or(-1, |left| left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as libc::c_int)
+}
+
+/// `epoll_wait`, but no cancellation point.
+fn epoll_wait(set: &Epoll, found: &mut [EpollEvent], left: Option<Duration>) -> nix::Result<usize> {
+    if cfg!(miri) {
+        return set.wait(found, EpollTimeout::try_from(millis(left)).unwrap_or(EpollTimeout::NONE));
+    }
+    let (fd, events, most) = (set.0.as_raw_fd(), found.as_mut_ptr(), found.len());
+    let no_set = ptr::null::<SignalSet>();
+    // SAFETY: `events` leads to `most` events, and there is no set of signals.
+    let count = cancel::open(|| unsafe {
+        libc::syscall(libc::SYS_epoll_pwait, fd, events, most as libc::c_int, millis(left), no_set, SET_SIZE)
+    });
+    Errno::result(count).map(|count| count as usize)
+}
+
+enum Woken {
+    Ready,
+    Late,
+    /// A handler that restarts has run.
+    Handled,
+}
+
+/// Waits for `fd` to become readable. `EINTR` comes of a handler of none of the `restarting` signals.
+fn poll_or_handler(fd: BorrowedFd<'_>, left: Option<Duration>, restarting: SignalSet) -> nix::Result<Woken> {
+    let mask = thread_mask()?;
+    let held_back = restarting & !mask;
+    let handled = (held_back != 0).then(|| signal_fd(held_back)).transpose()?;
+    let watched = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut fds = [watched(fd.as_raw_fd()), watched(handled.as_ref().map_or(-1, OwnedFd::as_raw_fd))];
+    let mut left = left.map(timespec);
+    let left = left.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    let mask = mask | held_back;
+    // SAFETY: two descriptors to poll; the time and the set of signals are there for the call.
+    let count = cancel::open(|| unsafe {
+        libc::syscall(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), left, ptr::from_ref(&mask), SET_SIZE)
+    });
     Ok(match Errno::result(count)? {
-        0 => None,
-        _ => Some(all[..N].iter().any(|fd| fd.revents != 0)),
+        0 => Woken::Late,
+        _ if fds[0].revents != 0 => Woken::Ready,
+        _ => Woken::Handled,
     })
+}
+
+/// The signals that this thread has blocked.
+fn thread_mask() -> nix::Result<SignalSet> {
+    let mut mask: SignalSet = 0;
+    let no_set = ptr::null::<SignalSet>();
+    // SAFETY: changes nothing, and fills in the set.
+    let result = unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, no_set, ptr::from_mut(&mut mask), SET_SIZE)
+    };
+    Errno::result(result).map(|_| mask)
+}
+
+/// Readable while one of these is pending.
+fn signal_fd(signals: SignalSet) -> nix::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is there for the call.
+    let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, ptr::from_ref(&signals), SET_SIZE, flags) };
+    // SAFETY: a new descriptor, which nobody else owns.
+    Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// Waits until one of `fds` is readable, or for `limit`; says whether one is. `EINTR` says that a handler that doesn't restart has run.
+pub(super) fn wait_for_any(fds: &[BorrowedFd<'_>], limit: Limit, looks: bool) -> nix::Result<bool> {
+    let set = Epoll::new(nix::sys::epoll::EpollCreateFlags::EPOLL_CLOEXEC)?;
+    for fd in fds {
+        set.add(fd, EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 0))?;
+    }
+    Sleep::begin(limit, looks)?.wait(&set, &mut [EpollEvent::empty()]).map(|count| count > 0)
 }

@@ -24,14 +24,6 @@ impl Limit {
         }
     }
 
-    /// As [`left`](Self::left), as the kernel wants it.
-    pub(super) fn time_left(self) -> Option<libc::timespec> {
-        self.left().map(|left| libc::timespec {
-            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: left.subsec_nanos() as libc::c_long,
-        })
-    }
-
     /// The same limit as a point in time, for a sleep that goes on after having been disturbed.
     pub(super) fn fixed(self) -> Limit {
         match self {

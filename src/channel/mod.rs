@@ -5,9 +5,15 @@
 
 mod bells;
 mod builder;
+#[cfg_attr(model, allow(dead_code))]
+pub(crate) mod cancel;
 mod closer;
 mod descriptor;
 mod half;
+#[cfg(not(model))]
+mod interrupt;
+#[cfg(model)]
+#[path = "interrupt_model.rs"]
 mod interrupt;
 mod limit;
 mod linger;
@@ -27,8 +33,18 @@ mod transfer;
 mod vchan;
 mod vectored;
 mod waiting;
-mod waker;
 mod yielding;
+
+/// For the C interface, whose callers may be cancelled by `pthread_cancel`.
+///
+/// A call that waits and ends as [interrupted](crate::Error::Interrupted) may be one that only wants its caller to look whether the
+/// thread was cancelled, with nothing of this crate on the stack, and to make the call again.
+#[cfg(not(model))]
+#[doc(hidden)]
+pub mod cancellation {
+    pub use super::cancel::{hold, Held};
+    pub use super::interrupt::{forget_look, goes_on, has_looked, take_goes_on};
+}
 
 pub use builder::{ClientBuilder, ServerBuilder};
 pub use closer::Closer;

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::cancel;
 use super::shared::Channel;
 use crate::fault::{fault, Fault};
 use crate::ring::Want;
@@ -62,6 +63,7 @@ impl Channel {
         if !self.is_polled() {
             return Ok(());
         }
+        let _held = cancel::hold();
         self.sleepers.drain(self)?;
         self.pass_on(match want {
             Want::Data => Want::Space,

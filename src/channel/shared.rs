@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
+use super::cancel;
 use super::closer::Closer;
 use super::outside::Outside;
 use super::sleep::Sleepers;
@@ -122,6 +123,13 @@ impl Channel {
         &self.path
     }
 
+    /// From now on a call that waits may end as [interrupted](Error::Interrupted) only for its caller to look whether the thread was
+    /// cancelled, see [`cancellation`](super::cancellation).
+    #[doc(hidden)]
+    pub fn look_for_cancellation(&self) {
+        self.sleepers.look_for_cancellation();
+    }
+
     /// The handle that closes this channel.
     pub fn closer(&self) -> &Closer {
         &self.closer
@@ -160,6 +168,7 @@ impl Channel {
 
     /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent). Nothing for a client.
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
+        let _held = cancel::hold();
         let persistent = persistent && self.ring.role() == Role::Server;
         self.persistent.store(persistent, Ordering::Relaxed);
         if persistent {
@@ -191,7 +200,11 @@ impl Channel {
     /// Where the peer is. Also asks the event channel, for those who never wait and so take no event.
     pub fn state_now(&self) -> Result<State> {
         let state = self.state()?;
-        if state == State::Connected && self.events.ended() {
+        let ended = || {
+            let _held = cancel::hold();
+            self.events.ended()
+        };
+        if state == State::Connected && ended() {
             return if self.ring.peer_live()? == PeerLive::Exited {
                 Ok(State::PeerClosed)
             } else {
@@ -290,6 +303,7 @@ impl Channel {
 
     /// Sends an event, because the peer may have missed one.
     pub fn notify(&self) -> Result<()> {
+        let _held = cancel::hold();
         self.events.notify()
     }
 
@@ -303,6 +317,7 @@ impl Channel {
 
     /// Ends every wait of this side, and leaves.
     pub(super) fn close(&self) {
+        let _held = cancel::hold();
         self.sleepers.close(&*self.events);
         #[cfg(model)]
         super::model::Bell::ring_all();
@@ -320,6 +335,7 @@ impl Channel {
     }
 
     fn leave_with(&self, reason: impl FnOnce()) {
+        let _held = cancel::hold();
         if !self.leaving.swap(true, Ordering::AcqRel) {
             reason();
             self.ring.leave();
@@ -334,6 +350,7 @@ impl Channel {
 
     /// Withdraws the publication, so that no client comes any more.
     pub fn withdraw(&self) {
+        let _held = cancel::hold();
         self.publication.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 

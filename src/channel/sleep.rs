@@ -6,15 +6,15 @@
 //! A sleeper takes a ticket (the number of the round) before it looks at its condition for the last time, and does
 //! not sleep if the round has changed since.
 
+use nix::errno::Errno;
 use std::cell::Cell;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::Ordering;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bells::{Bells, Heard};
+use super::interrupt::Sleep;
 use super::limit::Limit;
-use super::sync::{thread_local, AtomicU64, Mutex, MutexGuard};
-use super::waker::{Roused, Waker};
+use super::sync::{lock, thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::fault::{fault, Fault};
 use crate::ring::Want;
 use crate::transport::EventChannel;
@@ -76,7 +76,17 @@ pub(super) struct Sleepers {
     round: AtomicU64,
     beds: Mutex<Beds>,
     /// One for each [`Until::place`].
-    woken: [Waker; 3],
+    woken: [Condvar; 3],
+    /// Whether callers look for a cancellation of their threads when they are asked to.
+    looks: AtomicBool,
+}
+
+/// The error for a system call that waits.
+fn interrupted(errno: Errno) -> Error {
+    match errno {
+        Errno::EINTR => Error::Interrupted,
+        errno => Error::os("wait for an event", errno),
+    }
 }
 
 impl Heard {
@@ -131,7 +141,13 @@ impl Sleepers {
             round: AtomicU64::new(0),
             beds: Mutex::default(),
             woken: Default::default(),
+            looks: AtomicBool::new(false),
         })
+    }
+
+    /// See [`Channel::look_for_cancellation`](super::Channel::look_for_cancellation).
+    pub(super) fn look_for_cancellation(&self) {
+        self.looks.store(true, Ordering::Relaxed);
     }
 
     /// Ends every sleep from now on, since this side has closed.
@@ -142,6 +158,11 @@ impl Sleepers {
     /// Readable when an event has come, or the peer or this side has ended.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.bells.fd()
+    }
+
+    /// Keeps a ticket for a wait that is made again.
+    pub(super) fn remember_again(&self, ticket: Ticket) {
+        SEEN.with(|seen| seen.set((self.id, ticket.0)));
     }
 
     /// A ticket that this thread keeps for a [`remembered`](Self::remembered) wait in a later call.
@@ -178,9 +199,10 @@ impl Sleepers {
         stay: &Stay<'_>,
         ticket: Ticket,
         until: Until,
-        mut limit: Limit,
+        limit: Limit,
         host: &dyn Host,
     ) -> Result<Woken> {
+        let mut sleep = Sleep::begin(limit, self.looks.load(Ordering::Relaxed)).map_err(interrupted)?;
         let mut beds = self.lock();
         loop {
             if self.is_past(ticket) {
@@ -189,7 +211,7 @@ impl Sleepers {
             if !beds.polling {
                 beds.polling = true;
                 drop(beds);
-                let woken = self.poll(limit, host);
+                let woken = self.poll(&mut sleep, host);
                 beds = self.lock();
                 beds.polling = false;
                 stay.awaited.set(beds.asleep != [0; 3]);
@@ -199,20 +221,20 @@ impl Sleepers {
             stay.awaited.set(true);
             beds.lie_down(until);
             let wake = &self.woken[until.place()];
-            limit = limit.fixed();
-            let roused;
-            (beds, roused) = wake.wait(&self.beds, beds, limit);
+            let result;
+            (beds, result) = wake.wait(&self.beds, beds, &mut sleep);
             beds.get_up(until);
-            if !self.is_past(ticket) && roused == Roused::Interrupted {
-                return Err(Error::Interrupted);
+            if self.is_past(ticket) {
+                return Ok(Woken::Event);
             }
-            if !self.is_past(ticket) && limit.is_over() {
+            result.map_err(interrupted)?;
+            if sleep.is_over() {
                 return Ok(Woken::Late);
             }
         }
     }
 
-    /// After an event: wakes those who have something to do. After an error, all: it may concern them, too; but not a signal's.
+    /// After an event: wakes those who have something to do. After an error, all: it may concern them, too; but not after an interruption.
     fn wake_others(&self, beds: &Beds, woken: &Result<Woken>, host: &dyn Host) {
         let all = match woken {
             Ok(Woken::Late) | Err(Error::Interrupted) => return,
@@ -235,9 +257,9 @@ impl Sleepers {
     }
 
     /// Waits on the event channel itself.
-    fn poll(&self, mut limit: Limit, host: &dyn Host) -> Result<Woken> {
+    fn poll(&self, sleep: &mut Sleep, host: &dyn Host) -> Result<Woken> {
         loop {
-            let heard = self.bells.listen(limit)?;
+            let heard = self.bells.listen(sleep)?;
             if heard == Heard::default() {
                 return Ok(Woken::Late);
             }
@@ -247,7 +269,6 @@ impl Sleepers {
             if heard.take(host)? {
                 return Ok(Woken::Event);
             }
-            limit = limit.fixed();
         }
     }
 
@@ -261,7 +282,7 @@ impl Sleepers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Beds> {
-        self.beds.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.beds)
     }
 }
 

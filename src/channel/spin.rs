@@ -166,7 +166,8 @@ impl Spin {
         }
     }
 
-    fn skip(&self) -> Begun {
+    /// The wait begins without a spin.
+    pub(super) fn skip(&self) -> Begun {
         let skipped = self.skipped.load(Ordering::Relaxed).wrapping_add(1);
         self.skipped.store(skipped, Ordering::Relaxed);
         Begun { at: (skipped % TIMED == 0).then(Instant::now), spun: false }

@@ -1,5 +1,9 @@
 //! What threads of one side meet by, in one place so that a model checker can take its place.
 
+use std::sync::PoisonError;
+
+use super::interrupt::Sleep;
+
 #[cfg(not(model))]
 pub(super) use std::sync::{
     atomic::{AtomicU32, AtomicU64},
@@ -12,7 +16,7 @@ pub(super) use std::thread_local;
 pub(super) use loom::{
     sync::{
         atomic::{AtomicU32, AtomicU64},
-        Condvar, Mutex, MutexGuard,
+        Mutex, MutexGuard,
     },
     thread_local,
 };
@@ -21,7 +25,73 @@ pub(super) use loom::{
 pub(super) use shuttle::{
     sync::{
         atomic::{AtomicU32, AtomicU64},
-        Condvar, Mutex, MutexGuard,
+        Mutex, MutexGuard,
     },
     thread_local,
 };
+
+/// Where threads sleep until they are woken; unlike the standard library's, also until a signal handler ends the sleep.
+#[derive(Debug, Default)]
+pub(super) struct Condvar {
+    #[cfg(not(model))]
+    wakes: AtomicU32,
+    #[cfg(loom)]
+    inner: loom::sync::Condvar,
+    #[cfg(shuttle)]
+    inner: shuttle::sync::Condvar,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(not(model))]
+impl Condvar {
+    /// Sleeps with `guard`, which is of `mutex`, released. Also ends for no reason. `EINTR` says that a handler has ended it.
+    pub(super) fn wait<'a, T>(
+        &self,
+        mutex: &'a Mutex<T>,
+        guard: MutexGuard<'a, T>,
+        sleep: &mut Sleep,
+    ) -> (MutexGuard<'a, T>, nix::Result<()>) {
+        let seen = self.wakes.load(std::sync::atomic::Ordering::Relaxed);
+        drop(guard);
+        let result = sleep.wait_for_change(&self.wakes, seen);
+        (lock(mutex), result)
+    }
+
+    /// To be called with the mutex locked.
+    pub(super) fn notify_one(&self) {
+        self.notify(1);
+    }
+
+    /// To be called with the mutex locked.
+    pub(super) fn notify_all(&self) {
+        self.notify(i32::MAX);
+    }
+
+    fn notify(&self, count: i32) {
+        self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        super::interrupt::wake(&self.wakes, count);
+    }
+}
+
+#[cfg(model)]
+impl Condvar {
+    pub(super) fn wait<'a, T>(
+        &self,
+        _mutex: &'a Mutex<T>,
+        guard: MutexGuard<'a, T>,
+        _sleep: &mut Sleep,
+    ) -> (MutexGuard<'a, T>, nix::Result<()>) {
+        (self.inner.wait(guard).unwrap_or_else(PoisonError::into_inner), Ok(()))
+    }
+
+    pub(super) fn notify_one(&self) {
+        self.inner.notify_one();
+    }
+
+    pub(super) fn notify_all(&self) {
+        self.inner.notify_all();
+    }
+}

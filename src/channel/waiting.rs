@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::cancel;
+use super::interrupt::is_made_again;
 use super::limit::Limit;
 use super::linger::{Linger, Pause};
 use super::moment::Moment;
@@ -74,10 +76,14 @@ impl Channel {
         let moved = || if kin { self.ring.available(want).unwrap_or(0) } else { 0 };
         let yields = kin || want == Want::Data;
         let pause = || self.waits.linger.pause(&self.ring, want);
-        let Some(begun) = spin.until(timeout, pause, yields, done, moved) else {
+        // A call that is made again has done that.
+        let spun =
+            if is_made_again() { Some(spin.skip()) } else { spin.until(timeout, pause, yields, done, moved) };
+        let Some(begun) = spun else {
             self.waited_unasked();
             return self.look(want, need).map(drop);
         };
+        let _held = cancel::hold();
         self.settle(want);
         let stay = self.sleepers.stay();
         let deadline = Limit::from(timeout).fixed();
@@ -179,6 +185,7 @@ impl Channel {
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.check_open()?;
         self.ring.check()?;
+        let _held = cancel::hold();
         // Whoever calls this will find nothing in both directions, as a rule, before the next time.
         self.waits.unasked.store(2, Ordering::Relaxed);
         let ticket = self.sleepers.remembered();
@@ -198,14 +205,22 @@ impl Channel {
         if self.is_polled() && self.take_since(ticket)? {
             return Ok(());
         }
-        let Some(begun) = self.spin_for_awaited(ticket, awaited, timeout) else { return self.check_open() };
+        let spun = if is_made_again() {
+            Some(self.waits.any_event.skip())
+        } else {
+            self.spin_for_awaited(ticket, awaited, timeout)
+        };
+        let Some(begun) = spun else { return self.check_open() };
         // Not a sleep to learn from: what was moved while nobody slept may have left an event behind.
         if begun.counts() && self.take_since(ticket)? && !fault(Fault::FreshTicket) {
             return Ok(());
         }
         let ticket = if fault(Fault::FreshTicket) { self.sleepers.ticket() } else { ticket };
         let limit = timeout.into();
-        let woken = self.sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, limit)?;
+        let woken = self
+            .sleep(&self.sleepers.stay(), ticket, Until::AnyEvent, limit)
+            // The wait that is made again is for the same events.
+            .inspect_err(|_| self.sleepers.remember_again(ticket))?;
         self.waits.any_event.slept(begun);
         match woken {
             Woken::Event => Ok(()),
@@ -251,6 +266,7 @@ impl Channel {
     }
 
     fn wait_for_peer_until(&self, timeout: Option<Duration>, limit: Limit) -> Result<()> {
+        let _held = cancel::hold();
         let stay = self.sleepers.stay();
         let limit = limit.fixed();
         loop {

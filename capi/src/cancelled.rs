@@ -1,0 +1,40 @@
+//! Threads that are cancelled by `pthread_cancel` while they are in a call.
+//!
+//! The thread ends where the call left it: between two attempts, with nothing on the stack that needs to be undone. So the
+//! entries that may wait are `extern "C-unwind"`.
+
+use vchan::channel::cancellation;
+use vchan::{Error, Result};
+
+extern "C-unwind" {
+    fn pthread_testcancel();
+}
+
+/// Makes an attempt, and others after it for as long as each is only interrupted for a look whether the thread was
+/// cancelled. A thread that was cancelled ends here.
+#[inline]
+pub(crate) fn attempts<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    match attempt() {
+        Err(Error::Interrupted) => after_interruption(attempt),
+        result => result,
+    }
+}
+
+#[cold]
+fn after_interruption<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        let goes_on = cancellation::take_goes_on();
+        // SAFETY: nothing that needs to be undone is on the stack up to the C program.
+        unsafe { pthread_testcancel() };
+        if !goes_on {
+            return Err(Error::Interrupted);
+        }
+        cancellation::has_looked();
+        let result = attempt();
+        cancellation::forget_look();
+        match result {
+            Err(Error::Interrupted) => {}
+            result => return result,
+        }
+    }
+}
