@@ -30,15 +30,18 @@ pub(super) use shuttle::{
     thread_local,
 };
 
+#[cfg(loom)]
+pub(super) use loom::sync::Condvar as CheckersCondvar;
+#[cfg(shuttle)]
+pub(super) use shuttle::sync::Condvar as CheckersCondvar;
+
 /// Where threads sleep until they are woken; unlike the standard library's, also until a signal handler ends the sleep.
 #[derive(Debug, Default)]
 pub(super) struct Condvar {
     #[cfg(not(model))]
     wakes: AtomicU32,
-    #[cfg(loom)]
-    inner: loom::sync::Condvar,
-    #[cfg(shuttle)]
-    inner: shuttle::sync::Condvar,
+    #[cfg(model)]
+    inner: CheckersCondvar,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,7 +11,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::channel::shared::{Channel, Habits, Parts};
-use crate::channel::sync::{Condvar, Mutex};
+use crate::channel::sync::{CheckersCondvar, Mutex};
 use crate::channel::Closer;
 use crate::ring::{Endpoint, Orders, Rings, SharedPage};
 use crate::transport::{EventChannel, Mapping, Meeting, Received, Tokens};
@@ -20,7 +20,7 @@ use crate::Result;
 /// Where the threads of one side wait for a descriptor to become readable. Whoever makes one readable rings.
 pub(in crate::channel) struct Bell {
     lock: Mutex<()>,
-    rung: Condvar,
+    rung: CheckersCondvar,
 }
 
 thread_local! {
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Bell {
 
 impl Bell {
     fn new() -> Arc<Bell> {
-        Arc::new(Bell { lock: Mutex::new(()), rung: Condvar::new() })
+        Arc::new(Bell { lock: Mutex::new(()), rung: CheckersCondvar::new() })
     }
 
     /// The bell of the side whose local event port is `port`.
