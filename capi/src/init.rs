@@ -68,7 +68,7 @@ pub(crate) fn text<'a>(what: &str, from: &'a CStr) -> Result<&'a str> {
 /// @param read_min  least size in bytes of the ring that the client writes, at most 1048576
 /// @param write_min least size in bytes of the ring that the server writes, at most 1048576
 /// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: EINVAL (an argument), EADDRINUSE
-///         (somebody serves under this path), EACCES, ENOSPC (no more grants), EMFILE and others from the system.
+///         (another living server waits for its client under this path), EFBIG (RLIMIT_FSIZE), EACCES, ENOSPC (no more grants), EMFILE and others from the system.
 ///         Nothing is left behind then.
 ///
 /// # Safety

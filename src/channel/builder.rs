@@ -177,7 +177,9 @@ impl<'a> ServerBuilder<'a> {
     /// [`State::Waiting`](super::State::Waiting), can be written to, and has [`Vchan::accept`].
     ///
     /// Fails with [`Error::InUse`] where another server has the name, with [`Error::Invalid`] for sizes over 1 MiB,
-    /// and with whatever the transport meets; nothing is left behind then.
+    /// and with whatever the transport meets; nothing is left behind then. Over Unix sockets a server has the name until it
+    /// has its client (a [persistent](Self::persistent) one for as long as it lives) or until the process that made it has
+    /// ended; the next client then gets the new server's channel, and the old channel goes on.
     pub fn listen(&self) -> Result<Vchan> {
         let orders = self.table.orders(self.read_size, self.write_size).ok_or_else(|| {
             Error::Invalid(format!(

@@ -30,7 +30,7 @@ pub enum PeerLive {
 
 const EXITED: u8 = 0;
 const CONNECTED: u8 = 1;
-const WAITING: u8 = 2;
+pub(crate) const WAITING: u8 = 2;
 
 /// What producer and consumer share with the endpoint.
 #[derive(Debug)]

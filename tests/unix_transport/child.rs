@@ -23,6 +23,13 @@ fn part_of_another_process() {
     match part.as_str() {
         "serve" => hold(Server::start(root.as_ref(), &name).unwrap()),
         "connect" => hold(Client::start(root.as_ref(), &name).unwrap()),
+        "serve and fork" => {
+            let server = Server::start(root.as_ref(), &name).unwrap();
+            crate::confined::fork_and_stay();
+            hold(server)
+        }
+        "serve under a limit" => crate::confined::serve_under_a_limit(root.as_ref(), &name),
+        "meet under a filter" => crate::confined::meet_under_a_filter(root.as_ref(), &name),
         "count" => leftovers::count_leftovers(root.as_ref()),
         _ => panic!("no such part: {part}"),
     }
@@ -62,6 +69,18 @@ impl Other {
     /// Runs one to its end.
     pub fn run(part: &str, root: &Path) -> std::process::Output {
         Other::command(part, root, "").output().unwrap()
+    }
+
+    /// As [`start`](Self::start), where the process doesn't get ready but ends.
+    pub fn run_as(part: &str, root: &Path, name: &str) -> std::process::Output {
+        Other::command(part, root, name).output().unwrap()
+    }
+
+    /// Kills it without a warning; what it had forked lives for as long as its input is open.
+    pub fn kill_alone(mut self) -> std::process::ChildStdin {
+        let input = self.0.stdin.take().unwrap();
+        self.kill();
+        input
     }
 
     /// Kills it without a warning.

@@ -48,6 +48,18 @@ fn a_server_takes_over_from_a_killed_one() {
 }
 
 #[test]
+fn a_server_takes_over_from_a_killed_one_with_a_forked_child() {
+    let root = private_dir();
+    let input = Other::start("serve and fork", root.path(), "data/x").kill_alone();
+    let server = Server::start(root.path(), "data/x").unwrap();
+    let client = Client::start(root.path(), "data/x").unwrap();
+    write_byte(&*server.page, 100, 7);
+    assert_eq!(read_byte(&*client.page, 100), 7, "not the new server's page");
+    drop((client, server));
+    drop(input);
+}
+
+#[test]
 fn a_killed_peer_ends_the_channel() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();

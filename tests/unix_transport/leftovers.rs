@@ -40,6 +40,7 @@ pub fn count_leftovers(root: &Path) {
     let (descriptors, mappings) = (open_descriptors(), shared_mappings());
     for round in 0..3 {
         let server = Server::start(root, "data/x").unwrap();
+        assert!(Server::start(root, "data/x").is_err());
         let watching = transport(root).open(Role::Client, 0, "data/x").unwrap();
         let mut watch = watching.config.watch().unwrap();
         watch.renew().unwrap();
@@ -48,7 +49,6 @@ pub fn count_leftovers(root: &Path) {
         client.events.notify().unwrap();
         server.events.receive().unwrap();
         assert!(Client::start(root, "data/x").is_err());
-        assert!(Server::start(root, "data/x").is_err());
         if round == 1 {
             drop(client);
             server.events.rearm().unwrap();

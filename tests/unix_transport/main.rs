@@ -2,6 +2,7 @@
 
 mod bells;
 mod child;
+mod confined;
 mod events;
 mod killed;
 mod leftovers;

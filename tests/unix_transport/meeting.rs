@@ -1,8 +1,9 @@
 //! Servers and clients on one root, by name and by what was exported.
 
 use super::*;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use vchan::Error;
+use vchan::{Error, Vchan};
 
 fn message(result: Result<impl Sized>) -> String {
     result.err().expect("an error").to_string()
@@ -81,6 +82,49 @@ fn a_name_has_one_server_and_a_server_one_client() {
     assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
     drop(server);
     Server::start(root.path(), "data/x").unwrap();
+}
+
+#[test]
+fn a_name_is_free_again_when_its_server_has_a_client() {
+    let root = private_dir();
+    let transport = transport(root.path());
+    let serve = || Vchan::server(0, "x").transport(&transport).listen();
+    let connect = || Vchan::client(0, "x").transport(&transport).connect();
+    let mut first = serve().unwrap();
+    let waiting = serve().unwrap_err();
+    assert!(matches!(waiting, Error::InUse { serving: true, .. }), "{waiting}");
+    let mut first_client = connect().unwrap();
+    // The first server has not even noticed its client.
+    let mut second = serve().unwrap();
+    let mut second_client = connect().unwrap();
+    first_client.write_all(b"first").unwrap();
+    second_client.write_all(b"other").unwrap();
+    let mut bytes = [0; 5];
+    first.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"first");
+    second.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"other");
+    let third = serve().unwrap();
+    drop((first, first_client));
+    assert_eq!(
+        serve().unwrap_err().errno(),
+        libc::EADDRINUSE,
+        "the first one took the name of the third away"
+    );
+    second_client.write_all(b"still").unwrap();
+    second.read_exact(&mut bytes).unwrap();
+    drop((connect().unwrap(), third, second, second_client));
+    assert_eq!(tree(root.path()), [""; 0]);
+}
+
+#[test]
+fn a_server_of_many_clients_keeps_its_name() {
+    let root = private_dir();
+    let transport = transport(root.path());
+    let _first = Vchan::server(0, "x").transport(&transport).persistent(true).listen().unwrap();
+    let _client = Vchan::client(0, "x").transport(&transport).connect().unwrap();
+    let second = Vchan::server(0, "x").transport(&transport).listen();
+    assert_eq!(second.unwrap_err().errno(), libc::EADDRINUSE);
 }
 
 #[test]

@@ -78,8 +78,10 @@ impl Bells {
                 match ring(bell) {
                     // One that its owner has emptied wakes nobody, as the owner wants it.
                     Ok(()) | Err(Errno::EAGAIN) => return Ok(true),
-                    // A kernel that can't ring without waiting (before 5.12).
-                    Err(Errno::EOPNOTSUPP) => self.rings.store(false, Ordering::SeqCst),
+                    // A kernel that can't ring without waiting (before 5.12), or a filter of system calls that forbids it.
+                    Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EPERM | Errno::EACCES) => {
+                        self.rings.store(false, Ordering::SeqCst)
+                    }
                     Err(errno) => return Err(errno),
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::grants::slot_of;
 use super::nodes::{self, NodePath};
 use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
@@ -26,11 +27,16 @@ impl Config for ServerConfig {
         let locked = slot.lock_root()?;
         // Killed servers are swept up first: what still stands there then has a living owner, or one unknown.
         sweep::sweep(&locked)?;
-        if let Some(other) = nodes::publisher(locked.dir(), &self.path)? {
-            if sweep::is_published_by(locked.dir(), other, &self.path)? {
+        if let Some(page) = nodes::published_page(locked.dir(), &self.path)? {
+            // One that has its client needs the name no more, nor does the child of one that has ended.
+            if sweep::is_awaited_at(locked.dir(), page, &self.path)? {
+                let other = slot_of(page);
                 return Err(Error::InUse {
                     path: self.path.as_str().into(),
-                    why: format!("another server (slot {other} of {}) serves there", self.side.root.path()),
+                    why: format!(
+                        "another server (slot {other} of {}) waits there for its client",
+                        self.side.root.path()
+                    ),
                     serving: true,
                 });
             }

@@ -183,10 +183,19 @@ impl Dir {
         renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.failed("rename to", to, errno))
     }
 
-    /// Gives the file `from` the second name `to`, which must not exist.
-    pub(super) fn link(&self, from: &str, to: &str) -> Result<()> {
-        linkat(&self.fd, from, &self.fd, to, AtFlags::empty())
-            .map_err(|errno| self.failed("create", to, errno))
+    /// Gives the file `from` the name `to`, which must not exist. It may keep its old name beside it.
+    pub(super) fn give_name(&self, from: &str, to: &str) -> Result<()> {
+        match linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
+            // A filter of system calls, or a file system without links. An empty file takes the name exclusively, and
+            // the complete one replaces it. A client that opens the empty one looks again.
+            Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
+                self.create(to)?;
+                self.rename(from, to).inspect_err(|_| {
+                    let _ = self.remove(to);
+                })
+            }
+            result => result.map_err(|errno| self.failed("create", to, errno)),
+        }
     }
 
     /// Removes the entry `name`, which is no directory; whether it was there.

@@ -337,6 +337,9 @@ impl EventChannel for Channel {
 
     fn serve_many(&self, many: bool) -> Result<()> {
         let mut state = self.state();
+        if let Some(slot) = &self.slot {
+            slot.note_many(many)?;
+        }
         self.many.store(many, Ordering::SeqCst);
         let Some(slot) = &self.slot else { return Ok(()) };
         if state.listening {

@@ -2,18 +2,21 @@
 //!
 //! The waiters poll the instance, and one that wakes takes all events and rings the bells of those whose directories they
 //! concern. An instance lives as long as somebody waits. It belongs to one process: after a fork both would take the events of
-//! both, so a child makes its own.
+//! both, so a child makes its own. Where a filter of system calls forbids inotify, a timer has the client look again.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use crate::{Error, Result};
 
@@ -55,17 +58,23 @@ impl Process {
         }
     }
 
-    fn instance(&self) -> Result<Arc<Instance>> {
+    /// The instance, or `None` where the system forbids it.
+    fn instance(&self) -> Result<Option<Arc<Instance>>> {
         let mut slot = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(instance) = slot.upgrade() {
-            return Ok(instance);
+            return Ok(Some(instance));
         }
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(|errno| {
-            Error::os("wait for changes by inotify (is fs.inotify.max_user_instances too low?)", errno)
-        })?;
+        let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
+            Ok(inotify) => inotify,
+            Err(errno) if is_forbidden(errno) => return Ok(None),
+            Err(errno) => {
+                let doing = "wait for changes by inotify (is fs.inotify.max_user_instances too low?)";
+                return Err(Error::os(doing, errno));
+            }
+        };
         let instance = Arc::new(Instance { inotify, concerns: Mutex::default() });
         *slot = Arc::downgrade(&instance);
-        Ok(instance)
+        Ok(Some(instance))
     }
 }
 
@@ -111,18 +120,81 @@ impl Instance {
     }
 }
 
+/// What a filter of system calls answers, or a kernel without the call.
+fn is_forbidden(errno: Errno) -> bool {
+    matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
+}
+
+/// How long a client that can't watch anything waits before it looks again.
+const PERIOD: Duration = Duration::from_millis(100);
+
 /// One client that waits.
-pub(super) struct Waiter {
+pub(super) enum Waiter {
+    /// By the instance of its process.
+    Watching(Watching),
+    /// Inotify is forbidden: only time passes.
+    Timed(TimerFd),
+}
+
+impl Waiter {
+    /// Watches nothing yet.
+    pub(super) fn new() -> Result<Waiter> {
+        match Process::own().instance()? {
+            Some(instance) => Watching::new(instance).map(Waiter::Watching),
+            None => Waiter::timed(),
+        }
+    }
+
+    fn timed() -> Result<Waiter> {
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let period = Expiration::Interval(TimeSpec::from_duration(PERIOD));
+        TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)
+            .and_then(|timer| timer.set(period, TimerSetTimeFlags::empty()).map(|()| Waiter::Timed(timer)))
+            .map_err(|errno| Error::os("make a timer, as inotify is forbidden", errno))
+    }
+
+    /// Watches the directory at `path` from now on. The inner result is that of inotify.
+    pub(super) fn watch(&mut self, path: &str, what: AddWatchFlags) -> Result<nix::Result<()>> {
+        let Waiter::Watching(watching) = self else { return Ok(Ok(())) };
+        match watching.watch(path, what) {
+            Err(errno) if is_forbidden(errno) => {
+                *self = Waiter::timed()?;
+                Ok(Ok(()))
+            }
+            watched => Ok(watched),
+        }
+    }
+
+    /// Forgets past events.
+    pub(super) fn forget(&self) -> nix::Result<()> {
+        match self {
+            Waiter::Watching(watching) => watching.forget(),
+            Waiter::Timed(timer) => match timer.wait() {
+                Ok(()) | Err(Errno::EAGAIN) => Ok(()),
+                Err(errno) => Err(errno),
+            },
+        }
+    }
+
+    /// Readable when there may be an event.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Waiter::Watching(watching) => watching.set.0.as_fd(),
+            Waiter::Timed(timer) => timer.as_fd(),
+        }
+    }
+}
+
+/// A client that waits by the instance of its process.
+pub(super) struct Watching {
     instance: Arc<Instance>,
     bell: Arc<EventFd>,
     /// Of both.
     set: Epoll,
 }
 
-impl Waiter {
-    /// Watches nothing yet.
-    pub(super) fn new() -> Result<Waiter> {
-        let instance = Process::own().instance()?;
+impl Watching {
+    fn new(instance: Arc<Instance>) -> Result<Watching> {
         let failed = |errno| Error::os("make what a client waits by", errno);
         let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(failed)?;
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
@@ -131,11 +203,10 @@ impl Waiter {
         }
         let bell = Arc::new(bell);
         instance.concerns().push(Concern { bell: Arc::clone(&bell), watches: HashSet::new() });
-        Ok(Waiter { instance, bell, set })
+        Ok(Watching { instance, bell, set })
     }
 
-    /// Watches the directory at `path` from now on.
-    pub(super) fn watch(&self, path: &str, what: AddWatchFlags) -> nix::Result<()> {
+    fn watch(&self, path: &str, what: AddWatchFlags) -> nix::Result<()> {
         // Others may watch the same directory for something else.
         let what = what | AddWatchFlags::IN_ONLYDIR | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
         // With the lock held, so that nobody takes an event before it is known whom it concerns.
@@ -147,22 +218,16 @@ impl Waiter {
         Ok(())
     }
 
-    /// Forgets past events.
-    pub(super) fn forget(&self) -> nix::Result<()> {
+    fn forget(&self) -> nix::Result<()> {
         self.instance.distribute()?;
         match self.bell.read() {
             Ok(_) | Err(Errno::EAGAIN) => Ok(()),
             Err(errno) => Err(errno),
         }
     }
-
-    /// Readable when there may be an event.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.set.0.as_fd()
-    }
 }
 
-impl Drop for Waiter {
+impl Drop for Watching {
     fn drop(&mut self) {
         let mut concerns = self.instance.concerns();
         let Some(own) = concerns.iter().position(|concern| Arc::ptr_eq(&concern.bell, &self.bell)) else {
@@ -185,6 +250,10 @@ mod tests {
     use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
     use std::fs;
 
+    fn watching() -> Watching {
+        Watching::new(Process::own().instance().unwrap().unwrap()).unwrap()
+    }
+
     fn readable(fd: BorrowedFd<'_>) -> bool {
         poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::ZERO).unwrap() > 0
     }
@@ -192,7 +261,7 @@ mod tests {
     #[test]
     fn an_event_that_another_waiter_takes_is_passed_on() {
         let temp = private_dir();
-        let waiters = [(); 3].map(|()| Waiter::new().unwrap());
+        let waiters = [(); 3].map(|()| watching());
         let other = temp.path().join("other");
         fs::create_dir(&other).unwrap();
         for (waiter, path) in waiters.iter().zip([temp.path(), temp.path(), &other]) {
@@ -200,14 +269,17 @@ mod tests {
         }
         fs::write(temp.path().join("file"), "").unwrap();
         waiters[0].forget().unwrap();
-        assert_eq!(waiters.each_ref().map(|waiter| readable(waiter.fd())), [false, true, false]);
+        assert_eq!(waiters.each_ref().map(|waiter| readable(waiter.set.0.as_fd())), [false, true, false]);
         let [first, second, third] = waiters;
         drop(first);
         second.forget().unwrap();
-        assert!(!readable(second.fd()));
+        assert!(!readable(second.set.0.as_fd()));
         fs::write(temp.path().join("another"), "").unwrap();
         third.forget().unwrap();
-        assert!(readable(second.fd()) && !readable(third.fd()), "its watch went with another waiter's");
+        assert!(
+            readable(second.set.0.as_fd()) && !readable(third.set.0.as_fd()),
+            "its watch went with another waiter's"
+        );
         drop(second);
         fs::write(temp.path().join("third"), "").unwrap();
         let events = third.instance.inotify.read_events().expect("the end of the watch");
@@ -217,12 +289,14 @@ mod tests {
 
     #[test]
     fn a_forked_child_has_an_instance_of_its_own() {
-        let waiter = Waiter::new().unwrap();
-        assert!(Arc::ptr_eq(&waiter.instance, &Process::own().instance().unwrap()));
+        let waiter = watching();
+        assert!(Arc::ptr_eq(&waiter.instance, &Process::own().instance().unwrap().unwrap()));
         // SAFETY: the child makes system calls and leaves.
         match unsafe { nix::unistd::fork() }.unwrap() {
             nix::unistd::ForkResult::Child => {
-                let shares = Process::own().instance().is_ok_and(|own| Arc::ptr_eq(&waiter.instance, &own));
+                let shares = Process::own()
+                    .instance()
+                    .is_ok_and(|own| own.is_some_and(|own| Arc::ptr_eq(&waiter.instance, &own)));
                 // SAFETY: ends the child without a look at what it has inherited.
                 unsafe { libc::_exit(shares.into()) }
             }

@@ -15,6 +15,7 @@ use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use nix::sys::stat::{fstat, futimens};
 use nix::sys::time::TimeSpec;
 
+use super::fsize::without_signal;
 use super::grants::{file_name, unfinished_name};
 use super::lock::Locked;
 use super::root::Missing;
@@ -51,7 +52,7 @@ impl Memory for ServerMemory {
             .map_err(|errno| Error::os(format!("allocate {pages} pages for {}", unfinished.path()), errno))?;
         // The name comes last: a client that waits for it finds the file complete.
         let name = file_name(&grants);
-        memory.link(&unfinished.name, &name)?;
+        memory.give_name(&unfinished.name, &name)?;
         let shared = MemoryFile { slot, name };
         drop(unfinished);
         let mapped = Mapped::new(&file, pages, grants).map_err(|errno| map_failed(&shared.path(), errno))?;
@@ -137,7 +138,7 @@ impl Memory for ClientMemory {
 
 fn allocate(file: &File, pages: usize) -> nix::Result<()> {
     loop {
-        match posix_fallocate(file, 0, (pages * PAGE) as libc::off_t) {
+        match without_signal(|| posix_fallocate(file, 0, (pages * PAGE) as libc::off_t)) {
             Err(Errno::EINTR) => {}
             result => return result,
         }

@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 
 use super::dir::Dir;
+use super::fsize::without_signal;
 use super::grants::{number, slot_of};
 use crate::transport::Meeting;
 use crate::{DomId, Error, Result};
@@ -103,8 +104,8 @@ fn read_node(dir: &Dir, name: &str) -> Result<Option<String>> {
 
 fn write_node(dir: &Dir, name: &str, unfinished: &str, text: &str) -> Result<()> {
     dir.remove(unfinished)?;
-    dir.create(unfinished)?
-        .write_all(text.as_bytes())
+    let mut file = dir.create(unfinished)?;
+    without_signal(|| file.write_all(text.as_bytes()))
         .map_err(|error| Error::os(format!("write {}", dir.path_of(unfinished)), error))?;
     dir.rename(unfinished, name)
 }
@@ -133,16 +134,16 @@ pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Me
     Ok(Ok(Meeting { ring_ref, event_channel }))
 }
 
-/// The slot that published at the path.
-pub(super) fn publisher(root: &Dir, path: &NodePath) -> Result<Option<u32>> {
+/// The grant of the shared page that is published at the path. Its slot is that of the server.
+pub(super) fn published_page(root: &Dir, path: &NodePath) -> Result<Option<u32>> {
     match leaf(root, path)? {
-        Some(dir) => slot_in_ring_ref(&dir),
+        Some(dir) => page_in_ring_ref(&dir),
         None => Ok(None),
     }
 }
 
-fn slot_in_ring_ref(dir: &Dir) -> Result<Option<u32>> {
-    Ok(read_own_node(dir, RING_REF)?.and_then(|text| number(&text)).map(slot_of))
+fn page_in_ring_ref(dir: &Dir) -> Result<Option<u32>> {
+    Ok(read_own_node(dir, RING_REF)?.and_then(|text| number(&text)))
 }
 
 fn slot_in_event_channel(dir: &Dir) -> Result<Option<u32>> {
@@ -172,7 +173,7 @@ pub(super) fn write(root: &Dir, path: &NodePath, meeting: &Meeting) -> Result<()
 pub(super) fn withdraw(root: &Dir, path: &NodePath, slot: u32) -> Result<()> {
     let (mut dir, depth) = descend(root, path)?;
     if depth == path.components().count() {
-        if slot_in_ring_ref(&dir)? == Some(slot) {
+        if page_in_ring_ref(&dir)?.map(slot_of) == Some(slot) {
             dir.remove(RING_REF)?;
         }
         if slot_in_event_channel(&dir)? == Some(slot) {
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(read(&root, &path).unwrap(), Ok(meeting(1024, "/r/1")));
         let dir = temp.path().join("local/domain/0/data/vchan/1/x");
         assert_eq!(fs::read_to_string(dir.join("ring-ref")).unwrap(), "1024");
-        assert_eq!(publisher(&root, &path).unwrap(), Some(1));
+        assert_eq!(published_page(&root, &path).unwrap(), Some(1024));
         withdraw(&root, &path, 0).unwrap();
         assert!(dir.exists(), "another slot's publication stays");
         withdraw(&root, &path, 1).unwrap();

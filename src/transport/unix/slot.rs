@@ -13,9 +13,11 @@ use nix::errno::Errno;
 use nix::fcntl::readlink;
 
 use super::dir::Dir;
+use super::fsize::without_signal;
 use super::grants::{self, PER_SLOT, SLOTS};
 use super::lock::Locked;
 use super::nodes::NodePath;
+use super::record::{Owner, Record};
 use super::root::{LockedRoot, Missing, Root};
 use super::socket::by_descriptor;
 use super::sweep;
@@ -33,7 +35,7 @@ pub(super) struct Slot {
     /// The locked lock file. It says where the slot has published, for whoever sweeps up after us. And it tells which
     /// directory is the root of this slot: the one in which it is.
     lock: Locked<File>,
-    published: Mutex<Vec<NodePath>>,
+    record: Mutex<Record>,
     allotted: AtomicU32,
 }
 
@@ -63,7 +65,7 @@ impl Slot {
             number,
             root: root.clone(),
             lock,
-            published: Mutex::default(),
+            record: Mutex::new(Record { owner: Owner::own(), ..Record::default() }),
             allotted: AtomicU32::new(0),
         })
     }
@@ -132,28 +134,36 @@ impl Slot {
 
     /// Writes down that the slot publishes at `path`, before it does. With the root locked.
     pub(super) fn note_published(&self, path: &NodePath) -> Result<()> {
-        self.update_record(|published| published.push(path.clone()))
+        self.update_record(|record| record.published.push(path.clone()))
     }
 
     /// Writes down that it no longer does. With the root locked.
     pub(super) fn note_withdrawn(&self, path: &NodePath) -> Result<()> {
-        self.update_record(|published| published.retain(|other| other != path))
+        self.update_record(|record| record.published.retain(|other| other != path))
     }
 
-    fn update_record(&self, change: impl FnOnce(&mut Vec<NodePath>)) -> Result<()> {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut published);
-        let text = sweep::write_record(&published);
-        self.lock
-            .write_all_at(text.as_bytes(), 0)
+    /// Writes down whether the server takes one client after the other.
+    pub(super) fn note_many(&self, many: bool) -> Result<()> {
+        let noted = self.record.lock().unwrap_or_else(PoisonError::into_inner).many;
+        if noted == many {
+            return Ok(());
+        }
+        self.update_record(|record| record.many = many)
+    }
+
+    fn update_record(&self, change: impl FnOnce(&mut Record)) -> Result<()> {
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut record);
+        let text = record.text();
+        without_signal(|| self.lock.write_all_at(text.as_bytes(), 0))
             .and_then(|()| self.lock.set_len(text.len() as u64))
             .map_err(|error| Error::os(format!("write {}/{LOCKS}/{}", self.root.path(), self.number), error))
     }
 
     fn release(&self) -> Result<()> {
         let locked = self.lock_root()?;
-        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        sweep::remove_slot(locked.dir(), self.number, &published)?;
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        sweep::remove_slot(locked.dir(), self.number, &record.published)?;
         sweep::prune(&locked)
     }
 }

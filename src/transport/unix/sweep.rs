@@ -2,22 +2,20 @@
 //!
 //! All of this is called with the root locked.
 
-use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 
 use super::dir::Dir;
-use super::grants::{number, slot_of_file, SLOTS};
+use super::grants::{file_name, number, slot_of, slot_of_file, SLOTS};
 use super::lock::{is_free, Locked};
 use super::nodes::{self, NodePath};
+use super::record::Record;
 use super::root::LockedRoot;
 use super::slot::{LOCKS, MEMORY};
+use crate::ring::{SharedPage, WAITING};
 use crate::{Error, Result};
-
-/// The longest record that is read.
-const LONGEST_RECORD: u64 = 1 << 20;
 
 /// Removes everything of slots whose owner has died. Whether there was anything.
 pub(super) fn sweep(locked: &LockedRoot) -> Result<bool> {
@@ -33,9 +31,9 @@ pub(super) fn sweep(locked: &LockedRoot) -> Result<bool> {
             Err((_, Errno::EAGAIN)) => {}
             Err((_, errno)) => return Err(locks.failed("lock", &name, errno)),
             Ok(file) => {
-                let published = read_record(&file)
+                let record = Record::read(&file)
                     .map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
-                remove_slot(root, slot, &published)?;
+                remove_slot(root, slot, &record.published)?;
                 swept = true;
             }
         }
@@ -78,31 +76,35 @@ pub(super) fn unfinished_socket(slot: u32) -> String {
     format!("{slot}.new")
 }
 
-/// Whether `slot` has a living owner that says it publishes at `path`.
-pub(super) fn is_published_by(root: &Dir, slot: u32, path: &NodePath) -> Result<bool> {
+/// Whether a living server that says it publishes at `path` still waits there for a client. `page` is the grant of its
+/// shared page.
+pub(super) fn is_awaited_at(root: &Dir, page: u32, path: &NodePath) -> Result<bool> {
     let Some(locks) = root.sub(LOCKS)? else { return Ok(false) };
-    let name = slot.to_string();
+    let name = slot_of(page).to_string();
     let Some(file) = locks.open_file(&name)? else { return Ok(false) };
-    let published =
-        read_record(&file).map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
-    if !published.contains(path) {
+    let record =
+        Record::read(&file).map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
+    if !record.published.contains(path) || record.owner.is_some_and(|owner| owner.has_ended()) {
         return Ok(false);
     }
-    is_free(&file).map(|free| !free).map_err(|errno| locks.failed("lock", &name, errno))
+    if is_free(&file).map_err(|errno| locks.failed("lock", &name, errno))? {
+        return Ok(false);
+    }
+    // One that doesn't take another client listens no longer once it has noticed its own.
+    let listens = root.kind(&name)? == Some(SFlag::S_IFSOCK);
+    Ok(listens && (record.many || !has_been_met(root, page)?))
 }
 
-/// The text of a lock file: each path with a NUL behind it.
-pub(super) fn write_record(published: &[NodePath]) -> String {
-    published.iter().map(|path| format!("{}\0", path.as_str())).collect()
-}
-
-/// Reads such a text. A path that its writer was killed over, or that isn't one, is left out.
-fn read_record(file: &File) -> std::io::Result<Vec<NodePath>> {
-    let mut bytes = Vec::new();
-    file.take(LONGEST_RECORD).read_to_end(&mut bytes)?;
-    let complete = bytes.iter().rposition(|&b| b == 0).map_or(&[][..], |last| &bytes[..last]);
-    let paths = complete.split(|&b| b == 0).filter_map(|path| std::str::from_utf8(path).ok());
-    Ok(paths.filter(|path| path.starts_with('/')).filter_map(|path| NodePath::new(path, 0).ok()).collect())
+/// Whether the page says that its server has had a client. What can't be read says nothing.
+fn has_been_met(root: &Dir, page: u32) -> Result<bool> {
+    let Some(memory) = root.sub(MEMORY)? else { return Ok(false) };
+    let Some(file) = memory.open_file(&file_name(&[page]))? else { return Ok(false) };
+    let live = |offset: usize| {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset as u64).ok().map(|()| byte[0])
+    };
+    let (server, client) = (live(SharedPage::SRV_LIVE_OFFSET), live(SharedPage::CLI_LIVE_OFFSET));
+    Ok(server.is_some_and(|live| live != 0) && client.is_some_and(|live| live != WAITING))
 }
 
 #[cfg(test)]
@@ -129,7 +131,11 @@ mod tests {
         for name in ["memory/1024", "memory/1040-1025", "memory/0", "memory/2048,1025", "memory/note"] {
             fs::write(temp.path().join(name), "").unwrap();
         }
-        fs::write(temp.path().join("locks/1"), write_record(&[path, other])).unwrap();
+        fs::write(
+            temp.path().join("locks/1"),
+            Record { published: vec![path, other], ..Record::default() }.text(),
+        )
+        .unwrap();
         let listeners = ["0", "1", "1.new"].map(|name| UnixListener::bind(temp.path().join(name)).unwrap());
         assert!(sweep(&locked).unwrap());
         assert!(!sweep(&locked).unwrap());
@@ -143,20 +149,5 @@ mod tests {
         assert_eq!(memory, ["0", "2048,1025", "note"]);
         assert!(temp.path().join("local/domain/0/other/ring-ref").exists());
         assert!(!temp.path().join("local/domain/0/data").exists());
-    }
-
-    #[test]
-    fn a_half_written_record_is_read_as_far_as_it_goes() {
-        let whole = write_record(&[NodePath::new("/a/b", 0).unwrap(), NodePath::new("/c", 0).unwrap()]);
-        let read = |text: &str| {
-            let mut file = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
-            std::io::Seek::rewind(&mut file).unwrap();
-            read_record(&file).unwrap().iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(read(&whole), ["/a/b", "/c"]);
-        assert_eq!(read(&whole[..whole.len() - 1]), ["/a/b"]);
-        assert_eq!(read(""), [""; 0]);
-        assert_eq!(read("relative\0/../x\0/ok\0"), ["/ok"]);
     }
 }

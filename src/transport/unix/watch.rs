@@ -37,8 +37,8 @@ impl RootWatch {
         Ok(RootWatch { root, path, waiter: Waiter::new()? })
     }
 
-    fn add(&self, dir: &Dir, what: AddWatchFlags) -> Result<()> {
-        match self.waiter.watch(&by_descriptor(dir), what) {
+    fn add(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<()> {
+        match self.waiter.watch(&by_descriptor(dir), what)? {
             // Gone since it was opened: the directory above it, watched before, tells.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::os(
@@ -49,14 +49,15 @@ impl RootWatch {
     }
 
     /// Puts a watch on each directory before looking into it, so that nothing can appear unseen in between.
-    fn scan(&self) -> Result<()> {
+    fn scan(&mut self) -> Result<()> {
         // A waiting client needs something that it can watch, so it makes the root.
         let Some(mut dir) = self.root.open(Missing::Create)? else { return Ok(()) };
         self.add(&dir, APPEARS)?;
         if let Some(memory) = dir.sub(MEMORY)? {
             self.add(&memory, APPEARS | CLIENT_LEAVES)?;
         }
-        for component in self.path.iter().flat_map(NodePath::components) {
+        let path = self.path.clone();
+        for component in path.iter().flat_map(NodePath::components) {
             let Some(next) = dir.sub(component)? else { break };
             self.add(&next, APPEARS)?;
             dir = next;
