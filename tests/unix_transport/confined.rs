@@ -51,8 +51,7 @@ pub fn meet_under_a_filter(root: &Path, errno: &str) {
     assert!(readable(watch.fd(), LONG), "nothing has the client look again");
     drop(watch);
     std::thread::scope(|scope| {
-        let client =
-            scope.spawn(|| Vchan::client(0, "x").transport(&transport).wait(LONG).connect());
+        let client = scope.spawn(|| Vchan::client(0, "x").transport(&transport).wait(LONG).connect());
         let mut server = Vchan::server(0, "x").transport(&transport).listen().unwrap();
         let mut client = client.join().unwrap().unwrap();
         let echo = scope.spawn(move || {

@@ -14,51 +14,54 @@ pub(super) fn without_signal<T>(write: impl FnOnce() -> T) -> T {
 
 /// SIGXFSZ is blocked in this thread.
 struct Held {
-    before: libc::sigset_t,
+    /// `None` where it could not be blocked.
+    before: Option<libc::sigset_t>,
     was_pending: bool,
 }
 
 impl Held {
     fn new() -> Held {
-        let mut before = MaybeUninit::uninit();
-        let set = only_xfsz();
-        // SAFETY: both sets are valid for the call, which fills in the second one. It fails only for a bad first
-        // argument.
-        let before = unsafe {
-            libc::pthread_sigmask(libc::SIG_BLOCK, &set, before.as_mut_ptr());
-            before.assume_init()
-        };
-        Held { before, was_pending: is_pending() }
+        let mut before = no_signals();
+        // SAFETY: both sets are valid for the call, which fills in the second one.
+        let failed = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &only_xfsz(), &mut before) };
+        Held { before: (failed == 0).then_some(before), was_pending: is_pending() }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        let Some(before) = self.before else { return };
         if !self.was_pending && is_pending() {
             let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: the set and the time are valid for the call. Without a place for it, no information is given.
             unsafe { libc::sigtimedwait(&only_xfsz(), ptr::null_mut(), &none) };
         }
         // SAFETY: the set that was filled in by `new`.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut()) };
     }
 }
 
-fn only_xfsz() -> libc::sigset_t {
+fn no_signals() -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
-    // SAFETY: `sigemptyset` fills the set in, and can't fail; neither can `sigaddset` for a signal that exists.
+    // SAFETY: the call fills the set in, and can't fail.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), libc::SIGXFSZ);
         set.assume_init()
     }
 }
 
+fn only_xfsz() -> libc::sigset_t {
+    let mut set = no_signals();
+    // SAFETY: a set, and a signal that exists.
+    unsafe { libc::sigaddset(&mut set, libc::SIGXFSZ) };
+    set
+}
+
 fn is_pending() -> bool {
-    let mut pending = MaybeUninit::uninit();
-    // SAFETY: the call fills the set in; it fails only for a bad pointer.
+    let mut pending = no_signals();
+    // SAFETY: the call fills the set in, or leaves it as it is.
     unsafe {
-        libc::sigpending(pending.as_mut_ptr());
-        libc::sigismember(pending.as_ptr(), libc::SIGXFSZ) == 1
+        libc::sigpending(&mut pending);
+        libc::sigismember(&pending, libc::SIGXFSZ) == 1
     }
 }
