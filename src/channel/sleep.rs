@@ -269,6 +269,10 @@ impl Sleepers {
             if heard.take(host)? {
                 return Ok(Woken::Event);
             }
+            // What is readable without an event may stay so.
+            if sleep.is_over() {
+                return Ok(Woken::Late);
+            }
         }
     }
 

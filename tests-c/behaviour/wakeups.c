@@ -11,11 +11,11 @@
 #include <unistd.h>
 
 enum how { SELECT, POLL, EPOLL, HOWS };
-enum ask { READ_EMPTY, READ_SHORT, BLOCKING_READ_SHORT, RECV_SHORT, WRITE_SHORT, SEND_SHORT, DATA_READY, BUFFER_SPACE, ASKS };
+enum ask { READ_EMPTY, READ_SHORT, BLOCKING_READ_SHORT, RECV_SHORT, RECV_TOO_LARGE, WRITE_SHORT, SEND_SHORT, SEND_TOO_LARGE, DATA_READY, BUFFER_SPACE, ASKS };
 enum change { MOVES, CLOSES, CHANGES };
 
 static const char *const how_names[] = { "select", "poll", "epoll" };
-static const char *const ask_names[] = { "read-empty", "read-short", "blocking-read-short", "recv-short", "write-short", "send-short", "data_ready", "buffer_space" };
+static const char *const ask_names[] = { "read-empty", "read-short", "blocking-read-short", "recv-short", "recv-too-large", "write-short", "send-short", "send-too-large", "data_ready", "buffer_space" };
 static const char *const change_names[] = { "moves", "closes" };
 
 struct wakeup {
@@ -27,7 +27,7 @@ struct wakeup {
 
 static bool wants_space(enum ask a)
 {
-    return a == WRITE_SHORT || a == SEND_SHORT || a == BUFFER_SPACE;
+    return a == WRITE_SHORT || a == SEND_SHORT || a == SEND_TOO_LARGE || a == BUFFER_SPACE;
 }
 
 static int wait_readable(int fd, enum how how)
@@ -73,6 +73,8 @@ static int ask(struct end *e, enum ask a)
         e->got += ret > 0 ? (unsigned int)ret : 0;
         return ret;
     case RECV_SHORT: return libxenvchan_recv(e->ctrl, data, 100);
+    case RECV_TOO_LARGE: return libxenvchan_recv(e->ctrl, data, 5000);
+    case SEND_TOO_LARGE: return libxenvchan_send(e->ctrl, data, 5000);
     case WRITE_SHORT: return (int)put_some(e, 8192);
     case SEND_SHORT:
         fill_pattern(data, 4096, e->sent);
@@ -115,7 +117,7 @@ static void peer_side(struct end *e, const void *arg)
 
     open_both(e, 4096, 4096);
     meet(e);
-    if (w->ask == READ_SHORT || w->ask == BLOCKING_READ_SHORT || w->ask == RECV_SHORT)
+    if (w->ask == READ_SHORT || w->ask == BLOCKING_READ_SHORT || w->ask == RECV_SHORT || w->ask == RECV_TOO_LARGE)
         check(put_some(e, 40) == 40, "no room");
     meet(e);
     meet(e);

@@ -4,16 +4,32 @@ use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use vchan::channel::Wait;
+use vchan::ring::Want;
 use vchan::{Error, Vchan};
 
 use crate::meddling::Meddling;
 use crate::raw::{Raw, CLI_LIVE, LEFT_PROD};
-use crate::support::{client, connect, pair, readable, readable_now, server, spawn, LONG, PORT};
+use crate::support::{
+    client, connect, inner, pair, pair_without_spinning, readable, readable_now, server, spawn,
+    wait_until_asleep, LONG, PORT,
+};
 use crate::world::{World, CLIENT, SERVER};
 
 pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
     let below = Meddling::new(world.server());
     below.mischief().tireless.store(true, Ordering::Relaxed);
+    the_clock_goes_on(world, &below);
+}
+
+/// The descriptor says all the time that there is an event, and there is none.
+pub fn stray_readiness_does_not_stop_the_clock(world: &dyn World) {
+    let below = Meddling::new(world.server());
+    below.mischief().stray.store(true, Ordering::Relaxed);
+    the_clock_goes_on(world, &below);
+}
+
+fn the_clock_goes_on(world: &dyn World, below: &Meddling<'_>) {
     let limit = Duration::from_millis(60);
     let timed_out = |call: &mut dyn FnMut() -> vchan::Result<()>| {
         let begun = Instant::now();
@@ -21,10 +37,10 @@ pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
         assert!(matches!(error, Error::TimedOut(_)), "{error}");
         assert!(begun.elapsed() >= limit && begun.elapsed() < LONG, "after {:?}", begun.elapsed());
     };
-    let mut listening = Some(server(world).transport(&below).listen().expect("listen"));
+    let mut listening = Some(server(world).transport(below).listen().expect("listen"));
     timed_out(&mut || listening.take().expect("once").accept(Some(limit)).map(drop));
 
-    let (mut server, client) = connect(&server(world).transport(&below), &client(world));
+    let (mut server, client) = connect(&server(world).transport(below), &client(world));
     server.set_timeout(Some(limit));
     timed_out(&mut || server.recv(&mut [0; 4]));
     server.send(&[0; 65536]).expect("send");
@@ -118,4 +134,53 @@ pub fn our_own_peers_are_not_nudged(world: &dyn World) {
         assert!(!readable_now(&*idle), "an event that nobody asked for");
         idle.set_nonblocking(false);
     }
+}
+
+/// An event channel that fails ends the calls of all threads that sleep on it, whichever of them finds out.
+pub fn a_failure_ends_every_sleep(world: &dyn World) {
+    let below = Meddling::new(world.server());
+    let mischief = below.mischief();
+    let (server, client) =
+        connect(&server(world).transport(&below).buffer_size(4096).spin(Duration::ZERO), &client(world));
+    let (mut reader, mut writer) = server.split();
+    writer.send(&[1; 4096]).expect("fill the ring");
+    let reading = spawn("reading", move || reader.read(&mut [0; 4]).map(|_| reader));
+    let writing = spawn("writing", move || writer.write(&[2; 4]).map(|_| writer));
+    wait_until_asleep("reading");
+    wait_until_asleep("writing");
+    mischief.break_it();
+    for error in [reading.join().expect("the reader").err(), writing.join().expect("the writer").err()] {
+        let error = error.expect("the event channel has failed");
+        assert_eq!(inner(&error).errno(), libc::EIO);
+    }
+    drop(client);
+}
+
+/// Threads of one side wait for different amounts: each is woken when there is enough for it.
+pub fn the_least_need_is_met(world: &dyn World) {
+    let (server, mut client) = pair_without_spinning(world, 4096);
+    let mut server = server;
+    server.send(&[1; 4096]).expect("fill the ring");
+    let channel = server.channel().clone();
+    let asleep = |name: &str, want, need| {
+        let channel = channel.clone();
+        let thread = spawn(name, move || channel.at_least(want, need, Wait::Upto(Some(LONG))));
+        wait_until_asleep(name);
+        thread
+    };
+    // Takes the events, on behalf of the others.
+    let leader = asleep("leader", Want::Space, 4096);
+    let much = asleep("much", Want::Data, 3000);
+    let little = asleep("little", Want::Data, 10);
+    let more = asleep("more", Want::Data, 2000);
+    client.write_all(&[0; 9]).expect("write");
+    client.write_all(&[0; 1]).expect("write");
+    little.join().expect("the thread").expect("10 bytes are there");
+    client.write_all(&[0; 1990]).expect("write");
+    more.join().expect("the thread").expect("2000 bytes are there");
+    assert!(!much.is_finished(), "3000 bytes are not there");
+    client.write_all(&[0; 1000]).expect("write");
+    much.join().expect("the thread").expect("3000 bytes are there");
+    client.recv(&mut [0; 4096]).expect("recv");
+    leader.join().expect("the thread").expect("the ring is empty");
 }

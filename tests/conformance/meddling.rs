@@ -10,14 +10,35 @@ use vchan::transport::{EventChannel, Events, Parts, Received, Role, Tokens, Tran
 use vchan::{DomId, Error, Result};
 
 /// What is wrong with the events.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Mischief {
     /// Another event is always there.
     pub tireless: Arc<AtomicBool>,
+    /// The descriptor is always readable, and no event is there.
+    pub stray: Arc<AtomicBool>,
+    /// None can be taken: the event channel fails.
+    broken: Arc<AtomicBool>,
+    /// Readable once that is so.
+    failure: Arc<EventFd>,
     /// None can be sent.
     pub mute: Arc<AtomicBool>,
     /// How often events have been taken.
     pub looks: Arc<AtomicUsize>,
+}
+
+impl Mischief {
+    fn new() -> Mischief {
+        let flag = || Arc::new(AtomicBool::new(false));
+        let failure = Arc::new(EventFd::from_value(0).expect("an eventfd"));
+        let (tireless, stray, broken, mute) = (flag(), flag(), flag(), flag());
+        Mischief { tireless, stray, broken, failure, mute, looks: Arc::default() }
+    }
+
+    /// From now on the event channel fails, and its descriptor says that there is something to take.
+    pub fn break_it(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.failure.write(1).expect("write to an eventfd");
+    }
 }
 
 pub struct Meddling<'a> {
@@ -27,7 +48,7 @@ pub struct Meddling<'a> {
 
 impl Meddling<'_> {
     pub fn new(below: &dyn Transport) -> Meddling<'_> {
-        Meddling { below, mischief: Mischief::default() }
+        Meddling { below, mischief: Mischief::new() }
     }
 
     /// The switches, for all channels of this transport.
@@ -95,10 +116,12 @@ impl EventChannel for MeddlingChannel {
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        if self.mischief.tireless.load(Ordering::Relaxed) {
+        if self.mischief.tireless.load(Ordering::Relaxed) || self.mischief.stray.load(Ordering::Relaxed) {
             let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
             epoll.add(&self.always, event).expect("watch the eventfd");
         }
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
+        epoll.add(&*self.mischief.failure, event).expect("watch the eventfd");
         self.below.attach(epoll, tokens)
     }
 
@@ -111,6 +134,9 @@ impl EventChannel for MeddlingChannel {
 
     fn receive(&self) -> Result<Received> {
         self.mischief.looks.fetch_add(1, Ordering::Relaxed);
+        if self.mischief.broken.load(Ordering::SeqCst) {
+            return Err(Error::os("receive an event", nix::errno::Errno::EIO));
+        }
         let received = self.below.receive()?;
         Ok(Received { event: received.event || self.mischief.tireless.load(Ordering::Relaxed), ..received })
     }

@@ -3,7 +3,10 @@
 use std::{
     io::{Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream, unix::thread::JoinHandleExt},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -224,8 +227,17 @@ fn a_flood_of_events_does_not_postpone_the_time_out() {
 
 #[test]
 fn a_flood_of_events_nobody_waits_for_ends_too() {
-    let script = |daemon: &mut Daemon| while daemon.event("/a", "stranger") {};
-    against(script, |client| assert_eq!(client.next_event(Some(SHORT)).unwrap(), None));
+    // So many at a time that the client never catches up with them.
+    let many = message(EVENT, 0, 12, b"/a\0stranger\0").repeat(3000);
+    let (begun, over) = (Instant::now(), AtomicBool::new(false));
+    let script = |daemon: &mut Daemon| {
+        while daemon.0.write_all(&many).is_ok() && begun.elapsed() < LONG {}
+        over.store(true, Ordering::SeqCst);
+    };
+    against(script, |client| {
+        assert_eq!(client.next_event(Some(SHORT)).unwrap(), None);
+        assert!(!over.load(Ordering::SeqCst), "the flood ended first");
+    });
 }
 
 #[test]
