@@ -305,6 +305,7 @@ int main(int argc, char **argv)
     add_error_tests();
     add_order_tests();
     add_wakeup_tests();
+    add_server_tests();
     add_large_call_tests();
     add_thread_tests();
     add_corrupt_tests();

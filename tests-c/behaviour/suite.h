@@ -26,6 +26,7 @@ void add_cell_tests(void);
 void add_error_tests(void);
 void add_order_tests(void);
 void add_wakeup_tests(void);
+void add_server_tests(void);
 void add_large_call_tests(void);
 void add_thread_tests(void);
 void add_corrupt_tests(void);
