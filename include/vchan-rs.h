@@ -403,7 +403,9 @@ int vchan_rs_notify(struct libxenvchan *ctrl);
 /**
  * Moves bytes from the channel to a descriptor, straight out of the ring: one writev().
  *
- * A descriptor that blocks keeps this waiting for longer than timeout_ms.
+ * A descriptor that blocks keeps this waiting for longer than timeout_ms. After fewer bytes than max, the channel's descriptor
+ * becomes readable when there is more, at once where fd took less than there was. After EAGAIN, fd is the one to poll where
+ * libxenvchan_data_ready() is not 0.
  *
  * @param ctrl       the channel
  * @param fd         where to
@@ -420,7 +422,9 @@ ssize_t vchan_rs_read_to_fd(struct libxenvchan *ctrl,
 /**
  * Moves bytes from a descriptor to the channel, straight into the ring: one readv().
  *
- * A descriptor that blocks keeps this waiting for longer than timeout_ms.
+ * A descriptor that blocks keeps this waiting for longer than timeout_ms. After fewer bytes than max, the channel's descriptor
+ * becomes readable when there is space, at once where fd gave less than there was space for. After EAGAIN, fd is the one to
+ * poll where libxenvchan_buffer_space() is not 0.
  *
  * @param ctrl       the channel
  * @param fd         where from
@@ -439,7 +443,8 @@ ssize_t vchan_rs_write_from_fd(struct libxenvchan *ctrl,
  * Shows the bytes that can be read, where they lie in the ring.
  *
  * The peer can still change them: copy before you check. They stay there until vchan_rs_consume() gives their space
- * back, or the channel is closed. Not together with other reading calls in another thread.
+ * back, or the channel is closed. Not together with other reading calls in another thread. Poll the channel's descriptor only
+ * after EAGAIN or ETIMEDOUT: until then more may have come without an event.
  *
  * @param ctrl       the channel
  * @param parts      gets the two parts of it; the second is empty unless the data goes round the ring's end
@@ -466,7 +471,7 @@ int vchan_rs_consume(struct libxenvchan *ctrl, size_t size);
  * Shows the space that can be written, where it lies in the ring.
  *
  * The peer sees nothing of what is written there until vchan_rs_commit(). Not together with other writing calls in
- * another thread.
+ * another thread. Poll the channel's descriptor only after EAGAIN or ETIMEDOUT, as for vchan_rs_borrow().
  *
  * @param ctrl       the channel
  * @param parts      gets the two parts of it; the second is empty unless the space goes round the ring's end

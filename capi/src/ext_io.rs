@@ -148,7 +148,9 @@ pub unsafe extern "C-unwind" fn vchan_rs_notify(ctrl: *mut libxenvchan) -> c_int
 
 /// Moves bytes from the channel to a descriptor, straight out of the ring: one writev().
 ///
-/// A descriptor that blocks keeps this waiting for longer than timeout_ms.
+/// A descriptor that blocks keeps this waiting for longer than timeout_ms. After fewer bytes than max, the channel's descriptor
+/// becomes readable when there is more, at once where fd took less than there was. After EAGAIN, fd is the one to poll where
+/// libxenvchan_data_ready() is not 0.
 ///
 /// @param ctrl       the channel
 /// @param fd         where to
@@ -178,7 +180,9 @@ pub unsafe extern "C-unwind" fn vchan_rs_read_to_fd(
 
 /// Moves bytes from a descriptor to the channel, straight into the ring: one readv().
 ///
-/// A descriptor that blocks keeps this waiting for longer than timeout_ms.
+/// A descriptor that blocks keeps this waiting for longer than timeout_ms. After fewer bytes than max, the channel's descriptor
+/// becomes readable when there is space, at once where fd gave less than there was space for. After EAGAIN, fd is the one to
+/// poll where libxenvchan_buffer_space() is not 0.
 ///
 /// @param ctrl       the channel
 /// @param fd         where from

@@ -15,7 +15,8 @@ use crate::layout::libxenvchan;
 /// Shows the bytes that can be read, where they lie in the ring.
 ///
 /// The peer can still change them: copy before you check. They stay there until vchan_rs_consume() gives their space
-/// back, or the channel is closed. Not together with other reading calls in another thread.
+/// back, or the channel is closed. Not together with other reading calls in another thread. Poll the channel's descriptor only
+/// after EAGAIN or ETIMEDOUT: until then more may have come without an event.
 ///
 /// @param ctrl       the channel
 /// @param parts      gets the two parts of it; the second is empty unless the data goes round the ring's end
@@ -67,7 +68,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: u
 /// Shows the space that can be written, where it lies in the ring.
 ///
 /// The peer sees nothing of what is written there until vchan_rs_commit(). Not together with other writing calls in
-/// another thread.
+/// another thread. Poll the channel's descriptor only after EAGAIN or ETIMEDOUT, as for vchan_rs_borrow().
 ///
 /// @param ctrl       the channel
 /// @param parts      gets the two parts of it; the second is empty unless the space goes round the ring's end

@@ -47,16 +47,26 @@ impl Channel {
         Ok(count)
     }
 
-    /// A call that doesn't wait came out short. Where the ring was the reason, the caller may poll for more. Where it was the
-    /// descriptor, the events that made the channel's readable have been acted on all the same.
+    /// `count` of `max` bytes were moved, after the ring had offered `len`. A caller that got less may poll for more. Where the
+    /// descriptor was the reason, the ring has more already: no event comes for that. A descriptor that moved nothing is to be
+    /// polled itself, and the events that made the channel's readable have been acted on all the same.
     fn leave_short(&self, want: Want, count: usize, len: u32, max: usize, wait: Wait) {
-        let Wait::No { drain } = wait else { return };
+        let drain = matches!(wait, Wait::No { drain: true });
+        let may_poll = matches!(wait, Wait::No { .. }) || self.outside.is_polled();
         // The bytes were moved. An event channel that fails will do so again.
-        if count == len as usize && count < max {
-            let _ = self.prepare_to_poll(want, 1, drain);
-            self.pass_on(want);
-        } else if count < len as usize && drain {
+        if count == len as usize {
+            if may_poll && count < max {
+                let _ = self.prepare_to_poll(want, 1, drain);
+                self.pass_on(want);
+            }
+            return;
+        }
+        if drain {
             let _ = self.take_events(want);
+        }
+        if may_poll && count > 0 {
+            self.outside.expect(want, 1);
+            self.outside.kick(want, &*self.events);
         }
     }
 

@@ -89,6 +89,10 @@ impl Reader {
 
     /// Waits for data, then writes at most `max` bytes (at least 1) of it to `fd` with one system call, straight out of the
     /// ring. Returns how many; 0 is the end of the stream. If `fd` fails, nothing is lost from the ring.
+    ///
+    /// After fewer bytes than `max`, this half's descriptor becomes readable when there is more, at once where `fd` took less
+    /// than there was. [`Error::WouldBlock`] also comes from an `fd` that doesn't block: where
+    /// [`data_ready`](Self::data_ready) says that there is data, `fd` is the one to poll.
     pub fn copy_to_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
         end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.wait()))
     }
@@ -178,6 +182,10 @@ impl Writer {
 
     /// Waits for space, then reads at most `max` bytes (at least 1) from `fd` with one system call, straight into the ring.
     /// Returns how many; 0 is the end of the file. A descriptor that blocks, blocks this call.
+    ///
+    /// After fewer bytes than `max`, this half's descriptor becomes readable when there is space, at once where `fd` gave less
+    /// than there was space for. [`Error::WouldBlock`] also comes from an `fd` that doesn't block: where
+    /// [`buffer_space`](Self::buffer_space) says that there is space, `fd` is the one to poll.
     pub fn copy_from_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
         self.channel.copy_from_fd(fd, max, self.mode.wait())
     }
@@ -265,9 +273,9 @@ impl Read for Reader {
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let more = |buf: &mut [u8]| match self.mode.nonblocking {
-            // Not just what there is: whoever gets less than everything may poll the descriptor.
+            // Not just what there is: after less than everything the descriptor may be polled.
             true => self.read_some(buf),
-            false => self.channel.take(buf).into_result(),
+            false => self.channel.read_on(buf),
         };
         Ok(self.channel.read_vectored(bufs, |first| self.read_some(first), more)?)
     }

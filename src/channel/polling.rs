@@ -56,6 +56,16 @@ impl Channel {
         self.outside.is_polled() || self.persistent.load(Ordering::Relaxed)
     }
 
+    /// A call that may wait ends with less than it was asked for. A program that polls the descriptor may do so now, until there
+    /// are `need` bytes.
+    #[inline]
+    pub(super) fn leave_polled(&self, want: Want, need: u32) {
+        if self.outside.is_polled() {
+            self.expect_at_least(want, need);
+            self.pass_on(want);
+        }
+    }
+
     /// Takes the events that made the descriptor readable, if anybody has it, since they are being acted on by
     /// somebody who tries `want`. Those that were meant for the other direction are passed on. What is wanted is to
     /// be looked at after this.

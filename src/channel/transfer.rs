@@ -177,11 +177,25 @@ impl Channel {
         loop {
             let done = self.take(into).into_result()?;
             if done > 0 || into.is_empty() {
-                self.leave_polled(Want::Data, done, asked);
-                return Ok(done);
+                return Ok(self.leave_read(done, asked));
             }
             self.wait_for(Want::Data, 1, timeout)?;
         }
+    }
+
+    /// Reads what there is, for the rest of a [`read`](Self::read) that has begun.
+    pub(super) fn read_on(&self, into: &mut [u8]) -> Result<usize> {
+        let done = self.take(into).into_result()?;
+        Ok(self.leave_read(done, into.len()))
+    }
+
+    /// The end of a blocking read of `done` out of `asked` bytes.
+    #[inline]
+    fn leave_read(&self, done: usize, asked: usize) -> usize {
+        if done < asked {
+            self.leave_polled(Want::Data, 1);
+        }
+        done
     }
 
     /// Reads what there is; `WouldBlock` for nothing. `into` is the beginning of the `asked` bytes that the caller has room
@@ -226,14 +240,6 @@ impl Channel {
             self.outside.kick(want, &*self.events);
         }
         Ok(())
-    }
-
-    /// A blocking call got less than it was asked for. A program that polls the descriptor may do so now.
-    fn leave_polled(&self, want: Want, done: usize, asked: usize) {
-        if done < asked && self.outside.is_polled() {
-            self.expect_at_least(want, 1);
-            self.pass_on(want);
-        }
     }
 
     /// For somebody who is going to poll until there are `need` bytes of what is wanted.

@@ -68,6 +68,14 @@ impl Waits {
 impl Channel {
     /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
     pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let waited = self.wait_in_call(want, need, timeout);
+        if matches!(waited, Err(Error::TimedOut(_) | Error::Interrupted)) {
+            self.leave_polled(want, need);
+        }
+        waited
+    }
+
+    fn wait_in_call(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
         let spin = self.waits.spin_for(want);
         let done = || !matches!(self.look(want, need), Ok(false));
         // Who gives the processor away in turn may take its time. Others are woken by a writer's first byte, and the scheduler

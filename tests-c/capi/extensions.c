@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,13 @@ static void close_pair(void)
     libxenvchan_close(client);
     libxenvchan_close(server);
     server = client = NULL;
+}
+
+static int is_readable(struct libxenvchan *ctrl)
+{
+    struct pollfd poller = { .fd = libxenvchan_fd_for_select(ctrl), .events = POLLIN };
+
+    return poll(&poller, 1, 0) == 1;
 }
 
 static void options(void)
@@ -163,8 +171,17 @@ static void descriptors(void)
     EXPECT(vchan_rs_write_from_fd(client, in[0], 4096, -1) == 9);
     EXPECT(vchan_rs_read_to_fd(server, out[1], 100, -1) == 16);
     EXPECT(read(out[0], data, sizeof(data)) == 16 && !memcmp(data, "through the ring", 16));
+    /* The end of the file is worth polling for, though the ring has space. */
+    EXPECT(write(in[1], "more", 4) == 4);
     close(in[1]);
+    EXPECT(libxenvchan_fd_for_select(client) >= 0);
+    while (vchan_rs_wait(client, 0) == 0)
+        ; /* earlier events */
+    EXPECT(!is_readable(client));
+    EXPECT(vchan_rs_write_from_fd(client, in[0], 4096, 0) == 4);
+    EXPECT(is_readable(client) && libxenvchan_wait(client) == 0);
     EXPECT(vchan_rs_write_from_fd(client, in[0], 4096, -1) == 0);
+    EXPECT(vchan_rs_read_to_fd(server, out[1], 100, -1) == 4);
     close(in[0]);
     EXPECT(FAILS(vchan_rs_write_from_fd(client, in[0], 4096, -1), EBADF));
     close(out[0]);

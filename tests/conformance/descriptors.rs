@@ -1,8 +1,10 @@
 //! Between other descriptors and the rings, without a copy.
 
+use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsFd;
 
+use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::unistd::pipe;
 use vchan::Error;
 
@@ -99,13 +101,44 @@ pub fn short_copies_ask_for_more(world: &dyn World) {
         assert!(!readable_now(&writer), "readable with a full ring");
         assert_eq!(client.read(&mut [0; 4096]).expect("read"), 4096);
         assert!(readable(&writer, LONG), "not woken by space");
-        // The descriptor was short, not the ring.
+        // The descriptor was short, not the ring: more may go now, and here it is the end of the file.
         file.rewind().expect("rewind");
         file.set_len(100).expect("set the length");
         assert_eq!(writer.copy_from_fd(file.as_fd(), 10_000).expect("copy"), 100);
-        assert!(!readable_now(&writer), "readable though the ring was not short of space");
+        assert!(readable_now(&writer), "a program that polls here never hears of the end of the file");
+        assert_eq!(writer.copy_from_fd(file.as_fd(), 10_000).expect("copy"), 0);
+        assert!(!readable_now(&writer), "readable though the descriptor has nothing more");
         assert_eq!(client.read(&mut [0; 4096]).expect("read"), 100);
         file.set_len(20_000).expect("set the length");
         file.rewind().expect("rewind");
     }
+}
+
+/// A copy that the descriptor has made short leaves data in the ring: a program that polls for more must not wait for the peer.
+pub fn a_descriptor_that_takes_less_leaves_the_rest(world: &dyn World) {
+    const RING: usize = 65536;
+    let (mut server, mut client) = connect(&server(world).buffer_size(RING), &client(world));
+    server.set_nonblocking(true);
+    let (mut reader, _writer) = server.split();
+    let (read_end, write_end) = pipe().expect("a pipe");
+    let mut out = File::from(read_end);
+    fcntl(&write_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("set O_NONBLOCK");
+    fcntl(&write_end, FcntlArg::F_SETPIPE_SZ(4096)).expect("set the pipe's size");
+    readable_now(&reader);
+    client.write_all(&[1; RING]).expect("write");
+    let mut left = RING;
+    loop {
+        let count = reader.copy_to_fd(write_end.as_fd(), 2 * RING).expect("copy");
+        left -= count;
+        if left == 0 {
+            break;
+        }
+        assert!(readable(&reader, LONG), "nothing comes from the peer, and there is more");
+        assert!(matches!(reader.copy_to_fd(write_end.as_fd(), 2 * RING), Err(Error::WouldBlock)));
+        assert!(!readable_now(&reader), "readable though the pipe is full");
+        out.read_exact(&mut vec![0; count]).expect("read the pipe");
+    }
+    assert!(!readable_now(&reader));
+    client.write_all(&[1; 10]).expect("write");
+    assert!(readable(&reader, LONG), "not woken by data");
 }

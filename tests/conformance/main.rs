@@ -39,7 +39,8 @@ macro_rules! suite {
             connecting: a_server_without_client, writing_before_the_client_comes, no_server,
                 the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
                 a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
-            descriptors: out_of_the_ring, into_the_ring, short_copies_ask_for_more;
+            descriptors: out_of_the_ring, into_the_ring, short_copies_ask_for_more,
+                a_descriptor_that_takes_less_leaves_the_rest;
             events: events_without_end_do_not_stop_the_clock, stray_readiness_does_not_stop_the_clock,
                 a_failure_ends_every_sleep, the_least_need_is_met, who_polled_does_not_sleep, what_was_moved_is_told_though_the_event_failed,
                 the_last_bytes_come_at_the_same_moment_as_the_end, our_own_peers_are_not_nudged;
@@ -55,7 +56,8 @@ macro_rules! suite {
             nonblocking: would_block_then_woken, echo_through_poll, echo_through_wait, neither_direction_keeps_the_descriptor_busy,
                 a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
                 the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
-                data_and_space, who_asks_for_more_hears_of_the_end;
+                data_and_space, who_asks_for_more_hears_of_the_end, short_blocking_calls_ask_for_more,
+                a_call_that_ran_out_of_time_has_asked;
             packets: exact_sizes, too_large, nothing_by_halves;
             persistent: one_client_after_the_other, a_client_waits_for_the_one_before;
             spinning: no_wake_up_is_lost_without_spinning, no_wake_up_is_lost_by_spinning_briefly,

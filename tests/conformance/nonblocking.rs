@@ -1,9 +1,10 @@
 //! Non-blocking calls, and the descriptor that says when to try again.
 
 use std::io::{ErrorKind, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use vchan::{Error, Vchan};
+use vchan::{Error, Reader, Vchan};
 
 use crate::support::{
     pair, pair_without_spinning, readable, readable_now, spawn, wait_until_asleep, Stream, LONG,
@@ -325,4 +326,78 @@ pub fn who_asks_for_more_hears_of_the_end(world: &dyn World) {
         server.read_to_end(&mut rest).expect("read to the end");
         assert_eq!(rest, if name == "data_ready" { &b"data"[..] } else { b"" });
     }
+}
+
+/// Calls that wait, in a program that polls the descriptor between them: after fewer bytes than it asked for it may do so.
+pub fn short_blocking_calls_ask_for_more(world: &dyn World) {
+    type Read = fn(&mut Reader, BorrowedFd<'_>) -> std::io::Result<usize>;
+    let ways: [(&str, Read); 4] = [
+        ("read", |reader, _| reader.read(&mut [0; 100])),
+        ("read_vectored", |reader, _| {
+            reader.read_vectored(&mut [[0; 5], [0; 5]].each_mut().map(|b| IoSliceMut::new(b)))
+        }),
+        ("read_vectored, whole buffers", |reader, _| {
+            reader.read_vectored(&mut [[0; 4], [0; 4], [0; 4]].each_mut().map(|b| IoSliceMut::new(b)))
+        }),
+        ("copy_to_fd", |reader, file| Ok(reader.copy_to_fd(file, 100)?)),
+    ];
+    let file = tempfile::tempfile().expect("a file");
+    for (name, read) in ways {
+        let (server, mut client) = pair(world, 4096);
+        let channel = server.channel().clone();
+        let (mut reader, _writer) = server.split();
+        readable_now(&reader);
+        reader.set_nonblocking(true);
+        would_block(reader.read(&mut [0; 1]));
+        reader.set_nonblocking(false);
+        client.write_all(&[1; 8]).expect("write");
+        channel.wait(Some(LONG)).expect("the event");
+        assert!(!readable_now(&reader));
+        assert_eq!(read(&mut reader, file.as_fd()).expect("read"), 8);
+        assert!(!readable_now(&reader));
+        client.write_all(b"more").expect("write");
+        assert!(readable(&reader, LONG), "{name} asked for no event");
+    }
+
+    let (server, mut client) = pair(world, 4096);
+    let channel = server.channel().clone();
+    let (_reader, mut writer) = server.split();
+    file.set_len(100).expect("set the length");
+    readable_now(&writer);
+    writer.write_all(&[0; 4086]).expect("write");
+    while channel.wait(Some(Duration::ZERO)).is_ok() {}
+    assert_eq!(writer.copy_from_fd(file.as_fd(), 100).expect("copy"), 10);
+    assert!(!readable_now(&writer));
+    client.read_exact(&mut [0; 4096]).expect("read");
+    assert!(readable(&writer, LONG), "copy_from_fd asked for no event");
+}
+
+/// A call that waits gives up, and then its program polls. The event comes while the other direction waits, which takes it.
+pub fn a_call_that_ran_out_of_time_has_asked(world: &dyn World) {
+    let short = Some(Duration::from_millis(1));
+    let (server, mut client) = pair_without_spinning(world, 4096);
+    let (mut reader, mut writer) = server.split();
+    readable_now(&reader);
+    writer.write_all(&[0; 4096]).expect("fill the ring");
+    reader.set_timeout(short);
+    assert!(reader.read(&mut [0; 1]).is_err(), "there is nothing to read");
+    client.write_all(b"x").expect("write");
+    let writing = spawn("writing", move || writer.write_all(&[0]).map(|()| writer));
+    wait_until_asleep("writing");
+    client.read_exact(&mut [0; 4096]).expect("read");
+    let mut writer = writing.join().expect("the writer").expect("write");
+    assert!(readable(&reader, LONG), "the blocked writer swallowed the reader's event");
+    reader.read_exact(&mut [0; 1]).expect("read");
+
+    readable_now(&writer);
+    writer.write_all(&[0; 4095]).expect("fill the ring");
+    writer.set_timeout(short);
+    assert!(writer.write(&[0]).is_err(), "there is no space");
+    client.read_exact(&mut [0; 4096]).expect("read");
+    reader.set_timeout(None);
+    let reading = spawn("reading", move || reader.read_exact(&mut [0]).map(|()| reader));
+    wait_until_asleep("reading");
+    client.write_all(b"y").expect("write");
+    let _reader = reading.join().expect("the reader").expect("read");
+    assert!(readable(&writer, LONG), "the blocked reader swallowed the writer's event");
 }

@@ -21,15 +21,10 @@ pub(super) enum Outside {
     Wait,
 }
 
-impl Outside {
-    /// How much of a buffer of `len` bytes a call gets to see: one that polls hands over no more than the ring holds, as the C
-    /// interface does, whatever it asks for.
-    fn cut(self, len: usize, ring: u32) -> usize {
-        match self {
-            Outside::Poll => len.min(ring as usize),
-            Outside::Wait => len,
-        }
-    }
+/// How much of a buffer of `len` bytes a call gets to see that doesn't wait: no more than the ring holds, as from the C
+/// interface, whatever it asks for.
+fn cut(len: usize, ring: u32) -> usize {
+    len.min(ring as usize)
 }
 
 /// One side.
@@ -69,7 +64,7 @@ impl Side {
     /// As `write`, without blocking in a call.
     pub(super) fn write_from(&self, outside: Outside, mut data: &[u8]) -> bool {
         while !data.is_empty() {
-            let cut = outside.cut(data.len(), self.channel.ring().producer.size());
+            let cut = cut(data.len(), self.channel.ring().producer.size());
             let progress = self.channel.write_now(&data[..cut], data.len(), true);
             data = &data[progress.done..];
             match progress.stopped {
@@ -103,7 +98,7 @@ impl Side {
         let mut part = [0; 3];
         while data.len() < len {
             let most = part.len().min(len - data.len());
-            let cut = outside.cut(most, self.channel.ring().consumer.size());
+            let cut = cut(most, self.channel.ring().consumer.size());
             match self.channel.read_now(&mut part[..cut], most, true) {
                 Ok(count) => {
                     data.extend(&part[..count]);
