@@ -55,7 +55,7 @@ RelaxedIndex exhaustive::transfer
 WrongByte exhaustive::transfer
 SilentLeave exhaustive::closing_sender
 SilentFinish exhaustive::half_closing_sender
-Handover exhaustive::two_threads_of_one_side
+Handover random::many_sleepers_and_a_closer
 OnBehalf random::leaving_after_the_last_byte
 SwallowedEnd exhaustive::closing_sender
 OneLook random::two_directions_of_two_threads
