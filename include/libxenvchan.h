@@ -264,6 +264,11 @@ int libxenvchan_buffer_space(struct libxenvchan *ctrl);
  * Another thread may be blocked in a call meanwhile: it gets -1 with ESHUTDOWN, and this waits until it has left.
  * None may begin a call on the channel later. Leaves errno alone.
  *
+ * In a signal handler that has interrupted a call on this channel, that call gets -1 with ESHUTDOWN, and what the channel
+ * uses is freed when it returns. Calls that were left by siglongjmp(), and those of threads that have ended or that a fork left
+ * behind, are not waited for. Only where siglongjmp() has left a call in another thread, which has made no call on
+ * the channel since, this takes a second, and the channel's memory and descriptors stay in use.
+ *
  * @param ctrl the channel; NULL does nothing
  */
 void libxenvchan_close(struct libxenvchan *ctrl);

@@ -27,6 +27,7 @@ build half_close
 build cancel
 build hostile
 build many
+build interrupted
 "$work/smoke"
 "$work/extensions"
 "$work/ending"
@@ -34,6 +35,7 @@ build many
 "$work/cancel"
 "$work/hostile" 400
 "$work/many"
+"$work/interrupted"
 if [ -z "$SANITIZE" ]; then
     build busy
     "$work/busy"
@@ -63,7 +65,7 @@ if [ -e /usr/include/xentoollog.h ]; then
 fi
 
 if [ -z "$SANITIZE" ] && command -v "${VALGRIND:-valgrind}" >/dev/null; then
-    for program in smoke extensions ending half_close 'cancel 5' 'hostile 20'; do
+    for program in smoke extensions ending half_close 'cancel 5' 'hostile 20' interrupted; do
         "${VALGRIND:-valgrind}" --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/"$program
     done

@@ -65,6 +65,8 @@ FreshTicket exhaustive::transfer
 CutShort exhaustive::transfer
 LastingPromise exhaustive::clients_of_different_kinds
 BarrierForgotten exhaustive::transfer
+UncountedCall exhaustive::closing_waits_for_calls
+UncountedClose exhaustive::closing_waits_for_calls
 FAULTS
 [ $bad = 0 ] && echo 'make model: the models hold, and every fault was noticed'
 exit $bad

@@ -43,6 +43,10 @@ pub(crate) enum Fault {
     LastingPromise,
     /// Who waits for any event forgets those that have come since it asked for one.
     FreshTicket,
+    /// A call doesn't see to it that it is counted before it looks whether the channel was closed.
+    UncountedCall,
+    /// Closing makes no barrier before it looks for calls under way.
+    UncountedClose,
 }
 
 /// Whether to make this mistake.

@@ -38,6 +38,8 @@ pub mod channel;
 mod error;
 mod fault;
 pub mod ring;
+#[doc(hidden)]
+pub mod thread;
 pub mod transport;
 
 pub use channel::{ClientBuilder, Closer, Reader, ServerBuilder, State, Vchan, Writer};

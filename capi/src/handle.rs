@@ -3,26 +3,41 @@
 //! Another thread may close a channel while calls are under way: they end with an error, and closing waits until
 //! all have left before it frees anything. So every call is counted, in a lane of its kind: a thread that reads and
 //! one that writes never touch the same counter.
+//!
+//! A thread that closes in a signal handler can't wait for its own call, which the handler has interrupted. That one frees the
+//! channel when it leaves.
 
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use vchan::barrier;
-use vchan::channel::{cancellation, Channel};
+use vchan::channel::{cancellation, Channel, Lane, Own};
 use vchan::ring::Role;
+use vchan::thread::depth;
 use vchan::transport::Transport;
 use vchan::{Error, Result};
 
 use crate::cancelled;
 use crate::errors::{answer, guarded, null, report};
 use crate::event::Event;
-use crate::lane::Lane;
 use crate::layout::{libxenvchan, Flags};
 use crate::logger::Logger;
+
+/// Nobody has closed the channel.
+const OPEN: u8 = 0;
+/// Somebody closes it, and frees it when the others have left.
+const CLOSING: u8 = 1;
+/// This thread has closed it in a signal handler, and its call frees it when it leaves.
+const LEFT_TO_THE_CALL: u8 = 2;
+
+/// For how long closing waits for the calls of others. They leave within microseconds once the channel is closed; only one that
+/// was left by `longjmp`, in a thread that goes on with something else, never does.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The whole of a channel. C gets a pointer to its beginning.
 #[repr(C)]
@@ -37,7 +52,8 @@ struct Private {
     logger: Logger,
     /// What `public.event` points at.
     _event: Event,
-    closing: AtomicBool,
+    /// One of the three above.
+    door: AtomicU8,
     /// The last `server_persist` that the channel was told.
     persistent: AtomicBool,
     lanes: [Lane; 3],
@@ -88,7 +104,7 @@ pub(crate) fn new(
         transport,
         logger,
         _event: event,
-        closing: AtomicBool::new(false),
+        door: AtomicU8::new(OPEN),
         persistent: AtomicBool::new(false),
         lanes: Default::default(),
     };
@@ -107,6 +123,33 @@ impl Private {
         }
         self.persistent.store(persistent, Ordering::Relaxed);
         self.channel.set_persistent(persistent)
+    }
+}
+
+impl Private {
+    /// Whether this thread is in a call, which a signal handler has interrupted. `now` is the [depth] of the entry that asks.
+    fn is_inside(&self, now: usize) -> bool {
+        self.lanes.iter().any(|lane| lane.own(now) == Own::Inside)
+    }
+
+    /// Waits until no other thread is in a call, after the door was shut. Says whether that has come true.
+    ///
+    /// Polls: a caller that has left must not touch the channel again, not even to wake this thread.
+    fn wait_for_others(&self) -> bool {
+        Lane::order_close();
+        let (mut pause, mut waited) = (Duration::from_micros(1), Duration::ZERO);
+        while !self.lanes.iter().all(Lane::is_empty) {
+            if self.lanes.iter().all(Lane::is_empty_of_the_living) {
+                return true;
+            }
+            if waited >= PATIENCE {
+                return false;
+            }
+            thread::sleep(pause);
+            waited += pause;
+            pause = (2 * pause).min(Duration::from_millis(1));
+        }
+        true
     }
 }
 
@@ -130,24 +173,29 @@ pub(crate) unsafe fn call<T: Copy>(
     let private = unsafe { &(*ctrl.cast::<Handle>()).private };
     let lane = &private.lanes[kind as usize];
     let mut logger = Logger::NONE;
+    // A thread that is cancelled between two attempts stays counted until it has ended.
+    let ticket = lane.enter();
     let result = cancelled::attempts(|| {
-        let ticket = lane.enter();
-        let result = guarded(|| {
-            if private.closing.load(Ordering::SeqCst) {
+        guarded(|| {
+            if private.door.load(Ordering::SeqCst) != OPEN {
                 return Err(Error::Closed);
             }
             // SAFETY: `ctrl` is alive while this call is counted.
             let flags = unsafe { Flags::read(ctrl) };
             private.tell_persistence(flags)?;
             body(&Call { private, flags })
-        });
-        if result.is_err() {
-            logger = private.logger;
-        }
-        // Nothing of the channel may be touched after this, unless the call is made again.
-        lane.leave(ticket);
-        result
+        })
     });
+    if result.is_err() {
+        logger = private.logger;
+    }
+    let left_to_the_call = private.door.load(Ordering::Relaxed) == LEFT_TO_THE_CALL;
+    // Nothing of the channel may be touched after this, unless it was left to this thread.
+    ticket.leave();
+    if left_to_the_call {
+        // SAFETY: made by `new`; no other thread is inside.
+        unsafe { free_after_the_last(ctrl, depth()) };
+    }
     match result {
         Ok(value) => value,
         Err(error) => {
@@ -157,28 +205,58 @@ pub(crate) unsafe fn call<T: Copy>(
     }
 }
 
-/// Closes a channel and frees it. Leaves errno alone.
+/// Closes a channel and frees it, for an entry at the [depth] `now`. Leaves errno alone.
 ///
 /// # Safety
 ///
 /// As for [`call`], and no call may begin later.
-pub(crate) unsafe fn close(ctrl: *mut libxenvchan) {
+pub(crate) unsafe fn close(ctrl: *mut libxenvchan, now: usize) {
     let errno = Errno::last_raw();
     let _held = cancellation::hold();
     let handle = ctrl.cast::<Handle>();
     // SAFETY: by the contract.
     let private = unsafe { &(*handle).private };
-    if private.closing.swap(true, Ordering::SeqCst) {
+    if private.door.swap(CLOSING, Ordering::SeqCst) != OPEN {
         return;
     }
     private.channel.closer().close();
-    // Who has not seen that is counted by now.
-    barrier::make();
-    private.lanes.iter().for_each(Lane::wait_until_empty);
-    // SAFETY: made by `new`, nobody is inside any more, and the program lets go of it; the path is from `strdup`.
-    unsafe {
-        libc::free((*ctrl).xs_path.cast());
-        drop(Box::from_raw(handle));
+    if !private.wait_for_others() {
+        // Somebody may still be inside, so nothing can be freed, ever.
+        private.channel.withdraw();
+    } else if private.is_inside(now) {
+        private.channel.withdraw();
+        private.door.store(LEFT_TO_THE_CALL, Ordering::Relaxed);
+    } else {
+        // SAFETY: made by `new`, nobody is inside any more, and the program lets go of it.
+        unsafe { free(ctrl) };
     }
     Errno::set_raw(errno);
+}
+
+/// Frees a channel that was closed in a signal handler when the last of the calls has left which the handler has interrupted.
+///
+/// # Safety
+///
+/// `ctrl` must be from [`new`], and no other thread in a call.
+#[cold]
+unsafe fn free_after_the_last(ctrl: *mut libxenvchan, now: usize) {
+    let errno = Errno::last_raw();
+    let _held = cancellation::hold();
+    // SAFETY: the caller's.
+    if !unsafe { &(*ctrl.cast::<Handle>()).private }.is_inside(now) {
+        // SAFETY: the program has let go of it, and this was the last call.
+        unsafe { free(ctrl) };
+    }
+    Errno::set_raw(errno);
+}
+
+/// # Safety
+///
+/// `ctrl` must be from [`new`], and nobody inside.
+unsafe fn free(ctrl: *mut libxenvchan) {
+    // SAFETY: the caller's; the path is from `strdup`.
+    unsafe {
+        libc::free((*ctrl).xs_path.cast());
+        drop(Box::from_raw(ctrl.cast::<Handle>()));
+    }
 }

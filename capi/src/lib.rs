@@ -20,7 +20,6 @@ mod handle;
 mod init;
 mod io;
 mod kinds;
-mod lane;
 mod layout;
 mod logger;
 mod state;

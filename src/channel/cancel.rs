@@ -64,10 +64,13 @@ impl Drop for Held {
 pub(super) fn open<T>(sleep: impl FnOnce() -> T) -> T {
     match BEFORE.get() {
         Some(ENABLE) => {
+            // A signal handler holds it off again for its own calls, or leaves by `longjmp`, when nothing is held off any more.
+            BEFORE.set(None);
             set(ENABLE);
             let result = sleep();
             // `errno` is the C library's to keep: this changes a word of the thread's.
             set(DISABLE);
+            BEFORE.set(Some(ENABLE));
             result
         }
         _ => sleep(),

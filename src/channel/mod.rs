@@ -15,6 +15,7 @@ mod interrupt;
 #[cfg(model)]
 #[path = "interrupt_model.rs"]
 mod interrupt;
+mod lane;
 mod limit;
 mod linger;
 #[cfg(all(test, model))]
@@ -49,6 +50,8 @@ pub mod cancellation {
 pub use builder::{ClientBuilder, ServerBuilder};
 pub use closer::Closer;
 pub use half::{Reader, Writer};
+#[doc(hidden)]
+pub use lane::{Lane, Own};
 pub use shared::Channel;
 pub use transfer::{Progress, Wait};
 pub use vchan::Vchan;

@@ -6,7 +6,7 @@ use super::interrupt::Sleep;
 
 #[cfg(not(model))]
 pub(super) use std::sync::{
-    atomic::{AtomicU32, AtomicU64},
+    atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
     Mutex, MutexGuard,
 };
 #[cfg(not(model))]
@@ -15,7 +15,7 @@ pub(super) use std::thread_local;
 #[cfg(loom)]
 pub(super) use loom::{
     sync::{
-        atomic::{AtomicU32, AtomicU64},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
         Mutex, MutexGuard,
     },
     thread_local,
@@ -24,7 +24,7 @@ pub(super) use loom::{
 #[cfg(shuttle)]
 pub(super) use shuttle::{
     sync::{
-        atomic::{AtomicU32, AtomicU64},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
         Mutex, MutexGuard,
     },
     thread_local,

@@ -14,6 +14,7 @@ use loom::thread;
 
 use super::calls::{text, Outside, Side};
 use super::world::World;
+use crate::channel::Lane;
 use crate::ring::Want;
 
 /// Runs `body` under every schedule with at most `preemptions` switches away from a thread that could go on; with
@@ -332,4 +333,37 @@ fn clients_of_different_kinds() {
             writing.join().unwrap();
         });
     }
+}
+
+/// A channel is closed and freed while others are in their first and second calls: nobody is inside of what was freed.
+#[test]
+fn closing_waits_for_calls() {
+    check("closing waits for calls", Some(3), || {
+        let lane = loom::sync::Arc::new(Lane::default());
+        let door = loom::sync::Arc::new(loom::sync::atomic::AtomicBool::new(false));
+        // A reader of the cell is a call, and the one writer frees it; loom reports where they meet.
+        let freed = loom::sync::Arc::new(loom::cell::UnsafeCell::new(false));
+        let call = {
+            let (lane, door, freed) = (lane.clone(), door.clone(), freed.clone());
+            move || {
+                for _ in 0..2 {
+                    let ticket = lane.enter();
+                    if !door.load(Ordering::SeqCst) {
+                        // SAFETY: nobody writes, which is to be shown.
+                        assert!(!freed.with(|freed| unsafe { *freed }));
+                    }
+                    ticket.leave();
+                }
+            }
+        };
+        let calling = thread::spawn(call);
+        door.store(true, Ordering::SeqCst);
+        Lane::order_close();
+        while !lane.is_empty() {
+            thread::yield_now();
+        }
+        // SAFETY: nobody is inside, which is to be shown.
+        freed.with_mut(|freed| unsafe { *freed = true });
+        calling.join().unwrap();
+    });
 }
