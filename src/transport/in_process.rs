@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -205,6 +206,14 @@ struct Line {
     /// Which ends have been let go of.
     gone: Mutex<HashSet<usize>>,
     taken: Mutex<bool>,
+    /// Clients may come one after the other.
+    many: AtomicBool,
+}
+
+impl Line {
+    fn waits_for_a_client(&self) -> bool {
+        self.many.load(Ordering::SeqCst) || !*self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct LocalEvents {
@@ -226,6 +235,7 @@ impl Events for LocalEvents {
             ends: pair()?,
             gone: Mutex::default(),
             taken: Mutex::new(false),
+            many: AtomicBool::new(false),
         });
         let mut machine = lock(&self.machine);
         let port = machine.number();
@@ -301,6 +311,11 @@ impl EventChannel for LocalChannel {
         self.gone().contains(&(1 - self.end))
     }
 
+    fn serve_many(&self, many: bool) -> Result<()> {
+        self.line.many.store(many, Ordering::SeqCst);
+        Ok(())
+    }
+
     fn rearm(&self) -> Result<bool> {
         let mut gone = self.gone();
         reset(&self.line.ends[self.end])?;
@@ -332,6 +347,7 @@ struct LocalConfig {
 struct Published {
     machine: Arc<Mutex<Machine>>,
     path: String,
+    meeting: Meeting,
 }
 
 impl Config for LocalConfig {
@@ -341,13 +357,21 @@ impl Config for LocalConfig {
 
     fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
         let mut machine = lock(&self.machine);
-        if machine.names.contains_key(&self.path) {
-            let why = "another server is published there".into();
+        let waits = |other: &Meeting| {
+            let line = other.event_channel.parse().ok().and_then(|port: u32| machine.ports.get(&port));
+            line.is_some_and(|line| line.waits_for_a_client())
+        };
+        if machine.names.get(&self.path).is_some_and(waits) {
+            let why = "another server waits for its client there".into();
             return Err(Error::InUse { path: self.path.clone(), why, serving: true });
         }
         machine.names.insert(self.path.clone(), meeting.clone());
         machine.changed();
-        Ok(Box::new(Published { machine: self.machine.clone(), path: self.path.clone() }))
+        Ok(Box::new(Published {
+            machine: self.machine.clone(),
+            path: self.path.clone(),
+            meeting: meeting.clone(),
+        }))
     }
 
     fn look_up(&self) -> Result<Meeting> {
@@ -367,8 +391,11 @@ impl Publication for Published {}
 impl Drop for Published {
     fn drop(&mut self) {
         let mut machine = lock(&self.machine);
-        machine.names.remove(&self.path);
-        machine.changed();
+        // Unless a later server has the name by now.
+        if machine.names.get(&self.path) == Some(&self.meeting) {
+            machine.names.remove(&self.path);
+            machine.changed();
+        }
     }
 }
 

@@ -79,6 +79,21 @@ pub fn a_second_server_is_refused(world: &dyn World) {
     drop(Vchan::server(CLIENT, "other").transport(world.server()).listen().expect("listen"));
 }
 
+/// A path belongs to its newest server, once the one before has its client.
+pub fn a_name_is_free_when_its_server_has_a_client(world: &dyn World) {
+    let (mut first, mut first_client) = pair(world, 1024);
+    let second = server(world).listen().expect("listen");
+    drop(server(world).listen().expect_err("the second one waits for its client"));
+    // The end of the first one takes nothing from the second.
+    first_client.write_all(b"1").expect("write");
+    first.recv(&mut [0]).expect("recv");
+    drop((first, first_client));
+    let mut second_client = client(world).connect().expect("connect");
+    let mut second = second.accept(Some(LONG)).expect("accept");
+    second_client.write_all(b"2").expect("write");
+    second.recv(&mut [0]).expect("recv");
+}
+
 pub fn a_name_can_be_used_again(world: &dyn World) {
     for round in 0..rounds(100) as u8 {
         let (mut server, mut client) = pair(world, if round % 2 == 0 { 1024 } else { 8192 });

@@ -37,7 +37,7 @@ macro_rules! suite {
                 leave_then_read_on, writing_to_a_peer_that_left, waiting_for_the_peer_to_drain,
                 a_peer_that_dies_is_no_end_of_stream, a_death_is_heard_by_who_does_not_block;
             connecting: a_server_without_client, writing_before_the_client_comes, no_server,
-                the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused,
+                the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused, a_name_is_free_when_its_server_has_a_client,
                 a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
             descriptors: out_of_the_ring, into_the_ring, short_copies_ask_for_more,
                 a_descriptor_that_takes_less_leaves_the_rest;
