@@ -99,7 +99,9 @@ static void leave(struct talk *talk)
     if (talk->phase == LEFT)
         return;
     /* The sending pump may still be handing over what it has read. */
-    if (talk->known_sent)
+    if (talk->known_sent && talk->failure.exit != EXIT_DONE)
+        vchan_rs_abort(talk->course->ctrl);
+    else if (talk->known_sent)
         vchan_rs_leave(talk->course->ctrl);
     talk->phase = LEFT;
     talk->until = now() + FAREWELL;
@@ -288,6 +290,8 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     ended->sent = atomic_load(&course->meter.sent);
     ended->received = atomic_load(&course->meter.received);
     ended->lasted = now() - course->meter.start;
+    if (talk.failure.exit != EXIT_DONE)
+        vchan_rs_abort(ctrl);
     part(course, closer, &pumps);
     return talk.failure;
 }

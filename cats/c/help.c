@@ -48,6 +48,7 @@ static const char behaviour[] =
     "  1    an error, told in one line\n"
     "  2    the command line makes no sense\n"
     "  3    the peer was killed or crashed\n"
+    "  4    the peer failed, and said so before it left\n"
     "  124  the time of --timeout or --wait ran out\n";
 
 void print_help(const struct tool *tool)

@@ -70,6 +70,8 @@ static const char *advice(int kind, int error)
                                    : "another client was first; give --wait to be the next";
     case VCHAN_RS_ERROR_PEER_DIED:
         return "some data may be missing, start both sides again";
+    case VCHAN_RS_ERROR_PEER_ABORTED:
+        return "some data may be missing, see what the other side says";
     case VCHAN_RS_ERROR_TIMED_OUT:
         return "check that the other side runs, or allow more time";
     case VCHAN_RS_ERROR_CORRUPT:
@@ -114,6 +116,8 @@ struct failure library_failure(const char *doing)
 
     if (kind == VCHAN_RS_ERROR_PEER_DIED)
         failure.exit = EXIT_PEER_DIED;
+    else if (kind == VCHAN_RS_ERROR_PEER_ABORTED)
+        failure.exit = EXIT_PEER_FAILED;
     else if (kind == VCHAN_RS_ERROR_TIMED_OUT)
         failure.exit = EXIT_TIMED_OUT;
     failure.peers = failure.exit != EXIT_ERROR || kind == VCHAN_RS_ERROR_PEER_CLOSED ||

@@ -15,6 +15,8 @@ enum {
     EXIT_USAGE = 2,
     /* The peer was killed, or crashed. */
     EXIT_PEER_DIED = 3,
+    /* The peer left because of a failure. */
+    EXIT_PEER_FAILED = 4,
     /* The time allowed ran out. */
     EXIT_TIMED_OUT = 124,
 };

@@ -90,6 +90,7 @@ static enum send_end send_all(struct course *course, struct failure *failure)
             break;
         case VCHAN_RS_ERROR_PEER_CLOSED:
         case VCHAN_RS_ERROR_PEER_DIED:
+        case VCHAN_RS_ERROR_PEER_ABORTED:
             return SEND_PEER_GONE;
         case VCHAN_RS_ERROR_CLOSED:
             return SEND_STOPPED;
@@ -121,6 +122,7 @@ static enum send_end drain(struct course *course, enum send_end end, struct fail
             return SEND_STOPPED;
         case VCHAN_RS_ERROR_PEER_CLOSED:
         case VCHAN_RS_ERROR_PEER_DIED:
+        case VCHAN_RS_ERROR_PEER_ABORTED:
             return SEND_PEER_GONE;
         default:
             *failure = library_failure("conversation");

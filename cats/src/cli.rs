@@ -179,6 +179,7 @@ Exit codes:
   1    an error, told in one line
   2    the command line makes no sense
   3    the peer was killed or crashed
+  4    the peer failed, and said so before it left
   124  the time of --timeout or --wait ran out";
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ pub fn converse(
     let send = match course.send(writer, input) {
         Ok(send) => send,
         Err(error) => {
+            closer.abort();
             part(&course, &closer, &events, &[receive]);
             return Err(system("start a thread", error));
         }
@@ -100,6 +101,9 @@ pub fn converse(
     let verdict = talk.run(&events, progress);
     let (counts, lasted) = (course.meter.counts(), course.meter.elapsed());
     let input_over = talk.input_over;
+    if verdict.is_err() {
+        closer.abort();
+    }
     part(&course, &closer, &events, &[send, receive]);
     verdict.map(|()| Ended { input_over, counts, lasted })
 }
@@ -269,7 +273,11 @@ impl Talk<'_> {
             return;
         }
         if let Some(writer) = &mut self.writer {
-            writer.leave();
+            if self.failure.is_some() {
+                writer.abort();
+            } else {
+                writer.leave();
+            }
         }
         self.phase = Phase::Left { until: Instant::now() + FAREWELL };
     }

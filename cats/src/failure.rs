@@ -18,6 +18,8 @@ pub enum Exit {
     Usage = 2,
     /// The peer was killed, or crashed.
     PeerDied = 3,
+    /// The peer left because of a failure.
+    PeerFailed = 4,
     /// The time allowed ran out.
     TimedOut = 124,
 }
@@ -42,13 +44,12 @@ impl Failure {
     pub fn new(doing: &str, error: &Error) -> Failure {
         let exit = match error {
             Error::PeerDied => Exit::PeerDied,
+            Error::PeerAborted => Exit::PeerFailed,
             Error::TimedOut(_) => Exit::TimedOut,
             _ => Exit::Error,
         };
-        let peers = matches!(
-            error,
-            Error::PeerDied | Error::PeerClosed | Error::TimedOut(_) | Error::Corrupt(_) | Error::Refused(_)
-        );
+        let peers =
+            exit != Exit::Error || matches!(error, Error::PeerClosed | Error::Corrupt(_) | Error::Refused(_));
         Failure { exit, text: format!("{doing}: {error}; {}", advice(error)), peers }
     }
 
@@ -90,6 +91,7 @@ fn advice(error: &Error) -> &'static str {
         Error::InUse { serving: true, .. } => "end the other server, or choose another port",
         Error::InUse { serving: false, .. } => "another client was first; give --wait to be the next",
         Error::PeerDied => "some data may be missing, start both sides again",
+        Error::PeerAborted => "some data may be missing, see what the other side says",
         Error::PeerClosed => "start both sides again",
         Error::TimedOut(_) => "check that the other side runs, or allow more time",
         Error::Corrupt(_) => "the other program is broken or hostile, don't trust what it sent",
@@ -134,6 +136,7 @@ mod tests {
     fn the_exit_code_follows_from_the_error() {
         assert_eq!(Failure::new("x", &Error::PeerDied).exit, Exit::PeerDied);
         assert_eq!(Failure::new("x", &Error::TimedOut(std::time::Duration::ZERO)).exit, Exit::TimedOut);
+        assert_eq!(Failure::new("x", &Error::PeerAborted).exit, Exit::PeerFailed);
         assert_eq!(Failure::new("x", &Error::PeerClosed).exit, Exit::Error);
         assert_eq!(Failure::stream("standard output", Errno::EPIPE).exit, Exit::Error);
     }

@@ -34,7 +34,7 @@ pub enum SendEnd {
     EndOfInput,
     /// It was asked to stop, and the peer has got what had been read.
     Stopped,
-    /// The peer closed or died: the receiving pump knows which.
+    /// The peer closed, failed or died: the receiving pump knows which.
     PeerGone,
     /// Standard input or the channel failed.
     Failed(Failure),
@@ -173,7 +173,7 @@ impl Course {
             match writer.copy_from_fd(input, portion) {
                 Ok(0) => break SendEnd::EndOfInput,
                 Ok(count) => self.meter.add_sent(count),
-                Err(Error::PeerClosed | Error::PeerDied) => return SendEnd::PeerGone,
+                Err(Error::PeerClosed | Error::PeerDied | Error::PeerAborted) => return SendEnd::PeerGone,
                 Err(Error::Closed) => return SendEnd::Stopped,
                 Err(error) if is_passing(&error) => (),
                 Err(error) => return SendEnd::Failed(failure("standard input", &error)),
@@ -197,7 +197,9 @@ impl Course {
                 }
                 Err(Error::Interrupted) => (),
                 Err(Error::Closed) => return Some(SendEnd::Stopped),
-                Err(Error::PeerClosed | Error::PeerDied) => return Some(SendEnd::PeerGone),
+                Err(Error::PeerClosed | Error::PeerDied | Error::PeerAborted) => {
+                    return Some(SendEnd::PeerGone)
+                }
                 Err(error) => return Some(SendEnd::Failed(Failure::new("conversation", &error))),
             }
         }

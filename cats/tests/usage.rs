@@ -149,7 +149,7 @@ fn the_man_pages_are_true() {
             existing.extend(option.get_long().map(|long| format!("--{long}")));
         }
         assert_eq!(described, existing, "{}", tool.name());
-        for code in ["0", "1", "2", "3", "124"] {
+        for code in ["0", "1", "2", "3", "4", "124"] {
             assert!(page.contains(&format!("\n.It {code}\n")), "exit code {code} of {}", tool.name());
         }
     }

@@ -63,6 +63,15 @@ impl Closer {
         }
     }
 
+    /// Closes the channel because of a failure: as [`close`](Self::close), but the peer learns why, see
+    /// [`Vchan::abort`](super::Vchan::abort).
+    pub fn abort(&self) {
+        if let Some(channel) = self.inner.channel.get().and_then(Weak::upgrade) {
+            channel.abort();
+        }
+        self.close();
+    }
+
     /// Whether [`close`](Self::close) has been called.
     #[inline]
     pub fn is_closed(&self) -> bool {

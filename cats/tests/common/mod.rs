@@ -295,6 +295,13 @@ impl End {
     pub fn last(&self) -> &str {
         self.stderr.last().map_or("", |line| line)
     }
+
+    /// Checks that the peer's failure was reported, by code and by line.
+    #[track_caller]
+    pub fn saw_the_peer_fail(&self) {
+        assert_eq!(self.code, 4, "{self:?}");
+        assert!(self.last().contains(": the peer left because of a failure on its side; "), "{self:?}");
+    }
 }
 
 impl Cat {
