@@ -187,7 +187,7 @@ extern "C" {
 const char *vchan_rs_version(void);
 
 /**
- * One line about the last call in this thread that failed: which call, and why.
+ * One line about the last call in this thread that failed: which call, and why. Cut after 511 bytes.
  *
  * @return the text, "" if none has failed; valid until the next failure in this thread
  */

@@ -28,6 +28,7 @@ build cancel
 build hostile
 build many
 build interrupted
+build destructors
 "$work/smoke"
 "$work/extensions"
 "$work/ending"
@@ -36,6 +37,7 @@ build interrupted
 "$work/hostile" 400
 "$work/many"
 "$work/interrupted"
+"$work/destructors"
 if [ -z "$SANITIZE" ]; then
     build busy
     "$work/busy"
@@ -65,7 +67,7 @@ if [ -e /usr/include/xentoollog.h ]; then
 fi
 
 if [ -z "$SANITIZE" ] && command -v "${VALGRIND:-valgrind}" >/dev/null; then
-    for program in smoke extensions ending half_close 'cancel 5' 'hostile 20' interrupted; do
+    for program in smoke extensions ending half_close 'cancel 5' 'hostile 20' interrupted destructors; do
         "${VALGRIND:-valgrind}" --quiet --error-exitcode=9 --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect --child-silent-after-fork=yes "$work/"$program
     done

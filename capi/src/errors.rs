@@ -1,8 +1,9 @@
 //! Where a `Result` becomes a C return: errno, the text of the last error, the program's logger. And where a panic
 //! ends, if there should ever be one.
 
-use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int, CString};
+use std::cell::Cell;
+use std::ffi::{c_char, c_int, CStr};
+use std::fmt::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 
 use nix::errno::Errno;
@@ -12,8 +13,12 @@ use vchan::{Error, Result};
 use crate::kinds::{kind_of, VCHAN_RS_ERROR_NONE};
 use crate::logger::{Level, Logger};
 
+/// Room for a text that ends in zero.
+struct Text([Cell<u8>; 512]);
+
 thread_local! {
-    static LAST: RefCell<CString> = RefCell::new(CString::default());
+    // Nothing here has a destructor: calls fail after a thread's variables were destroyed, too. And nothing is allocated.
+    static LAST: Text = const { Text([const { Cell::new(0) }; 512]) };
     static LAST_KIND: Cell<c_int> = const { Cell::new(VCHAN_RS_ERROR_NONE) };
 }
 
@@ -43,14 +48,40 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 
 #[cold]
 pub(crate) fn report(what: &str, logger: Logger, error: &Error) {
-    let mut text = format!("{what}: {error}").into_bytes();
-    text.retain(|&byte| byte != 0);
-    let text = CString::new(text).unwrap_or_default();
     let errno = errno_of(error);
-    logger.log(level(error), errno, &text);
-    LAST.set(text);
+    // Whatever comes of the text, the call has failed with this error.
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| {
+        LAST.with(|text| text.set(what, error));
+        // SAFETY: `LAST` always ends in zero, and is this thread's.
+        logger.log(level(error), errno, unsafe { CStr::from_ptr(last_text()) });
+    }));
     LAST_KIND.set(kind_of(error));
     Errno::set_raw(errno);
+}
+
+impl Text {
+    fn set(&self, what: &str, error: &Error) {
+        // It is cut where there is no room.
+        let _ = write!(Written { text: self, len: 0 }, "{what}: {error}");
+    }
+}
+
+/// A text that is being written.
+struct Written<'a> {
+    text: &'a Text,
+    len: usize,
+}
+
+impl Write for Written<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let room = &self.text.0[..self.text.0.len() - 1];
+        for byte in part.bytes().filter(|&byte| byte != 0) {
+            room.get(self.len).ok_or(fmt::Error)?.set(byte);
+            self.len += 1;
+        }
+        self.text.0[self.len].set(0);
+        Ok(())
+    }
 }
 
 /// What an orderly life brings is not for the eyes of whoever reads a log.
@@ -68,7 +99,7 @@ fn level(error: &Error) -> Level {
 
 /// The text of this thread's last error, empty before the first. Valid until the thread's next error.
 pub(crate) fn last_text() -> *const c_char {
-    LAST.with_borrow(|text| text.as_ptr())
+    LAST.with(|text| text.0.as_ptr().cast())
 }
 
 /// The kind of this thread's last error.

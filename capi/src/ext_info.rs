@@ -17,7 +17,7 @@ pub extern "C-unwind" fn vchan_rs_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// One line about the last call in this thread that failed: which call, and why.
+/// One line about the last call in this thread that failed: which call, and why. Cut after 511 bytes.
 ///
 /// @return the text, "" if none has failed; valid until the next failure in this thread
 #[no_mangle]
