@@ -39,6 +39,9 @@ build destructors
 "$work/interrupted"
 "$work/destructors"
 if [ -z "$SANITIZE" ]; then
+    # It has an allocator of its own, as the sanitizers have.
+    build allocations
+    "$work/allocations"
     build busy
     "$work/busy"
     # The sanitizers handle SIGBUS themselves.

@@ -48,6 +48,8 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
 
 #[cold]
 pub(crate) fn report(what: &str, logger: Logger, error: &Error) {
+    // The program's logger may write to a file, where cancellation would end the thread in here.
+    let _held = cancellation::hold();
     let errno = errno_of(error);
     // Whatever comes of the text, the call has failed with this error.
     let _ = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -74,13 +76,20 @@ struct Written<'a> {
 
 impl Write for Written<'_> {
     fn write_str(&mut self, part: &str) -> fmt::Result {
-        let room = &self.text.0[..self.text.0.len() - 1];
-        for byte in part.bytes().filter(|&byte| byte != 0) {
-            room.get(self.len).ok_or(fmt::Error)?.set(byte);
-            self.len += 1;
-        }
+        let result = part.chars().filter(|&character| character != '\0').try_for_each(|character| {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            // One is for the zero.
+            let place =
+                self.text.0.get(self.len..self.text.0.len() - 1).and_then(|rest| rest.get(..bytes.len()));
+            for (byte, place) in bytes.iter().zip(place.ok_or(fmt::Error)?) {
+                place.set(*byte);
+            }
+            self.len += bytes.len();
+            Ok(())
+        });
         self.text.0[self.len].set(0);
-        Ok(())
+        result
     }
 }
 
@@ -152,5 +161,13 @@ mod tests {
     fn zero_bytes_in_a_text_do_no_harm() {
         answer("x", Logger::NONE, (), || Err(Error::Invalid("a\0b".into())));
         assert_eq!(text(), "x: ab");
+    }
+
+    #[test]
+    fn a_long_text_ends_after_a_whole_character() {
+        answer("x", Logger::NONE, (), || Err(Error::Invalid("\u{20ac}".repeat(512))));
+        assert_eq!(text(), format!("x: {}", "\u{20ac}".repeat(508 / 3)));
+        answer("x", Logger::NONE, (), || Err(Error::Invalid("short".into())));
+        assert_eq!(text(), "x: short");
     }
 }
