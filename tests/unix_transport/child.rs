@@ -30,6 +30,8 @@ fn part_of_another_process() {
         }
         "serve under a limit" => crate::confined::serve_under_a_limit(root.as_ref(), &name),
         "meet under a filter" => crate::confined::meet_under_a_filter(root.as_ref(), &name),
+        "lock the root" => hold(crate::crowded::lock_root(root.as_ref())),
+        "meet once" => crate::crowded::meet_once(root.as_ref(), &name),
         "count" => leftovers::count_leftovers(root.as_ref()),
         _ => panic!("no such part: {part}"),
     }
@@ -47,7 +49,8 @@ fn hold<T>(held: T) {
 pub struct Other(Child);
 
 impl Other {
-    fn command(part: &str, root: &Path, name: &str) -> Command {
+    /// The command that runs one.
+    pub fn command(part: &str, root: &Path, name: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "child::part_of_another_process", "--nocapture"])
@@ -81,6 +84,14 @@ impl Other {
         let input = self.0.stdin.take().unwrap();
         self.kill();
         input
+    }
+
+    /// Stops it, and waits until it has stopped.
+    pub fn stop(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        let stopped = nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WUNTRACED)).unwrap();
+        assert!(matches!(stopped, nix::sys::wait::WaitStatus::Stopped(..)));
     }
 
     /// Kills it without a warning.

@@ -28,6 +28,12 @@ fn the_leavings_of_a_killed_server_are_swept_up() {
     let missing = Client::start(&root, "data/b").err().unwrap();
     assert!(matches!(missing, Error::NoServer { .. }), "{missing}");
     let left = tree(&root);
+    assert!(!left.iter().any(|name| name.ends_with("/b")), "a client removes what it found: {left:?}");
+    // Each server removes some of the others.
+    for _ in 0..3 {
+        drop(Server::start(&root, "data/later").unwrap());
+    }
+    let left = tree(&root);
     assert!(!left.iter().any(|name| ["1", "2", "3", "locks/1"].contains(&&**name)), "{left:?}");
     assert!(!left.iter().any(|name| name.ends_with("/a") || slot_1_to_3(name)), "{left:?}");
     Client::start(&root, "data/survivor").unwrap();
@@ -92,6 +98,7 @@ fn what_a_historical_program_left_is_not_touched() {
     assert_eq!(server.meeting.ring_ref, 2048);
     let other = Other::start("serve", root.path(), "data/y");
     other.kill();
+    assert!(Client::start(root.path(), "data/y").is_err());
     Client::start(root.path(), "data/x").unwrap();
     drop(server);
     assert_eq!(tree(root.path()), before);

@@ -3,6 +3,7 @@
 mod bells;
 mod child;
 mod confined;
+mod crowded;
 mod events;
 mod killed;
 mod leftovers;

@@ -25,9 +25,9 @@ impl Config for ServerConfig {
     fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
         let slot = self.side.slot()?;
         let locked = slot.lock_root()?;
-        // Killed servers are swept up first: what still stands there then has a living owner, or one unknown.
-        sweep::sweep(&locked)?;
         if let Some(page) = nodes::published_page(locked.dir(), &self.path)? {
+            // A killed server is swept up first: what still stands there then has a living owner, or one unknown.
+            sweep::sweep_slot(&locked, slot_of(page))?;
             // One that has its client needs the name no more, nor does the child of one that has ended.
             if sweep::is_awaited_at(locked.dir(), page, &self.path)? {
                 let other = slot_of(page);
@@ -66,7 +66,7 @@ struct Published {
 
 impl Published {
     fn withdraw(&self) -> Result<()> {
-        let locked = self.slot.lock_root()?;
+        let locked = self.slot.lock_root_briefly()?;
         nodes::withdraw(locked.dir(), &self.path, self.slot.number())?;
         self.slot.note_withdrawn(&self.path)
     }

@@ -216,6 +216,12 @@ impl Dir {
         }
     }
 
+    /// At most `count` names from a position on, 0 or what the call before gave, and the position behind them.
+    pub(super) fn some_names(&self, from: i64, count: usize) -> Result<(Vec<String>, i64)> {
+        listing::some_names(self.reopen()?.fd, from, count)
+            .map_err(|errno| Error::os(format!("list the directory {}", self.path), errno))
+    }
+
     /// The names in the directory. Names that are not UTF-8 are none of ours and left out.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         listing::names(self.reopen()?.fd)

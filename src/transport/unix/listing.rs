@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
+use nix::unistd::{lseek64, Whence};
 
 struct Listing(NonNull<libc::DIR>);
 
@@ -41,4 +42,32 @@ pub(super) fn names(directory: OwnedFd) -> nix::Result<Vec<String>> {
             }
         }
     }
+}
+
+/// At most `count` names from the position `from` on, and the position behind them: 0 at the end, and where `from` is no
+/// position (any more). One call of the system, however many entries there are.
+pub(super) fn some_names(directory: OwnedFd, from: i64, count: usize) -> nix::Result<(Vec<String>, i64)> {
+    const NAME: usize = std::mem::offset_of!(libc::dirent64, d_name);
+    if lseek64(&directory, from, Whence::SeekSet).is_err() {
+        return Ok((Vec::new(), 0));
+    }
+    let mut buffer = [0_u8; 512];
+    // SAFETY: an open descriptor, and a buffer of the length that is told.
+    let filled = Errno::result(unsafe {
+        libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+    })?;
+    let mut rest = &buffer[..usize::try_from(filled).unwrap_or_default()];
+    let (mut names, mut position) = (Vec::new(), 0);
+    while names.len() < count && rest.len() > NAME {
+        let field = |at: usize, length: usize| &rest[at..at + length];
+        let offset = field(std::mem::offset_of!(libc::dirent64, d_off), 8);
+        let length = field(std::mem::offset_of!(libc::dirent64, d_reclen), 2);
+        position = offset.try_into().map_or(0, i64::from_ne_bytes);
+        let length = length.try_into().map_or(0, u16::from_ne_bytes).into();
+        let Some(entry) = rest.get(..length).filter(|_| length > NAME) else { break };
+        rest = &rest[length..];
+        let name = CStr::from_bytes_until_nul(&entry[NAME..]).ok().and_then(|name| name.to_str().ok());
+        names.extend(name.filter(|name| ![".", ".."].contains(name)).map(str::to_owned));
+    }
+    Ok((names, position))
 }

@@ -199,8 +199,12 @@ impl MemoryFile {
 impl Drop for MemoryFile {
     fn drop(&mut self) {
         // What can't be removed here is removed with the slot, at the latest by the next sweep.
-        if let Ok(Some(root)) = self.slot.dir() {
-            let _ = root.sub(MEMORY).map(|memory| memory.map(|memory| memory.remove(&self.name)));
+        let removed = self.slot.dir().and_then(|root| {
+            let memory = root.map(|root| root.sub(MEMORY)).transpose()?.flatten();
+            memory.map(|memory| memory.remove(&self.name)).transpose()
+        });
+        if removed.is_err() {
+            self.slot.note_memory_left();
         }
     }
 }

@@ -12,8 +12,8 @@
 //!
 //! The first server on a root uses the same names as the historical `unixcat` of ocaml-vchan, and both understand
 //! each other. (A block of so many pages that the list of its grants is too long for a file name is called
-//! `<first>-<last>`. That program can't share so many.) Whatever a killed server leaves is removed when the root is
-//! used next.
+//! `<first>-<last>`. That program can't share so many.) What a killed server leaves is removed by the
+//! next client that looks for it and, some at a time, by the servers that start later.
 
 mod bell;
 mod config;
@@ -50,7 +50,7 @@ use events::{ClientEvents, ServerEvents};
 pub use exported::export_lines;
 use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
-use root::{Missing, Root};
+use root::Root;
 use side::{ClientSide, ServerSide, Source};
 
 /// The transport between processes of one user. Cheap to clone.
@@ -154,16 +154,6 @@ impl UnixTransport {
     pub fn has_default_root(&self) -> bool {
         self.root.is_removable()
     }
-
-    /// Removes what killed servers left. Creates nothing.
-    fn sweep(&self) -> Result<()> {
-        if let Some(locked) = self.root.lock(Missing::Leave)? {
-            if sweep::sweep(&locked)? {
-                sweep::prune(&locked)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's).
@@ -193,7 +183,6 @@ impl Transport for UnixTransport {
         match role {
             Role::Server => {
                 let path = NodePath::new(path, self.domid)?;
-                self.sweep()?;
                 let side = Arc::new(ServerSide::new(root));
                 Ok(Parts {
                     memory: Box::new(ServerMemory(Arc::clone(&side))),
@@ -206,7 +195,6 @@ impl Transport for UnixTransport {
                     Some(meeting) => Source::Told { meeting: meeting.clone(), path: path.to_owned() },
                     None => Source::Name(NodePath::new(path, self.domid)?),
                 };
-                self.sweep()?;
                 let side = Arc::new(ClientSide::new(root, source));
                 Ok(Parts {
                     memory: Box::new(ClientMemory(Arc::clone(&side))),

@@ -1,6 +1,6 @@
 //! The configuration tree: xenstore's layout as directories and files under the root.
 //!
-//! All of this is called with the root locked, so nobody sees half of a publication.
+//! All but [`read`] is called with the root locked.
 
 use std::io::{Read, Write};
 
@@ -110,13 +110,31 @@ fn write_node(dir: &Dir, name: &str, unfinished: &str, text: &str) -> Result<()>
     dir.rename(unfinished, name)
 }
 
-/// Reads a publication. `Err` in the inner result says what is missing.
+/// How often a publication that changes meanwhile is read again.
+const READS: usize = 16;
+
+/// Reads a publication. `Err` in the inner result says what is missing. The root need not be locked: a server that
+/// publishes removes the ring-ref first and writes it last, so the two nodes belong together if it is the same before
+/// and after the other.
 pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Meeting, String>> {
     let Some(dir) = leaf(root, path)? else { return Ok(Err("nothing is published there".into())) };
-    let Some(ring_ref) = read_node(&dir, RING_REF)? else {
+    let Some(mut ring_ref) = read_node(&dir, RING_REF)? else {
         return Ok(Err(format!("there is no {RING_REF}")));
     };
-    let Some(event_channel) = read_node(&dir, EVENT_CHANNEL)? else {
+    let mut reads = 0;
+    let event_channel = loop {
+        let event_channel = read_node(&dir, EVENT_CHANNEL)?;
+        let again = read_node(&dir, RING_REF)?;
+        if again.as_ref() == Some(&ring_ref) {
+            break event_channel;
+        }
+        reads += 1;
+        match again {
+            Some(changed) if reads < READS => ring_ref = changed,
+            _ => return Ok(Err("it is being replaced".into())),
+        }
+    };
+    let Some(event_channel) = event_channel else {
         return Ok(Err(format!("there is no {EVENT_CHANNEL}")));
     };
     let Some(ring_ref) = number(&ring_ref) else {

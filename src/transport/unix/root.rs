@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// How long the root's lock is waited for. Its holders need some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it is waited for by what can be left to a later server.
+const BRIEFLY: Duration = Duration::from_millis(50);
+
 /// Which directory, and whether it goes away again when it became empty.
 ///
 /// No descriptor is kept: a root may come and go, so each operation opens what the path names at that moment.
@@ -45,6 +48,12 @@ impl Root {
             trimmed => trimmed,
         };
         Root { path: path.into(), removable, patience: PATIENCE }
+    }
+
+    /// The same root for work that can be left to a later server: a lock held by a stopped process blocks that for some
+    /// milliseconds only.
+    pub(super) fn hurried(&self) -> Root {
+        Root { patience: BRIEFLY, ..self.clone() }
     }
 
     /// Where it is.

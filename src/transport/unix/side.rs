@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use once_cell::sync::OnceCell;
 
+use super::grants::slot_of;
 use super::memory::PageFile;
 use super::nodes::{self, NodePath};
 use super::root::{Missing, Root};
@@ -65,23 +66,31 @@ impl ClientSide {
         }
     }
 
-    /// Finds what the server published. The leavings of dead servers are swept up first, so what is found has a
-    /// living owner, or one that locks nothing.
+    /// Finds what the server published. What is found has a living owner, or one that locks nothing. This does not wait
+    /// for the root's lock, which a stopped process may hold.
     pub(super) fn look_up(&self) -> Result<Meeting> {
         let path = match &self.source {
             Source::Told { meeting, .. } => return Ok(meeting.clone()),
             Source::Name(path) => path,
         };
-        let Some(locked) = self.root.lock(Missing::Leave)? else {
+        let Some(root) = self.root.open(Missing::Leave)? else {
             return Err(self.no_server(format!("the directory {} does not exist", self.root.path())));
         };
-        // Only what was swept may leave an empty root. Removing an empty one in any case would wake those who
-        // wait in it, who would make it again and look up again, and so on for ever.
-        if sweep::sweep(&locked)? {
-            sweep::prune(&locked)?;
+        let meeting = nodes::read(&root, path)?
+            .map_err(|why| self.no_server(format!("{why}, in {}", self.root.path())))?;
+        let slot = slot_of(meeting.ring_ref);
+        if sweep::is_dead(&root, slot)? {
+            // Where this fails, the next server does it.
+            let _ = self.sweep_slot(slot);
+            return Err(self.no_server(format!("the server (slot {slot} of {}) has died", self.root.path())));
         }
-        nodes::read(locked.dir(), path)?
-            .map_err(|why| self.no_server(format!("{why}, in {}", self.root.path())))
+        Ok(meeting)
+    }
+
+    fn sweep_slot(&self, slot: u32) -> Result<()> {
+        let Some(locked) = self.root.hurried().lock(Missing::Leave)? else { return Ok(()) };
+        sweep::sweep_slot(&locked, slot)?;
+        sweep::prune(&locked)
     }
 
     /// Remembers the file of the shared page, by which [`ClientSide::page_is_current`] knows the server.

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
@@ -14,7 +14,7 @@ use nix::fcntl::readlink;
 
 use super::dir::Dir;
 use super::fsize::without_signal;
-use super::grants::{self, PER_SLOT, SLOTS};
+use super::grants::{file_name, PER_SLOT, SLOTS};
 use super::lock::Locked;
 use super::nodes::NodePath;
 use super::record::{Owner, Record};
@@ -28,6 +28,12 @@ pub(super) const LOCKS: &str = "locks";
 /// The directory of the memory files.
 pub(super) const MEMORY: &str = "memory";
 
+/// The largest ring has this power of two of pages.
+const LARGEST_RING: u32 = 8;
+
+/// What a lock file is called until it is locked.
+const UNFINISHED_LOCK: &str = "new";
+
 /// A claimed slot, given up when dropped.
 pub(super) struct Slot {
     number: u32,
@@ -37,15 +43,15 @@ pub(super) struct Slot {
     lock: Locked<File>,
     record: Mutex<Record>,
     allotted: AtomicU32,
+    memory_left: AtomicBool,
 }
 
 impl Slot {
-    /// Claims the first slot of the root that is free, after sweeping up what killed servers left.
+    /// Claims a free slot of the root, on an unused root the first one. The cost is logarithmic in the number of slots.
     pub(super) fn claim(root: &Root) -> Result<Slot> {
         let Some(locked) = root.lock(Missing::Create)? else {
             return Err(Error::os(format!("open the directory {}", root.path()), Errno::ENOENT));
         };
-        sweep::sweep(&locked)?;
         Slot::claim_in(root, &locked).inspect_err(|_| {
             // The error in hand matters more than an empty directory that could not be removed.
             let _ = sweep::prune(&locked);
@@ -54,19 +60,25 @@ impl Slot {
 
     fn claim_in(root: &Root, locked: &LockedRoot) -> Result<Slot> {
         let locks = locked.dir().make_sub(LOCKS)?;
-        let number = first_free(locked.dir(), &locks)?;
+        sweep::sweep_some(locked.dir(), &locks)?;
+        let number = free_slot(locked.dir(), &locks)?;
         let name = number.to_string();
-        let file = locks.create(&name)?;
-        let lock = Locked::try_lock(file).map_err(|(_, errno)| {
-            let _ = locks.remove(&name);
-            locks.failed("lock", &name, errno)
-        })?;
+        // A client may look at the file at any moment: it gets its name when it is locked.
+        locks.remove(UNFINISHED_LOCK)?;
+        let file = locks.create(UNFINISHED_LOCK)?;
+        let lock = Locked::try_lock(file)
+            .map_err(|(_, errno)| locks.failed("lock", UNFINISHED_LOCK, errno))
+            .and_then(|lock| locks.rename(UNFINISHED_LOCK, &name).map(|()| lock))
+            .inspect_err(|_| {
+                let _ = locks.remove(UNFINISHED_LOCK);
+            })?;
         Ok(Slot {
             number,
             root: root.clone(),
             lock,
             record: Mutex::new(Record { owner: Owner::own(), ..Record::default() }),
             allotted: AtomicU32::new(0),
+            memory_left: AtomicBool::new(false),
         })
     }
 
@@ -105,6 +117,16 @@ impl Slot {
     /// Locks that directory.
     pub(super) fn lock_root(&self) -> Result<LockedRoot> {
         self.root.relock(self.existing_dir()?)
+    }
+
+    /// As [`lock_root`](Self::lock_root), for what the next sweep of the slot would do as well.
+    pub(super) fn lock_root_briefly(&self) -> Result<LockedRoot> {
+        self.root.hurried().relock(self.existing_dir()?)
+    }
+
+    /// Notes that a memory file could not be removed, so that the end of the slot looks for it.
+    pub(super) fn note_memory_left(&self) {
+        self.memory_left.store(true, Ordering::Relaxed);
     }
 
     /// The name of the slot's socket in the root.
@@ -161,7 +183,10 @@ impl Slot {
     }
 
     fn release(&self) -> Result<()> {
-        let locked = self.lock_root()?;
+        let locked = self.lock_root_briefly()?;
+        if self.memory_left.load(Ordering::Relaxed) {
+            sweep::remove_memory(locked.dir(), self.number)?;
+        }
         let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         sweep::remove_slot(locked.dir(), self.number, &record.published)?;
         sweep::prune(&locked)
@@ -175,19 +200,64 @@ impl Drop for Slot {
     }
 }
 
-/// The first slot number nothing of which is in use. A memory file or a socket without a lock file belongs to a
-/// historical program, which locks nothing.
-fn first_free(root: &Dir, locks: &Dir) -> Result<u32> {
-    let mut taken: Vec<u32> = locks.names()?.iter().filter_map(|name| grants::number(name)).collect();
-    taken.extend(root.names()?.iter().filter_map(|name| grants::number(name)));
-    if let Some(memory) = root.sub(MEMORY)? {
-        for name in memory.names()? {
-            taken.extend(grants::grants_in(&name).flatten().map(grants::slot_of));
+/// A slot number nothing of which is in use.
+fn free_slot(root: &Dir, locks: &Dir) -> Result<u32> {
+    let memory = root.sub(MEMORY)?;
+    let mut from = 0;
+    loop {
+        let slot = unlocked_from(root, locks, from)?;
+        if slot == SLOTS {
+            let doing = format!("claim one of the {SLOTS} slots of {}", root.path());
+            return Err(Error::os(doing, Errno::EAGAIN));
+        }
+        if !is_historical(root, memory.as_ref(), slot)? {
+            return Ok(slot);
+        }
+        from = slot + 1;
+    }
+}
+
+/// A number from `from` on that no living server of ours has, or `SLOTS`. Steps of growing length find an end of the
+/// numbers that are taken, halving finds where it begins. Dead slots that are met are swept up.
+fn unlocked_from(root: &Dir, locks: &Dir, from: u32) -> Result<u32> {
+    let taken = |slot: u32| Ok::<_, Error>(slot < SLOTS && sweep::is_alive(root, locks, slot)?);
+    if !taken(from)? {
+        return Ok(from);
+    }
+    let (mut low, mut step) = (from, 1_u32);
+    let mut high = loop {
+        let next = from.saturating_add(step).min(SLOTS);
+        if !taken(next)? {
+            break next;
+        }
+        (low, step) = (next, step.saturating_mul(2));
+    };
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if taken(middle)? {
+            low = middle;
+        } else {
+            high = middle;
         }
     }
-    (0..SLOTS)
-        .find(|number| !taken.contains(number))
-        .ok_or_else(|| Error::os(format!("claim one of the {SLOTS} slots of {}", root.path()), Errno::EAGAIN))
+    Ok(high)
+}
+
+/// Whether a slot without a lock file has a socket or a memory file of the names that a server in it uses. They belong to
+/// a historical program, which locks nothing.
+fn is_historical(root: &Dir, memory: Option<&Dir>, slot: u32) -> Result<bool> {
+    if root.kind(&slot.to_string())?.is_some() {
+        return Ok(true);
+    }
+    let Some(memory) = memory else { return Ok(false) };
+    let page = slot * PER_SLOT;
+    let rings = (0..=LARGEST_RING).map(|order| (page + 1..=page + (1 << order)).rev().collect());
+    for grants in std::iter::once(vec![page]).chain(rings) {
+        if memory.kind(&file_name(&grants))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Removing what servers leave behind: in order, or after they were killed.
 //!
-//! All of this is called with the root locked.
+//! All of this is called with the root locked, where nothing else is said.
 
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
@@ -17,28 +18,62 @@ use super::slot::{LOCKS, MEMORY};
 use crate::ring::{SharedPage, WAITING};
 use crate::{Error, Result};
 
-/// Removes everything of slots whose owner has died. Whether there was anything.
-pub(super) fn sweep(locked: &LockedRoot) -> Result<bool> {
-    let root = locked.dir();
-    let Some(locks) = root.sub(LOCKS)? else { return Ok(false) };
-    let mut swept = false;
-    for name in locks.names()? {
-        let Some(slot) = number(&name).filter(|&slot| slot < SLOTS && slot.to_string() == name) else {
-            continue;
-        };
-        let Some(file) = locks.open_file(&name)? else { continue };
-        match Locked::try_lock(file) {
-            Err((_, Errno::EAGAIN)) => {}
-            Err((_, errno)) => return Err(locks.failed("lock", &name, errno)),
-            Ok(file) => {
-                let record = Record::read(&file)
-                    .map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
-                remove_slot(root, slot, &record.published)?;
-                swept = true;
-            }
+/// Where the next look at some slots goes on, for this process.
+static CURSOR: AtomicI64 = AtomicI64::new(0);
+
+/// How many slots that look is at.
+const SOME: usize = 2;
+
+/// Whether the slot has a living owner. One that has died is swept up: everything of it is removed.
+pub(super) fn is_alive(root: &Dir, locks: &Dir, slot: u32) -> Result<bool> {
+    let name = slot.to_string();
+    let Some(file) = locks.open_file(&name)? else { return Ok(false) };
+    match Locked::try_lock(file) {
+        Err((_, Errno::EAGAIN)) => Ok(true),
+        Err((_, errno)) => Err(locks.failed("lock", &name, errno)),
+        Ok(file) => {
+            let record = Record::read(&file)
+                .map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
+            remove_memory(root, slot)?;
+            remove_slot(root, slot, &record.published)?;
+            Ok(false)
         }
     }
-    Ok(swept)
+}
+
+/// Sweeps up one slot, if its owner has died.
+pub(super) fn sweep_slot(locked: &LockedRoot, slot: u32) -> Result<()> {
+    if let Some(locks) = locked.dir().sub(LOCKS)? {
+        is_alive(locked.dir(), &locks, slot)?;
+    }
+    Ok(())
+}
+
+/// Sweeps up among some slots, each time among the next ones: what a server does for others must not grow with their number.
+pub(super) fn sweep_some(root: &Dir, locks: &Dir) -> Result<()> {
+    let (mut names, mut next) = locks.some_names(CURSOR.load(Ordering::Relaxed), SOME)?;
+    if names.len() < SOME {
+        // The end, or the position was one of another directory.
+        let (more, after) = locks.some_names(0, SOME - names.len())?;
+        names.extend(more);
+        next = after;
+    }
+    CURSOR.store(next, Ordering::Relaxed);
+    for name in names {
+        let slot = number(&name).filter(|&slot| slot < SLOTS && slot.to_string() == name);
+        if let Some(slot) = slot {
+            is_alive(root, locks, slot)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the owner of a slot has died. Needs no lock of the root.
+pub(super) fn is_dead(root: &Dir, slot: u32) -> Result<bool> {
+    let Some(locks) = root.sub(LOCKS)? else { return Ok(false) };
+    let name = slot.to_string();
+    let Some(file) = locks.open_file(&name)? else { return Ok(false) };
+    is_free(&file).map_err(|errno| locks.failed("lock", &name, errno))
 }
 
 /// Removes the directories that may be empty now, the root last.
@@ -48,17 +83,22 @@ pub(super) fn prune(locked: &LockedRoot) -> Result<()> {
     locked.prune()
 }
 
-/// Removes all that a slot owns, its lock file last.
-pub(super) fn remove_slot(root: &Dir, slot: u32, published: &[NodePath]) -> Result<()> {
-    for path in published {
-        nodes::withdraw(root, path, slot)?;
-    }
+/// Removes the memory files of a slot.
+pub(super) fn remove_memory(root: &Dir, slot: u32) -> Result<()> {
     if let Some(memory) = root.sub(MEMORY)? {
         for name in memory.names()? {
             if slot_of_file(&name) == Some(slot) {
                 memory.remove(&name)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Removes all else that a slot owns, its lock file last.
+pub(super) fn remove_slot(root: &Dir, slot: u32, published: &[NodePath]) -> Result<()> {
+    for path in published {
+        nodes::withdraw(root, path, slot)?;
     }
     for socket in [slot.to_string(), unfinished_socket(slot)] {
         if root.kind(&socket)? == Some(SFlag::S_IFSOCK) {
@@ -137,8 +177,9 @@ mod tests {
         )
         .unwrap();
         let listeners = ["0", "1", "1.new"].map(|name| UnixListener::bind(temp.path().join(name)).unwrap());
-        assert!(sweep(&locked).unwrap());
-        assert!(!sweep(&locked).unwrap());
+        assert!(is_dead(locked.dir(), 1).unwrap());
+        sweep_slot(&locked, 1).unwrap();
+        assert!(!is_dead(locked.dir(), 1).unwrap());
         prune(&locked).unwrap();
         drop(listeners);
         let mut left = locked.dir().names().unwrap();

@@ -80,7 +80,7 @@ impl Watch for RootWatch {
 impl Drop for RootWatch {
     fn drop(&mut self) {
         // An empty default root that stays behind does no harm; the next server's end removes it.
-        if let Ok(Some(locked)) = self.root.lock(Missing::Leave) {
+        if let Ok(Some(locked)) = self.root.hurried().lock(Missing::Leave) {
             let _ = locked.prune();
         }
     }
