@@ -50,15 +50,18 @@ enum Waits {
     Polling,
     /// For any event, after another look.
     ForEvents,
+    /// For any event at once.
+    ForEventsAtOnce,
 }
 
-const ALL_WAITS: [Waits; 6] = [
+const ALL_WAITS: [Waits; 7] = [
     Waits::Blocking,
     Waits::Spinning,
     Waits::Promising,
     Waits::PromisingAgain,
     Waits::Polling,
     Waits::ForEvents,
+    Waits::ForEventsAtOnce,
 ];
 
 /// A transfer in one direction.
@@ -91,7 +94,7 @@ impl Transfer {
     fn write(self, side: &Side, data: &[u8]) -> bool {
         match self.waits {
             Waits::Polling => side.write_from(Outside::Poll, data),
-            Waits::ForEvents => side.write_from(Outside::Wait, data),
+            Waits::ForEvents | Waits::ForEventsAtOnce => side.write_from(Outside::Wait, data),
             Waits::Blocking | Waits::Spinning | Waits::Promising | Waits::PromisingAgain => side.write(data),
         }
     }
@@ -99,7 +102,7 @@ impl Transfer {
     fn read(self, side: &Side, len: usize) -> Vec<u8> {
         match self.waits {
             Waits::Polling => side.read_from(Outside::Poll, len),
-            Waits::ForEvents => side.read_from(Outside::Wait, len),
+            Waits::ForEvents | Waits::ForEventsAtOnce => side.read_from(Outside::Wait, len),
             Waits::Blocking | Waits::Spinning | Waits::Promising | Waits::PromisingAgain => side.read(len),
         }
     }
