@@ -63,6 +63,7 @@ PassOn random::two_directions_of_two_threads
 Unasked random::two_directions_of_two_threads
 FreshTicket exhaustive::transfer
 CutShort exhaustive::transfer
+StolenKick random::leaving_after_the_last_byte
 LastingPromise exhaustive::clients_of_different_kinds
 BarrierForgotten exhaustive::transfer
 UncountedCall exhaustive::closing_waits_for_calls

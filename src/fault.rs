@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     SwallowedEnd,
     /// A call whose buffer is cut to the ring's size doesn't look whether there is more.
     CutShort,
+    /// A call that leaves something behind wakes its caller by the descriptor alone, which another thread's wait may take back.
+    StolenKick,
     /// What looks impossible is not looked at again, though another thread may have moved our index.
     OneLook,
     /// An event that a thread took is passed on, but nobody asks for the next one.

@@ -57,7 +57,7 @@ impl Channel {
         if count == len as usize {
             if may_poll && count < max {
                 let _ = self.prepare_to_poll(want, 1, drain);
-                self.pass_on(want);
+                self.leave_waiting(want, 1);
             }
             return;
         }
@@ -66,7 +66,7 @@ impl Channel {
         }
         if may_poll && count > 0 {
             self.outside.expect(want, 1);
-            self.outside.kick(want, &*self.events);
+            self.wake_caller(want);
         }
     }
 

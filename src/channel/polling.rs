@@ -16,11 +16,32 @@ impl Channel {
         if !fault(Fault::Unasked) {
             self.request(want);
         }
-        let waits_on = self.ring.available(want).is_ok_and(|count| count < need)
-            && self.state().is_ok_and(|state| self.nothing_comes(want, state).is_none());
-        if !waits_on && !fault(Fault::PassOn) {
+        if !self.waits_on(want, need) && !fault(Fault::PassOn) {
             self.outside.kick(want, &*self.events);
         }
+    }
+
+    /// Whether somebody who needs so much has to wait on, and something may come.
+    fn waits_on(&self, want: Want, need: u32) -> bool {
+        self.ring.available(want).is_ok_and(|count| count < need)
+            && self.state().is_ok_and(|state| self.nothing_comes(want, state).is_none())
+    }
+
+    /// A call is about to end after which its caller may poll, or call `wait`, until there are `need` bytes: wakes it where that
+    /// need not be waited for, since no event comes then. Another thread's `wait` may take the kick back, so this thread's own
+    /// is over at once as well.
+    pub(super) fn leave_waiting(&self, want: Want, need: u32) {
+        if !self.waits_on(want, need) {
+            self.wake_caller(want);
+        }
+    }
+
+    /// Wakes the caller, see [`leave_waiting`](Self::leave_waiting).
+    pub(super) fn wake_caller(&self, want: Want) {
+        if !fault(Fault::StolenKick) {
+            self.sleepers.remember_event();
+        }
+        self.outside.kick(want, &*self.events);
     }
 
     /// The same for both directions.
@@ -62,7 +83,7 @@ impl Channel {
     pub(super) fn leave_polled(&self, want: Want, need: u32) {
         if self.outside.is_polled() {
             self.expect_at_least(want, need);
-            self.pass_on(want);
+            self.leave_waiting(want, need);
         }
     }
 
@@ -88,9 +109,9 @@ impl Channel {
         self.settle(want);
         self.take_events(want)?;
         self.expect(want);
-        let count = self.ring.available(want)? as usize;
+        let count = self.ring.available(want)?;
         // The peer's last event may have been taken before anybody knew that the caller waits.
-        self.pass_on(want);
-        Ok(count)
+        self.leave_waiting(want, count.saturating_add(1));
+        Ok(count as usize)
     }
 }

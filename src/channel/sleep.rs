@@ -165,9 +165,19 @@ impl Sleepers {
         SEEN.with(|seen| seen.set((self.id, ticket.0)));
     }
 
-    /// A ticket that this thread keeps for a [`remembered`](Self::remembered) wait in a later call.
+    /// A ticket that this thread keeps for a [`remembered`](Self::remembered) wait in a later call. An older one stays: the
+    /// other direction may wait for an event that has been taken since.
     pub(super) fn remember(&self) {
-        SEEN.with(|seen| seen.set((self.id, self.round.load(Ordering::Acquire))));
+        SEEN.with(|seen| {
+            if seen.get().0 != self.id {
+                seen.set((self.id, self.round.load(Ordering::Acquire)));
+            }
+        });
+    }
+
+    /// This thread's next [`remembered`](Self::remembered) wait is over at once.
+    pub(super) fn remember_event(&self) {
+        SEEN.with(|seen| seen.set((self.id, self.round.load(Ordering::Acquire).wrapping_sub(1))));
     }
 
     /// The ticket that this thread kept, or a fresh one. So an event that another thread took in between counts.

@@ -237,7 +237,7 @@ impl Channel {
         let absent = || self.state().map_or(true, |state| self.nothing_comes(want, state).is_some());
         let more = done == len && !fault(Fault::CutShort) && self.ring.available(want)? > 0;
         if more || absent() && !fault(Fault::SwallowedEnd) {
-            self.outside.kick(want, &*self.events);
+            self.wake_caller(want);
         }
         Ok(())
     }

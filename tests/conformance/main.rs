@@ -57,7 +57,7 @@ macro_rules! suite {
                 a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
                 the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
                 data_and_space, who_asks_for_more_hears_of_the_end, short_blocking_calls_ask_for_more,
-                a_call_that_ran_out_of_time_has_asked;
+                a_call_that_ran_out_of_time_has_asked, another_thread_s_wait_takes_nothing_away;
             packets: exact_sizes, too_large, nothing_by_halves;
             persistent: one_client_after_the_other, a_client_waits_for_the_one_before;
             spinning: no_wake_up_is_lost_without_spinning, no_wake_up_is_lost_by_spinning_briefly,

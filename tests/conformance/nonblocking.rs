@@ -4,6 +4,7 @@ use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use vchan::channel::Channel;
 use vchan::{Error, Reader, Vchan};
 
 use crate::support::{
@@ -400,4 +401,31 @@ pub fn a_call_that_ran_out_of_time_has_asked(world: &dyn World) {
     client.write_all(b"y").expect("write");
     let _reader = reading.join().expect("the reader").expect("read");
     assert!(readable(&writer, LONG), "the blocked reader swallowed the writer's event");
+}
+
+/// Two threads of one side wait for any event between calls that don't wait. What one takes, the other must not wait for.
+pub fn another_thread_s_wait_takes_nothing_away(world: &dyn World) {
+    let (mut server, mut client) = pair_without_spinning(world, 4096);
+    server.write_all(&[0; 4096]).expect("fill the ring");
+    let channel = server.channel();
+    let in_another_thread =
+        |wait: fn(&Channel)| std::thread::scope(|scope| drop(scope.spawn(|| wait(channel))));
+    while channel.wait(Some(Duration::ZERO)).is_ok() {}
+
+    // The event is taken between two calls of this thread, the first of which has asked for it.
+    assert!(matches!(channel.read_now(&mut [0], 1, false), Err(Error::WouldBlock)));
+    client.write_all(&[1; 5]).expect("write");
+    in_another_thread(|channel| {
+        channel.wait(Some(LONG)).expect("the event");
+        let _ = channel.wait(Some(Duration::ZERO));
+    });
+    assert!(matches!(channel.write_now(&[0], 1, false).stopped, Some(Error::WouldBlock)));
+    channel.wait(Some(LONG)).expect("there is data");
+
+    // A call that was cut has left data behind, for which no event comes.
+    assert_eq!(channel.read_now(&mut [0], 10, false).expect("read"), 1);
+    in_another_thread(|channel| drop(channel.wait(Some(Duration::ZERO))));
+    assert!(matches!(channel.write_now(&[0], 1, false).stopped, Some(Error::WouldBlock)));
+    channel.wait(Some(LONG)).expect("there is data");
+    assert!(channel.wait(Some(Duration::ZERO)).is_err(), "once is enough");
 }
