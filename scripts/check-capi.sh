@@ -25,6 +25,7 @@ build extensions
 build ending
 build half_close
 build cancel
+build handlers
 build hostile
 build many
 build interrupted
@@ -34,6 +35,7 @@ build destructors
 "$work/ending"
 "$work/half_close"
 "$work/cancel"
+timeout 60 "$work/handlers"
 "$work/hostile" 400
 "$work/many"
 "$work/interrupted"

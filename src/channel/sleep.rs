@@ -18,7 +18,7 @@ use super::sync::{lock, thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::fault::{fault, Fault};
 use crate::ring::Want;
 use crate::transport::EventChannel;
-use crate::{Error, Result};
+use crate::{thread, Error, Result};
 
 /// The round that a sleeper saw before its last look.
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +105,7 @@ impl Heard {
 #[derive(Debug, Default)]
 struct Beds {
     /// Whether somebody polls.
-    polling: bool,
+    polling: Option<u32>,
     /// How many others sleep, in each place.
     asleep: [usize; 3],
     /// The least that one of them needs, in the places that wait for bytes.
@@ -125,7 +125,7 @@ impl Drop for Stay<'_> {
             return;
         }
         let beds = self.sleepers.lock();
-        if !beds.polling && !fault(Fault::Handover) {
+        if !beds.is_polled() && !fault(Fault::Handover) {
             if let Some(place) = beds.asleep.iter().position(|&asleep| asleep > 0) {
                 self.sleepers.woken[place].notify_one();
             }
@@ -218,12 +218,12 @@ impl Sleepers {
             if self.is_past(ticket) {
                 return Ok(Woken::Event);
             }
-            if !beds.polling {
-                beds.polling = true;
+            if !beds.is_polled() {
+                beds.polling = Some(thread::number());
                 drop(beds);
                 let woken = self.poll(&mut sleep, host);
                 beds = self.lock();
-                beds.polling = false;
+                beds.polling = None;
                 stay.awaited.set(beds.asleep != [0; 3]);
                 self.wake_others(&beds, &woken, host);
                 return woken;
@@ -289,7 +289,7 @@ impl Sleepers {
     /// Takes pending events without sleeping, unless another thread is about to take them.
     pub(super) fn drain(&self, host: &dyn Host) -> Result<()> {
         let beds = self.lock();
-        if !beds.polling && self.bells.listen_now()?.take(host)? {
+        if !beds.is_polled() && self.bells.listen_now()?.take(host)? {
             self.wake_others(&beds, &Ok(Woken::Event), host);
         }
         Ok(())
@@ -301,6 +301,13 @@ impl Sleepers {
 }
 
 impl Beds {
+    /// Whether another thread polls. One that this thread has begun is over, left by `longjmp`, or waits for this call to end, which a
+    /// signal handler makes; and a thread that a fork left behind polls no more.
+    fn is_polled(&self) -> bool {
+        // The threads of a model are one to the system.
+        self.polling.is_some_and(|other| cfg!(model) || other != thread::number() && thread::can_exist(other))
+    }
+
     fn lie_down(&mut self, until: Until) {
         let place = until.place();
         if let Until::Bytes(_, need) = until {

@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -36,6 +36,7 @@ impl Events for ServerEvents {
             port: slot.number() + 1,
             many: AtomicBool::new(false),
             another: AtomicBool::new(false),
+            owed: AtomicBool::new(false),
             state: Mutex::new(State { listening: true, ..State::default() }),
             slot: Some(slot),
         }))
@@ -74,6 +75,7 @@ impl Events for ClientEvents {
             port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
             many: AtomicBool::new(false),
             another: AtomicBool::new(false),
+            owed: AtomicBool::new(false),
             state: Mutex::new(State::default()),
             slot: None,
         }))
@@ -90,6 +92,8 @@ struct Channel {
     many: AtomicBool,
     /// A client connected and went before the one that was taken in.
     another: AtomicBool,
+    /// An event could not be sent while somebody held the lock, who sends it then.
+    owed: AtomicBool,
     state: Mutex<State>,
     /// The server's slot.
     slot: Option<Arc<Slot>>,
@@ -179,17 +183,49 @@ impl Channel {
         self.exchange(state, listener, true)
     }
 
+    /// The state, unless somebody has it. That may be this thread itself, in the call that a signal handler has interrupted, or one
+    /// that a fork has left behind: neither can be waited for.
+    fn state_now(&self) -> Option<MutexGuard<'_, State>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Does something with the state that an event may have to wait for, which is sent after it.
+    fn with_state<T>(&self, body: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let result = body(&mut self.state());
+        if self.owed.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst) {
+            self.notify()?;
+        }
+        result
+    }
+
+    /// As `with_state`, for an event that could not be sent; says whether to send it again. Where somebody else has the state, they
+    /// send it.
+    fn before_an_event(&self, body: impl FnOnce(&mut State) -> Result<bool>) -> Result<bool> {
+        if let Some(mut state) = self.state_now() {
+            return body(&mut state);
+        }
+        self.owed.store(true, Ordering::SeqCst);
+        // They may have looked before that.
+        match self.state_now() {
+            Some(mut state) if self.owed.swap(false, Ordering::SeqCst) => body(&mut state),
+            _ => Ok(false),
+        }
+    }
+
     /// Turns to the next client after an event could not be sent to the last one; says whether there is one. Perhaps
     /// another thread has done so already.
-    fn turn_to_next(&self) -> Result<bool> {
-        let mut state = self.state();
+    fn turn_to_next(&self, state: &mut State) -> Result<bool> {
         if !self.many() {
             return Ok(false);
         }
         if !state.listening && hung_up(&self.fd) {
-            self.listen_again(&mut state)?;
+            self.listen_again(state)?;
         }
-        self.try_accept(&mut state)
+        self.try_accept(state)
     }
 
     /// Takes the peer's bell, if that is what came, and answers with our own. Says whether it is.
@@ -242,6 +278,54 @@ impl Channel {
         let edges = EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
         epoll.add(self.bells.own(), EpollEvent::new(edges, tokens.rung))
     }
+
+    fn receive_with(&self, state: &mut State) -> Result<Received> {
+        // A client that has come is no event: its first one follows, and by then it has said that it is there.
+        let mut event = false;
+        if !self.try_accept(state)? {
+            return Ok(Received::default());
+        }
+        // More than a socket's buffer holds of messages of one byte each.
+        let mut bytes = [0; 4096];
+        loop {
+            let bell = match bell::receive(self.fd.as_fd(), &mut bytes) {
+                // After an event, the end is told when it is asked for again.
+                Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
+                Ok((_, bell)) => bell,
+                Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(Error::os("receive events", errno)),
+            };
+            let taken = bell.is_some_and(|bell| self.take_bell(state, bell));
+            // Also an answer: who polled the descriptor for it may wait for an event now, and must not sleep.
+            event = true;
+            // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
+            if !taken {
+                return Ok(Received { event, ended: false });
+            }
+        }
+    }
+
+    fn serve_many_with(&self, state: &mut State, many: bool) -> Result<()> {
+        if let Some(slot) = &self.slot {
+            slot.note_many(many)?;
+        }
+        self.many.store(many, Ordering::SeqCst);
+        let Some(slot) = &self.slot else { return Ok(()) };
+        if state.listening {
+            return socket::set_backlog(&self.fd, many);
+        }
+        match (many, state.next.take()) {
+            (true, next) => {
+                let listener = next.map_or_else(|| socket::listen_in(slot), Ok)?;
+                socket::set_backlog(&listener, true)?;
+                state.next = Some(listener);
+                Ok(())
+            }
+            (false, Some(_)) => self.remove_socket(self.root()?),
+            (false, None) => Ok(()),
+        }
+    }
 }
 
 impl EventChannel for Channel {
@@ -278,12 +362,16 @@ impl EventChannel for Channel {
         for _ in 0..=socket::MANY_CLIENTS {
             let again = match self.bells.send_event(self.fd.as_fd()) {
                 // A bell doesn't say that nobody hears it.
-                Ok(true) if self.many() && hung_up(&self.fd) => self.turn_to_next()?,
+                Ok(true) if self.many() && hung_up(&self.fd) => {
+                    self.before_an_event(|state| self.turn_to_next(state))?
+                }
                 // A full socket holds events enough.
                 Ok(_) | Err(Errno::EAGAIN) => false,
                 // A closed one has nobody to tell, unless the next client is there already.
-                Err(Errno::EPIPE | Errno::ECONNRESET) => self.turn_to_next()?,
-                Err(Errno::ENOTCONN) => self.try_accept(&mut self.state())?,
+                Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                    self.before_an_event(|state| self.turn_to_next(state))?
+                }
+                Err(Errno::ENOTCONN) => self.before_an_event(|state| self.try_accept(state))?,
                 Err(Errno::EINTR) => true,
                 Err(errno) => return Err(Error::os("send an event", errno)),
             };
@@ -295,36 +383,12 @@ impl EventChannel for Channel {
     }
 
     fn receive(&self) -> Result<Received> {
-        let mut state = self.state();
-        // A client that has come is no event: its first one follows, and by then it has said that it is there.
-        let mut event = false;
-        if !self.try_accept(&mut state)? {
-            return Ok(Received::default());
-        }
-        // More than a socket's buffer holds of messages of one byte each.
-        let mut bytes = [0; 4096];
-        loop {
-            let bell = match bell::receive(self.fd.as_fd(), &mut bytes) {
-                // After an event, the end is told when it is asked for again.
-                Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
-                Ok((_, bell)) => bell,
-                Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
-                Err(Errno::EINTR) => continue,
-                Err(errno) => return Err(Error::os("receive events", errno)),
-            };
-            let taken = bell.is_some_and(|bell| self.take_bell(&state, bell));
-            // Also an answer: who polled the descriptor for it may wait for an event now, and must not sleep.
-            event = true;
-            // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
-            if !taken {
-                return Ok(Received { event, ended: false });
-            }
-        }
+        self.with_state(|state| self.receive_with(state))
     }
 
     fn ended(&self) -> bool {
-        let state = self.state();
-        state.lost || !state.listening && hung_up(&self.fd)
+        // Whoever has the state is about to find out.
+        self.state_now().is_some_and(|state| state.lost || !state.listening && hung_up(&self.fd))
     }
 
     fn is_kin(&self) -> bool {
@@ -336,33 +400,16 @@ impl EventChannel for Channel {
     }
 
     fn serve_many(&self, many: bool) -> Result<()> {
-        let mut state = self.state();
-        if let Some(slot) = &self.slot {
-            slot.note_many(many)?;
-        }
-        self.many.store(many, Ordering::SeqCst);
-        let Some(slot) = &self.slot else { return Ok(()) };
-        if state.listening {
-            return socket::set_backlog(&self.fd, many);
-        }
-        match (many, state.next.take()) {
-            (true, next) => {
-                let listener = next.map_or_else(|| socket::listen_in(slot), Ok)?;
-                socket::set_backlog(&listener, true)?;
-                state.next = Some(listener);
-                Ok(())
-            }
-            (false, Some(_)) => self.remove_socket(self.root()?),
-            (false, None) => Ok(()),
-        }
+        self.with_state(|state| self.serve_many_with(state, many))
     }
 
     fn rearm(&self) -> Result<bool> {
-        let mut state = self.state();
-        if !state.listening {
-            self.listen_again(&mut state)?;
-        }
-        Ok(true)
+        self.with_state(|state| {
+            if !state.listening {
+                self.listen_again(state)?;
+            }
+            Ok(true)
+        })
     }
 }
 
@@ -380,7 +427,8 @@ fn is_ready(fd: &OwnedFd, what: PollFlags) -> bool {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        let state = self.state();
+        // No other thread has it any more, whatever a fork has left of its lock.
+        let state = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
         // Neither can fail in a way that could be mended here; the slot's own removal finds a socket, too.
         if let Some((epoll, _)) = &state.registered {
             let _ = epoll.delete(&self.fd);
