@@ -7,7 +7,8 @@ use vchan::{Error, State, Vchan};
 
 use crate::raw::{Raw, CLI_LIVE, CLI_NOTIFY, SRV_NOTIFY};
 use crate::support::{
-    client, pair, pair_without_spinning, readable, readable_now, server, spawn, wait_until_asleep, LONG,
+    client, pair, pair_without_spinning, readable, readable_now, rounds, server, spawn, wait_until_asleep,
+    LONG,
 };
 use crate::world::World;
 
@@ -55,7 +56,7 @@ pub fn nothing_is_written_after_the_end(world: &dyn World) {
 }
 
 pub fn the_end_of_the_stream_wakes_a_reader(world: &dyn World) {
-    for round in 0..60 {
+    for round in 0..rounds(60) {
         let (one, two) = pair_without_spinning(world, 4096);
         let (mut writer, mut reader) = if round % 2 == 0 { (one, two) } else { (two, one) };
         let thread = spawn("blocked", move || {
