@@ -33,8 +33,9 @@ pub fn the_other_direction_goes_on(world: &dyn World) {
         assert_eq!(two.read(&mut [0; 4]).expect("read once more"), 0);
         assert_eq!(two.state().expect("state"), State::Connected);
         // More than the ring holds, so that both sides sleep in turn.
-        let answering = spawn("answering", move || two.write_all(&[7; 50_000]).map(|()| two));
-        let mut answer = vec![0; 50_000];
+        let size = 2000 + rounds(50_000);
+        let answering = spawn("answering", move || two.write_all(&vec![7; size]).map(|()| two));
+        let mut answer = vec![0; size];
         one.read_exact(&mut answer).expect("read the answer");
         let mut two = answering.join().expect("the thread").expect("write the answer");
         two.shutdown().expect("shutdown");
