@@ -206,7 +206,7 @@ static void daemon_side(struct end *e, const void *arg)
     for (int round = 0; round < ROUNDS; round++) {
         struct data data[REQUESTS] = { 0 };
         int last = LINGERS, end = -1, answer = 0, done, after;
-        char label[16], path[80];
+        char label[24], path[80];
 
         e->ctrl = find_server(e->path);
         if (lingers)
