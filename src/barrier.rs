@@ -33,6 +33,7 @@ use once_cell::sync::Lazy;
 /// nothing forbids it. The answer stays the same.
 ///
 /// The first call registers the process. Where it has several threads, that takes some milliseconds.
+#[inline]
 pub fn is_available() -> bool {
     static REGISTERED: Lazy<bool> = Lazy::new(|| {
         let both = libc::c_long::from(GLOBAL_EXPEDITED | REGISTER_GLOBAL_EXPEDITED);

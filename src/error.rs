@@ -9,6 +9,14 @@ use crate::transport::xen::xenstore::XsError;
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Fails. An [`Error`] is many times as large as what a call returns otherwise. To move either from place to place, as `?` and `match`
+/// do, makes the processor wait for what it has just stored; so the data path moves nothing before it knows that it fails.
+#[cold]
+#[inline(never)]
+pub(crate) fn fail<T>(error: Error) -> Result<T> {
+    Err(error)
+}
+
 /// Why a call failed.
 ///
 /// Each kind has an errno, see [`Error::errno`]; the conversion into [`io::Error`] keeps it by way of the matching

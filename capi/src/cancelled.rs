@@ -15,12 +15,20 @@ extern "C-unwind" {
 #[inline]
 pub(crate) fn attempts<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
-        Err(Error::Interrupted) => after_interruption(attempt),
-        result => result,
+        Ok(value) => Ok(value),
+        Err(error) => after_failure(error, attempt),
     }
 }
 
 #[cold]
+#[inline(never)]
+fn after_failure<T>(error: Error, attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    match error {
+        Error::Interrupted => after_interruption(attempt),
+        other => Err(other),
+    }
+}
+
 fn after_interruption<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         let goes_on = cancellation::take_goes_on();

@@ -42,8 +42,30 @@ pub(crate) fn answer<T>(what: &str, logger: Logger, failure: T, body: impl FnOnc
 
 /// Runs the body of an entry; a panic becomes an error.
 pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
-    panic::catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|_| Err(Error::os("an error in vchan-rs itself, please report it", Errno::EIO)))
+    let mut failure = None;
+    let body = || match body() {
+        Ok(value) => Some(value),
+        Err(error) => keep(error, &mut failure),
+    };
+    match panic::catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Some(value)) => Ok(value),
+        _ => failed(failure),
+    }
+}
+
+/// Puts an error aside: `catch_unwind` moves what it returns, and that takes longer than all the rest.
+#[cold]
+#[inline(never)]
+fn keep<T>(error: Error, failure: &mut Option<Error>) -> Option<T> {
+    *failure = Some(error);
+    None
+}
+
+/// `None` for a panic.
+#[cold]
+#[inline(never)]
+fn failed<T>(error: Option<Error>) -> Result<T> {
+    Err(error.unwrap_or_else(|| Error::os("an error in vchan-rs itself, please report it", Errno::EIO)))
 }
 
 #[cold]

@@ -11,17 +11,27 @@ use crate::errors::null;
 use crate::handle::{call, Kind};
 use crate::layout::{libxenvchan, Flags};
 
-/// What C calls 0: nothing can be moved just now.
-pub(crate) fn none_is_zero(result: Result<c_int>) -> Result<c_int> {
-    match result {
-        Err(Error::WouldBlock) => Ok(0),
-        other => other,
-    }
-}
-
 /// A count of bytes, known to be within a ring or checked before.
 fn count(bytes: usize) -> c_int {
     c_int::try_from(bytes).unwrap_or(c_int::MAX)
+}
+
+/// What a call that moved bytes says to C, for which it is 0 if nothing can be moved just now.
+#[inline(always)]
+pub(crate) fn moved(result: Result<usize>) -> Result<c_int> {
+    match result {
+        Ok(bytes) => Ok(count(bytes)),
+        Err(error) => none_or_why(error),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn none_or_why(error: Error) -> Result<c_int> {
+    match error {
+        Error::WouldBlock => Ok(0),
+        error => Err(error),
+    }
 }
 
 /// A program's buffer, of which at most `limit` bytes are going to be looked at. A call that doesn't wait moves no more than the
@@ -113,14 +123,10 @@ pub unsafe extern "C-unwind" fn libxenvchan_recv(
         }
         // SAFETY: the caller's.
         let into = unsafe { output(data, size, size) }?;
-        channel.recv(into, wait(flags)).map(|()| count(size))
+        moved(channel.recv(into, wait(flags)).map(|()| size))
     };
     // SAFETY: the caller's.
-    unsafe {
-        call(ctrl, Kind::Reading, "libxenvchan_recv", -1, |call| {
-            none_is_zero(body(call.channel(), call.flags))
-        })
-    }
+    unsafe { call(ctrl, Kind::Reading, "libxenvchan_recv", -1, |call| body(call.channel(), call.flags)) }
 }
 
 /// Reads what there is.
@@ -147,16 +153,12 @@ pub unsafe extern "C-unwind" fn libxenvchan_read(
         let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
         match (into.is_empty(), flags.blocking()) {
             (true, _) => read_nothing(channel, flags),
-            (_, true) => channel.read(into, size, None).map(count),
-            (_, false) => channel.read_now(into, size, false).map(count),
+            (_, true) => moved(channel.read(into, size, None)),
+            (_, false) => moved(channel.read_now(into, size, false)),
         }
     };
     // SAFETY: the caller's.
-    unsafe {
-        call(ctrl, Kind::Reading, "libxenvchan_read", -1, |call| {
-            none_is_zero(body(call.channel(), call.flags))
-        })
-    }
+    unsafe { call(ctrl, Kind::Reading, "libxenvchan_read", -1, |call| body(call.channel(), call.flags)) }
 }
 
 /// Writes a packet: all of it or nothing.
@@ -184,14 +186,10 @@ pub unsafe extern "C-unwind" fn libxenvchan_send(
         }
         // SAFETY: the caller's.
         let packet = unsafe { input(data, size, size) }?;
-        channel.send(packet, wait(flags)).map(|()| count(size))
+        moved(channel.send(packet, wait(flags)).map(|()| size))
     };
     // SAFETY: the caller's.
-    unsafe {
-        call(ctrl, Kind::Writing, "libxenvchan_send", -1, |call| {
-            none_is_zero(body(call.channel(), call.flags))
-        })
-    }
+    unsafe { call(ctrl, Kind::Writing, "libxenvchan_send", -1, |call| body(call.channel(), call.flags)) }
 }
 
 /// Writes.
@@ -225,32 +223,27 @@ pub unsafe extern "C-unwind" fn libxenvchan_write(
             }
             // SAFETY: the caller's.
             let data = unsafe { input(data, size, size) }?;
-            let progress = channel.write(&data[written..], None);
-            written += progress.done;
-            return all_or_why(Progress { done: written, ..progress });
+            let Progress { done, stopped } = channel.write(&data[written..], None);
+            written += done;
+            return match stopped {
+                None => Ok(count(written)),
+                Some(error) => all_or_why(written, error),
+            };
         }
         // SAFETY: the caller's.
         let data = unsafe { input(data, size, channel.ring().producer.size() as usize) }?;
-        match channel.write_now(data, size, false) {
-            Progress { done: 0, stopped: Some(error) } => Err(error),
-            Progress { done, .. } => Ok(count(done)),
-        }
+        moved(channel.write_now(data, size, false).into_result())
     };
     // SAFETY: the caller's.
-    unsafe {
-        call(ctrl, Kind::Writing, "libxenvchan_write", -1, |call| {
-            none_is_zero(body(call.channel(), call.flags))
-        })
-    }
+    unsafe { call(ctrl, Kind::Writing, "libxenvchan_write", -1, |call| body(call.channel(), call.flags)) }
 }
 
 /// A blocking write ends with all, or an error; but what was written before a signal came is told.
-fn all_or_why(progress: Progress) -> Result<c_int> {
-    match progress {
-        Progress { done, stopped: Some(Error::Interrupted) } if done > 0 && !cancellation::goes_on() => {
-            Ok(count(done))
-        }
-        Progress { stopped: Some(error), .. } => Err(error),
-        Progress { done, stopped: None } => Ok(count(done)),
+#[cold]
+#[inline(never)]
+fn all_or_why(done: usize, stopped: Error) -> Result<c_int> {
+    match stopped {
+        Error::Interrupted if done > 0 && !cancellation::goes_on() => Ok(count(done)),
+        error => Err(error),
     }
 }

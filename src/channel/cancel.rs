@@ -43,6 +43,8 @@ pub struct Held {
 }
 
 /// Holds cancellation of this thread off.
+// Inlined, this and `drop` make the data path compute the address of a thread-local variable before it is needed.
+#[inline(never)]
 pub fn hold() -> Held {
     let outermost = BEFORE.get().is_none();
     if outermost {
@@ -52,6 +54,7 @@ pub fn hold() -> Held {
 }
 
 impl Drop for Held {
+    #[inline(never)]
     fn drop(&mut self) {
         if let Some(before) = BEFORE.get().filter(|_| self.outermost) {
             BEFORE.set(None);

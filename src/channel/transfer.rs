@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::shared::Channel;
+use crate::error::fail;
 use crate::fault::{fault, Fault};
 use crate::ring::Want;
 use crate::{Error, Result};
@@ -24,10 +25,23 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// All that was to be moved was, or there was no more.
+    #[inline(always)]
+    fn of(done: usize) -> Progress {
+        Progress { done, stopped: None }
+    }
+
+    /// An error came before that.
+    #[cold]
+    #[inline(never)]
+    fn stopped(done: usize, error: Error) -> Progress {
+        Progress { done, stopped: Some(error) }
+    }
+
     /// The rule of `send` and `recv`: all that was to be moved was, or an error.
     fn into_whole(self, len: usize) -> Result<()> {
         match self.stopped {
-            Some(error) if self.done < len => Err(error),
+            Some(error) if self.done < len => fail(error),
             _ => Ok(()),
         }
     }
@@ -35,14 +49,17 @@ impl Progress {
     /// Adds up what was moved, and says what stopped it.
     fn add_to(self, done: &mut usize) -> Result<()> {
         *done += self.done;
-        self.stopped.map_or(Ok(()), Err)
+        match self.stopped {
+            Some(error) => fail(error),
+            None => Ok(()),
+        }
     }
 
     /// The usual rule of `read` and `write`: the error is told only if nothing was moved. It comes back by itself
     /// with the next call.
-    pub(super) fn into_result(self) -> Result<usize> {
+    pub fn into_result(self) -> Result<usize> {
         match self.stopped {
-            Some(error) if self.done == 0 => Err(error),
+            Some(error) if self.done == 0 => fail(error),
             _ => Ok(self.done),
         }
     }
@@ -100,23 +117,19 @@ impl Channel {
         let most = self.part(want, len);
         let mut done = 0;
         while done < len {
-            let told = match step(done, (len - done).min(most)) {
+            match step(done, (len - done).min(most)) {
                 Ok((0, _)) => break,
-                Ok((part, tell)) => {
+                Ok((part, false)) => done += part,
+                Ok((part, true)) => {
                     done += part;
-                    if tell {
-                        self.tell(want)
-                    } else {
-                        Ok(())
+                    if let Err(error) = self.tell(want) {
+                        return Progress::stopped(done, error);
                     }
                 }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = told {
-                return Progress { done, stopped: Some(error) };
+                Err(error) => return Progress::stopped(done, error),
             }
         }
-        Progress { done, stopped: None }
+        Progress::of(done)
     }
 
     /// Fails where writing makes no sense (any more).
@@ -131,20 +144,20 @@ impl Channel {
     /// Writes all of `data`, waiting for space at most `timeout` at a time.
     pub fn write(&self, data: &[u8], timeout: Option<Duration>) -> Progress {
         let mut done = 0;
-        let stopped = loop {
+        loop {
             if let Err(error) = self.check_writable() {
-                break Some(error);
+                return Progress::stopped(done, error);
             }
-            let step = self.put(&data[done..]);
-            done += step.done;
-            if step.stopped.is_some() || done == data.len() {
-                break step.stopped;
+            if let Err(error) = self.put(&data[done..]).add_to(&mut done) {
+                return Progress::stopped(done, error);
+            }
+            if done == data.len() {
+                return Progress::of(done);
             }
             if let Err(error) = self.wait_for(Want::Space, 1, timeout) {
-                break Some(error);
+                return Progress::stopped(done, error);
             }
-        };
-        Progress { done, stopped }
+        }
     }
 
     /// Writes what fits; `WouldBlock` for nothing. `data` is the beginning of the `asked` bytes that the caller has. After
@@ -167,7 +180,10 @@ impl Channel {
             }
             Ok(())
         });
-        Progress { done, stopped: stopped.err() }
+        match stopped {
+            Ok(()) => Progress::of(done),
+            Err(error) => Progress::stopped(done, error),
+        }
     }
 
     /// Reads at least one byte, waiting for it at most `timeout`. `into` is the beginning of the `asked` bytes that the caller
@@ -223,7 +239,10 @@ impl Channel {
             }
             Ok(())
         });
-        Progress { done, stopped: stopped.err() }.into_result()
+        match stopped {
+            Err(error) if done == 0 => fail(error),
+            _ => Ok(done),
+        }
     }
 
     /// `done` of `asked` bytes were moved, through a buffer of `len`. A caller that got less may poll now, without having
