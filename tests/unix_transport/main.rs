@@ -9,6 +9,7 @@ mod killed;
 mod leftovers;
 mod many;
 mod meeting;
+mod modes;
 mod others;
 mod waiting;
 

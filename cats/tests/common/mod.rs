@@ -216,6 +216,13 @@ impl Setup {
         self
     }
 
+    /// Has the process do something before it becomes the tool: system calls, no allocation.
+    pub fn prepared(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Setup {
+        // SAFETY: the callers keep to that.
+        unsafe { self.command.pre_exec(act) };
+        self
+    }
+
     /// A new session, with standard input as its terminal.
     pub fn in_terminal(mut self) -> Setup {
         // SAFETY: both calls are allowed between fork and exec.

@@ -5,23 +5,38 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{open, openat, renameat, AtFlags, OFlag};
+use nix::fcntl::{open, openat, renameat, AtFlags, OFlag, AT_FDCWD};
 use nix::sys::stat::{fstat, fstatat, mkdirat, FileStat, Mode, SFlag};
-use nix::unistd::{geteuid, linkat, unlinkat, UnlinkatFlags};
+use nix::unistd::{geteuid, linkat, mkdir, unlinkat, UnlinkatFlags};
 
-use super::listing;
+use super::{listing, mode};
 use crate::{Error, Result};
 
 /// How a directory is opened: itself, not what a symbolic link of that name points at.
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// Mode bits that nobody but the owner may have on a root directory.
-const ALL_BUT_OWNER: libc::mode_t = 0o077;
+/// What a directory is to the transport.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// A root that was made for this.
+    DefaultRoot,
+    /// A root that the user has chosen, and may use for something else, too.
+    GivenRoot,
+    /// One below a root.
+    Below,
+}
 
-/// Mode bits that nobody but the owner may have below a root. Others can't get there; the historical program makes
-/// its `memory` with whatever the umask leaves.
-const WRITE_BUT_OWNER: libc::mode_t = 0o022;
+impl Kind {
+    /// Mode bits that nobody but the owner may have. Others can't get to what is below a root, and the historical program makes its
+    /// `memory` with whatever the umask leaves.
+    fn forbidden(self) -> libc::mode_t {
+        match self {
+            Kind::DefaultRoot | Kind::GivenRoot => 0o077,
+            Kind::Below => 0o022,
+        }
+    }
+}
 
 /// An open directory that belongs to us alone.
 #[derive(Debug)]
@@ -31,10 +46,30 @@ pub(super) struct Dir {
 }
 
 impl Dir {
-    /// Opens the root directory `path`, where it exists.
-    pub(super) fn open_root(path: &str) -> Result<Option<Dir>> {
-        let opened = open(path, DIRECTORY, Mode::empty());
-        Dir::checked(opened, path.to_owned(), ALL_BUT_OWNER)
+    /// Opens the root directory `path`, where it exists. A default one is made by this transport only. If it lacks what its owner
+    /// needs, it was made under a strange umask, and by a process that was killed before it had set the mode.
+    pub(super) fn open_root(path: &str, is_default: bool) -> Result<Option<Dir>> {
+        let mut opened = open(path, DIRECTORY, Mode::empty());
+        if is_default && matches!(opened, Err(Errno::EACCES)) && Dir::set_root_mode(path)? {
+            opened = open(path, DIRECTORY, Mode::empty());
+        }
+        Dir::checked(opened, path.to_owned(), if is_default { Kind::DefaultRoot } else { Kind::GivenRoot })
+    }
+
+    /// Makes the root directory `path`, closed to others.
+    pub(super) fn make_root(path: &str) -> Result<()> {
+        match mkdir(path, mode::DIRECTORY) {
+            Ok(()) => Dir::set_root_mode(path).map(drop),
+            Err(Errno::EEXIST) => Ok(()),
+            Err(errno) => {
+                Err(Error::os(format!("create the directory {path} (set XEN_ROOT to choose another)"), errno))
+            }
+        }
+    }
+
+    fn set_root_mode(path: &str) -> Result<bool> {
+        mode::set_on_directory(AT_FDCWD, path)
+            .map_err(|errno| Error::os(format!("set the mode of the directory {path}"), errno))
     }
 
     /// Opens `path` again, which had been opened as a root before: without a look at who may enter it. `None` where it is no
@@ -52,13 +87,17 @@ impl Dir {
     /// Opens the directory `name`, where it exists.
     pub(super) fn sub(&self, name: &str) -> Result<Option<Dir>> {
         let opened = openat(&self.fd, name, DIRECTORY, Mode::empty());
-        Dir::checked(opened, self.path_of(name), WRITE_BUT_OWNER)
+        Dir::checked(opened, self.path_of(name), Kind::Below)
     }
 
     /// Opens the directory `name`, made first where it doesn't exist.
     pub(super) fn make_sub(&self, name: &str) -> Result<Dir> {
-        match mkdirat(&self.fd, name, Mode::S_IRWXU) {
-            Ok(()) | Err(Errno::EEXIST) => {}
+        match mkdirat(&self.fd, name, mode::DIRECTORY) {
+            Ok(()) => {
+                mode::set_on_directory(&self.fd, name)
+                    .map_err(|errno| self.failed("set the mode of the directory", name, errno))?;
+            }
+            Err(Errno::EEXIST) => {}
             Err(errno) => return Err(self.failed("create the directory", name, errno)),
         }
         self.sub(name)?.ok_or_else(|| self.failed("open the directory", name, Errno::ENOENT))
@@ -68,7 +107,7 @@ impl Dir {
     pub(super) fn parent(&self) -> Result<Dir> {
         let path = self.path.rsplit_once('/').map_or(String::new(), |(above, _)| above.to_owned());
         let opened = openat(&self.fd, "..", DIRECTORY, Mode::empty());
-        Dir::checked(opened, path, WRITE_BUT_OWNER)?.ok_or_else(|| self.failed("open", "..", Errno::ENOENT))
+        Dir::checked(opened, path, Kind::Below)?.ok_or_else(|| self.failed("open", "..", Errno::ENOENT))
     }
 
     /// The same directory under a descriptor of its own, which can be locked against this one.
@@ -78,7 +117,7 @@ impl Dir {
         Ok(Dir { fd, path: self.path.clone() })
     }
 
-    fn checked(opened: nix::Result<OwnedFd>, path: String, forbidden: libc::mode_t) -> Result<Option<Dir>> {
+    fn checked(opened: nix::Result<OwnedFd>, path: String, kind: Kind) -> Result<Option<Dir>> {
         let fd = match opened {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
@@ -97,10 +136,14 @@ impl Dir {
                 stat.st_uid
             )));
         }
-        if mode & forbidden != 0 {
+        if mode & kind.forbidden() != 0 {
             return Err(Error::Refused(format!(
                 "the directory {path} has mode {mode:o}, so others could get in; run chmod 700 on it"
             )));
+        }
+        if kind == Kind::DefaultRoot {
+            mode::set_if_lacking(&fd, &stat, mode::DIRECTORY)
+                .map_err(|errno| Error::os(format!("set the mode of the directory {path}"), errno))?;
         }
         Ok(Some(Dir { fd, path }))
     }
@@ -144,8 +187,12 @@ impl Dir {
     /// Creates the file `name`, which must not exist, for reading and writing by its owner.
     pub(super) fn create(&self, name: &str) -> Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map_err(|errno| self.failed("create", name, errno))?;
+        let fd =
+            openat(&self.fd, name, flags, mode::FILE).map_err(|errno| self.failed("create", name, errno))?;
+        mode::set_on_file(&fd).map_err(|errno| {
+            let _ = self.remove(name);
+            self.failed("set the mode of", name, errno)
+        })?;
         Ok(File::from(fd))
     }
 
@@ -243,7 +290,7 @@ mod tests {
     use std::os::unix::fs::{symlink, PermissionsExt};
 
     fn opened(path: &std::path::Path) -> Result<Option<Dir>> {
-        Dir::open_root(path.to_str().unwrap())
+        Dir::open_root(path.to_str().unwrap(), false)
     }
 
     #[test]

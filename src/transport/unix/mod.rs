@@ -26,6 +26,7 @@ mod inotify;
 mod listing;
 mod lock;
 mod memory;
+mod mode;
 mod nodes;
 mod record;
 mod root;

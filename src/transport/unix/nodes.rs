@@ -220,7 +220,7 @@ mod tests {
 
     fn setting() -> (tempfile::TempDir, Dir) {
         let temp = private_dir();
-        let root = Dir::open_root(temp.path().to_str().unwrap()).unwrap().unwrap();
+        let root = Dir::open_root(temp.path().to_str().unwrap(), false).unwrap().unwrap();
         (temp, root)
     }
 

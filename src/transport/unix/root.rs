@@ -7,8 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::stat::{lstat, FileStat, Mode};
-use nix::unistd::mkdir;
+use nix::sys::stat::{lstat, FileStat};
 
 use super::dir::Dir;
 use super::lock::Locked;
@@ -70,20 +69,13 @@ impl Root {
     pub(super) fn open(&self, missing: Missing) -> Result<Option<Dir>> {
         let deadline = Instant::now() + self.patience;
         loop {
-            if let Some(dir) = Dir::open_root(&self.path)? {
+            if let Some(dir) = Dir::open_root(&self.path, self.removable)? {
                 return Ok(Some(dir));
             }
             if missing == Missing::Leave {
                 return Ok(None);
             }
-            match mkdir(&*self.path, Mode::S_IRWXU) {
-                Ok(()) | Err(Errno::EEXIST) => {}
-                Err(errno) => {
-                    let doing =
-                        format!("create the directory {} (set XEN_ROOT to choose another)", self.path);
-                    return Err(Error::os(doing, errno));
-                }
-            }
+            Dir::make_root(&self.path)?;
             // Somebody may remove it before we have opened it; not for ever, though.
             if Instant::now() > deadline {
                 return Err(Error::os(format!("open the directory {}", self.path), Errno::ENOENT));
@@ -213,6 +205,19 @@ mod tests {
         let root = root_in(&temp, false);
         root.lock(Missing::Create).unwrap().unwrap().prune().unwrap();
         assert!(temp.path().join("root").exists());
+    }
+
+    #[test]
+    fn a_default_root_that_its_owner_can_t_use_is_mended() {
+        use std::os::unix::fs::PermissionsExt;
+        for (removable, after) in [(true, 0o700), (false, 0o500)] {
+            let temp = private_dir();
+            let path = temp.path().join("root");
+            std::fs::create_dir(&path).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o500)).unwrap();
+            assert!(root_in(&temp, removable).open(Missing::Leave).unwrap().is_some());
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, after);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use nix::sys::stat::{fchmodat, fstat, FchmodatFlags, Mode};
 use nix::unistd::geteuid;
 
 use super::dir::Dir;
+use super::mode;
 use super::side::ClientSide;
 use super::slot::Slot;
 use super::sweep::unfinished_socket;
@@ -66,7 +67,7 @@ pub(super) fn set_backlog(listener: &OwnedFd, many: bool) -> Result<()> {
 fn listen_as(dir: &Dir, name: &str, socket: &OwnedFd) -> nix::Result<()> {
     let address = UnixAddr::new(format!("{}/{name}", by_descriptor(dir)).as_str())?;
     bind(socket.as_raw_fd(), &address)?;
-    fchmodat(dir, name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::FollowSymlink)?;
+    fchmodat(dir, name, mode::FILE, FchmodatFlags::FollowSymlink)?;
     listen(socket, Backlog::new(ONE_CLIENT)?)
 }
 
@@ -213,7 +214,7 @@ mod tests {
         if made.is_none() {
             return;
         }
-        let error = Dir::open_root(path.to_str().unwrap()).unwrap_err().to_string();
+        let error = Dir::open_root(path.to_str().unwrap(), false).unwrap_err().to_string();
         assert!(error.contains("belongs to user 65534") && error.contains("XEN_ROOT"), "{error}");
     }
 
