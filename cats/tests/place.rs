@@ -40,3 +40,47 @@ fn any_umask_will_do() {
         assert_eq!(below(&home), [""; 0].map(std::path::PathBuf::from), "{umask:o}");
     }
 }
+
+/// What is said where the root can't be used, by both roles.
+#[track_caller]
+fn complaints(place: &Place, root: &std::path::Path) -> [String; 2] {
+    [place.server(&["0", "port"]), place.client(&["0", "port"])].map(|setup| {
+        let end = setup.env("XEN_ROOT", root).start().end();
+        assert_eq!((end.code, end.stderr.len()), (1, 1), "{end:?}");
+        end.last().to_owned()
+    })
+}
+
+#[test]
+fn nobody_is_told_to_change_a_directory_that_is_not_the_tools_own() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let own = place.path("own");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut roots = vec![own];
+    if nix::unistd::geteuid().is_root() {
+        roots.extend(["/tmp", "/", "/usr/local", "/etc/passwd"].map(std::path::PathBuf::from));
+    }
+    for root in roots {
+        for text in complaints(&place, &root) {
+            assert!(text.contains(root.to_str().unwrap()) && text.contains("XEN_ROOT"), "{text}");
+            assert!(!text.contains("chmod") && !text.contains("remove"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_on_the_way_to_the_root_is_named() {
+    let place = Place::new();
+    let missing = place.path("missing");
+    for root in [missing.join("y"), missing.join("y/z")] {
+        for text in complaints(&place, &root) {
+            assert!(text.contains(&format!("the directory {} does not exist", missing.display())), "{text}");
+        }
+    }
+    std::fs::write(&missing, "").unwrap();
+    for text in complaints(&place, &missing.join("y")) {
+        assert!(text.contains(&format!("{} is not a directory;", missing.display())), "{text}");
+    }
+}

@@ -9,7 +9,7 @@ use nix::fcntl::{open, openat, renameat, AtFlags, OFlag, AT_FDCWD};
 use nix::sys::stat::{fstat, fstatat, mkdirat, FileStat, Mode, SFlag};
 use nix::unistd::{geteuid, linkat, mkdir, unlinkat, UnlinkatFlags};
 
-use super::{listing, mode};
+use super::{home, listing, mode};
 use crate::{Error, Result};
 
 /// How a directory is opened: itself, not what a symbolic link of that name points at.
@@ -62,7 +62,11 @@ impl Dir {
             Ok(()) => Dir::set_root_mode(path).map(drop),
             Err(Errno::EEXIST) => Ok(()),
             Err(errno) => {
-                Err(Error::os(format!("create the directory {path} (set XEN_ROOT to choose another)"), errno))
+                let why = home::obstacle(path).map_or(String::new(), |why| format!("{why}; "));
+                Err(Error::os(
+                    format!("create the directory {path} ({why}XEN_ROOT chooses another root)"),
+                    errno,
+                ))
             }
         }
     }
@@ -122,9 +126,12 @@ impl Dir {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                return Err(Error::Refused(format!(
-                    "{path} is not a directory itself (a file or a symbolic link?); remove it or choose another root"
-                )))
+                let why = home::obstacle(&path).filter(|_| kind != Kind::Below);
+                let why = why.map_or_else(
+                    || format!("{path} is not a directory itself (a file or a symbolic link?)"),
+                    |obstacle| format!("{path} can't be a root, {obstacle}"),
+                );
+                return Err(Error::Refused(format!("{why}; choose another root with XEN_ROOT")));
             }
             Err(errno) => return Err(Error::os(format!("open the directory {path}"), errno)),
         };
@@ -137,8 +144,14 @@ impl Dir {
             )));
         }
         if mode & kind.forbidden() != 0 {
+            // Only what was made for this is to be changed: a given root may be /tmp.
+            let advice = match kind {
+                Kind::DefaultRoot => "run chmod 700 on it".to_owned(),
+                Kind::GivenRoot => home::advice_for_another(),
+                Kind::Below => "choose another root with XEN_ROOT".to_owned(),
+            };
             return Err(Error::Refused(format!(
-                "the directory {path} has mode {mode:o}, so others could get in; run chmod 700 on it"
+                "the directory {path} has mode {mode:o}, so others could get in; {advice}"
             )));
         }
         if kind == Kind::DefaultRoot {
@@ -212,7 +225,7 @@ impl Dir {
         }
         if stat.st_uid != geteuid().as_raw() {
             return Err(Error::Refused(format!(
-                "{} belongs to user {}, not to {}; remove it",
+                "{} belongs to user {}, not to {}; choose another root with XEN_ROOT",
                 self.path_of(name),
                 stat.st_uid,
                 geteuid()
@@ -222,7 +235,10 @@ impl Dir {
     }
 
     fn not_regular(&self, name: &str) -> Error {
-        Error::Refused(format!("{} is not a regular file; remove it", self.path_of(name)))
+        Error::Refused(format!(
+            "{} is not a regular file; choose another root with XEN_ROOT",
+            self.path_of(name)
+        ))
     }
 
     /// Renames the entry `from` to `to`, replacing that.
@@ -296,11 +312,18 @@ mod tests {
     #[test]
     fn a_root_that_others_could_enter_is_refused() {
         let temp = private_dir();
+        let path = temp.path().to_str().unwrap();
         for mode in [0o710, 0o701, 0o750, 0o777, 0o1777] {
             fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
-            let text = opened(temp.path()).unwrap_err().to_string();
-            assert!(text.contains(temp.path().to_str().unwrap()), "{text}");
-            assert!(text.contains(&format!("mode {mode:o}")) && text.contains("chmod 700"), "{text}");
+            // Only one that was made for this is to be changed.
+            for (is_default, advice) in [(true, "run chmod 700 on it"), (false, "set XEN_ROOT to one")] {
+                let text = Dir::open_root(path, is_default).unwrap_err().to_string();
+                assert!(
+                    text.contains(&format!("{path} has mode {mode:o}")) && text.contains(advice),
+                    "{text}"
+                );
+                assert_eq!(text.contains("chmod"), is_default, "{text}");
+            }
         }
         fs::set_permissions(temp.path(), Permissions::from_mode(0o700)).unwrap();
         assert!(opened(temp.path()).unwrap().is_some());

@@ -22,6 +22,7 @@ mod events;
 mod exported;
 mod fsize;
 mod grants;
+mod home;
 mod inotify;
 mod listing;
 mod lock;
@@ -39,16 +40,15 @@ mod sweep;
 mod watch;
 
 use std::ffi::OsString;
-use std::path::{absolute, Path, PathBuf};
+use std::path::{absolute, Path};
 use std::sync::Arc;
-
-use nix::unistd::geteuid;
 
 use super::{Meeting, Parts, Role, Transport};
 use crate::{DomId, Error, Result};
 use config::{ClientConfig, ServerConfig};
 use events::{ClientEvents, ServerEvents};
 pub use exported::export_lines;
+use home::default_root;
 use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
 use root::Root;
@@ -157,18 +157,6 @@ impl UnixTransport {
     }
 }
 
-/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's).
-fn default_root(runtime_dir: Option<OsString>) -> PathBuf {
-    use std::os::unix::fs::MetadataExt;
-    let user = geteuid().as_raw();
-    runtime_dir
-        .map(PathBuf::from)
-        .filter(|dir| {
-            dir.is_absolute() && dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user)
-        })
-        .map_or_else(|| PathBuf::from(format!("/tmp/vchan-{user}")), |dir| dir.join("vchan"))
-}
-
 impl Transport for UnixTransport {
     fn name(&self) -> &'static str {
         "unix"
@@ -223,6 +211,7 @@ fn private_dir() -> tempfile::TempDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::unistd::geteuid;
 
     fn from(vars: &[(&str, &str)]) -> Result<UnixTransport> {
         UnixTransport::from_vars(|name| vars.iter().find(|var| var.0 == name).map(|var| var.1.into()))

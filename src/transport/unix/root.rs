@@ -225,7 +225,8 @@ mod tests {
         let temp = private_dir();
         let root = Root::new(temp.path().join("no/root").to_str().unwrap(), true);
         let text = root.open(Missing::Create).unwrap_err().to_string();
-        assert!(text.contains("no/root") && text.contains("XEN_ROOT"), "{text}");
+        let missing = format!("the directory {} does not exist", temp.path().join("no").display());
+        assert!(text.contains("no/root (") && text.contains(&missing) && text.contains("XEN_ROOT"), "{text}");
     }
 
     #[test]

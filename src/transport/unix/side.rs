@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use once_cell::sync::OnceCell;
 
 use super::grants::slot_of;
+use super::home;
 use super::memory::PageFile;
 use super::nodes::{self, NodePath};
 use super::root::{Missing, Root};
@@ -74,7 +75,9 @@ impl ClientSide {
             Source::Name(path) => path,
         };
         let Some(root) = self.root.open(Missing::Leave)? else {
-            return Err(self.no_server(format!("the directory {} does not exist", self.root.path())));
+            let path = self.root.path();
+            let why = home::obstacle(path).unwrap_or_else(|| format!("the directory {path} does not exist"));
+            return Err(self.no_server(why));
         };
         let meeting = nodes::read(&root, path)?
             .map_err(|why| self.no_server(format!("{why}, in {}", self.root.path())))?;

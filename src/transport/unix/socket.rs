@@ -103,7 +103,7 @@ pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
     };
     let stat = fstat(&target).map_err(|errno| Error::os(format!("look at the socket {path}"), errno))?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFSOCK {
-        return Err(Error::Refused(format!("the event channel {path} is not a socket; remove it")));
+        return Err(Error::Refused(format!("the event channel {path} is not a socket")));
     }
     let socket = new_socket()?;
     let failed = |errno| Error::os(format!("connect to the socket {path}"), errno);

@@ -1,0 +1,61 @@
+//! Which directory is the root where nobody chose one, and what to advise about those that can't be.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's).
+pub(super) fn default_root(runtime_dir: Option<OsString>) -> PathBuf {
+    use std::os::unix::fs::MetadataExt;
+    let user = geteuid().as_raw();
+    runtime_dir
+        .map(PathBuf::from)
+        .filter(|dir| {
+            dir.is_absolute() && dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user)
+        })
+        .map_or_else(|| PathBuf::from(format!("/tmp/vchan-{user}")), |dir| dir.join("vchan"))
+}
+
+/// What to set `XEN_ROOT` to instead of a directory that is not this transport's own: one that would be made for it.
+pub(super) fn advice_for_another() -> String {
+    let home = default_root(std::env::var_os("XDG_RUNTIME_DIR"));
+    format!(
+        "set XEN_ROOT to one that only you can enter, such as {} (made where it doesn't exist)",
+        home.display()
+    )
+}
+
+/// What stands in the way to `path`: the first part of it that is missing, or no directory.
+pub(super) fn obstacle(path: &str) -> Option<String> {
+    let parents: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
+    for parent in parents.into_iter().rev() {
+        let name = parent.display();
+        match parent.metadata() {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return Some(format!("{name} is not a directory")),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return None,
+            Err(_) if parent.is_symlink() => return Some(format!("{name} is a symbolic link to nothing")),
+            Err(_) => return Some(format!("the directory {name} does not exist")),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::unix::private_dir;
+
+    #[test]
+    fn the_first_obstacle_is_named() {
+        let temp = private_dir();
+        let at = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink(at("nothing"), at("link")).unwrap();
+        assert_eq!(obstacle(&at("missing")), None);
+        assert_eq!(obstacle(&at("a/b/c")), Some(format!("the directory {} does not exist", at("a"))));
+        assert_eq!(obstacle(&at("file/b/c")), Some(format!("{} is not a directory", at("file"))));
+        assert_eq!(obstacle(&at("link/b")), Some(format!("{} is a symbolic link to nothing", at("link"))));
+    }
+}
