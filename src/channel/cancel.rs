@@ -2,14 +2,17 @@
 //!
 //! A thread that is cancelled unwinds from within a *cancellation point*: a call of the C library that may block. Rust code
 //! can't be unwound so. So cancellation is held off wherever this crate makes such calls, and sleeps are made by system
-//! calls that are none. While a thread sleeps, cancellation is as the program has it: the C library then interrupts the sleep by a
-//! signal, the call returns to the C interface, and that looks whether the thread was cancelled once nothing of this crate is
-//! on the stack any more. Only a thread whose cancellation is deferred, as is usual, can be in this crate: asynchronous cancellation
+//! calls that are none. While a thread sleeps, cancellation is as the program has it. The sleep ends every now and then, or by the C
+//! library's signal, the call returns to the C interface, and that looks whether the thread was cancelled once nothing of this
+//! crate is on the stack any more. Only a thread whose cancellation is deferred, as is usual, can be in this crate: asynchronous cancellation
 //! allows hardly any call.
 
 use std::cell::Cell;
-use std::os::raw::c_int;
+use std::os::raw::{c_char, c_int};
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+use once_cell::sync::Lazy;
 
 extern "C" {
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
@@ -78,6 +81,18 @@ pub(super) fn open<T>(sleep: impl FnOnce() -> T) -> T {
         }
         _ => sleep(),
     }
+}
+
+/// Whether there is another thread that could cancel this one.
+pub(super) fn is_possible() -> bool {
+    /// The C library's flag. Null where it has none.
+    static SINGLE: Lazy<AtomicPtr<c_char>> = Lazy::new(|| {
+        // SAFETY: a name that ends in zero.
+        AtomicPtr::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) }.cast())
+    });
+    let single = SINGLE.load(Relaxed);
+    // SAFETY: null, or the C library's flag, of one byte. This thread's own view of it is enough: only it could make the first other one.
+    single.is_null() || unsafe { single.read_volatile() } == 0
 }
 
 /// Whether any thread of this process was ever cancelled: the C library handles its signal from then on.

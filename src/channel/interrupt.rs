@@ -31,9 +31,11 @@ const LAST_SIGNAL: libc::c_int = 64;
 type SignalSet = u64;
 const SET_SIZE: usize = size_of::<SignalSet>();
 
-/// After so long a sleep ends for a look whether the thread was cancelled, in a program that cancels threads: a cancellation that
-/// came while it was held off is told by no signal.
+/// After so long a sleep ends for a look whether the thread was cancelled, in a program that cancels threads: the C library sends
+/// a signal only to a thread in one of its own cancellation points.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The same where no thread was cancelled yet but there is more than one, so that the first cancellation is noticed, too.
+const LOOK_FOR_THE_FIRST: Duration = Duration::from_millis(500);
 
 /// Signals that say nothing about sleeps: they can't be handled, or come of what a thread does itself.
 const LEFT_OUT: [libc::c_int; 7] =
@@ -200,19 +202,33 @@ impl Sleep {
         }
     }
 
-    /// Whether it ends every now and then for a look whether the thread was cancelled.
-    fn looks_again(&self) -> bool {
-        self.looks && self.handlers.cancels && !self.is_over()
+    /// After how long it ends, or is interrupted for a look whether the thread was cancelled.
+    fn left_for_now(&self) -> Option<Duration> {
+        let left = self.left();
+        let pause = match self.handlers.cancels {
+            true => LOOK_AGAIN,
+            false => LOOK_FOR_THE_FIRST,
+        };
+        if self.looks && (self.handlers.cancels || cancel::is_possible()) {
+            Some(left.map_or(pause, |left| left.min(pause)))
+        } else {
+            left
+        }
     }
 
-    /// How long it may last until then.
-    fn left_for_now(&self) -> Option<Duration> {
-        match self.left() {
-            left if self.looks && self.handlers.cancels => {
-                Some(left.map_or(LOOK_AGAIN, |left| left.min(LOOK_AGAIN)))
-            }
-            left => left,
+    /// That time has passed: fails where the caller is to look whether the thread was cancelled.
+    fn look_again(&mut self) -> nix::Result<()> {
+        if !self.looks || self.is_over() {
+            return Ok(());
         }
+        if !self.handlers.cancels {
+            self.handlers.cancels = cancel::was_used();
+            CANCELS.store(self.handlers.cancels, Relaxed);
+        }
+        if self.handlers.cancels {
+            return Err(goes_on_later());
+        }
+        Ok(())
     }
 
     /// Whether its time is over.
@@ -252,8 +268,7 @@ impl Sleep {
             };
             match result {
                 // Somebody else may have taken what there was.
-                Ok(Some(0)) if self.looks_again() => return Err(goes_on_later()),
-                Ok(Some(0)) if !self.is_over() => {}
+                Ok(Some(0)) if !self.is_over() => self.look_again()?,
                 Ok(Some(count)) => return Ok(count),
                 Ok(None) => {}
                 Err(Errno::EINTR) => self.interrupted()?,
@@ -274,10 +289,10 @@ impl Sleep {
                 left => left,
             };
             match futex_wait(word, seen, left) {
-                Err(Errno::ETIMEDOUT) if self.looks_again() => return Err(goes_on_later()),
+                Err(Errno::ETIMEDOUT) => return self.look_again(),
                 Err(Errno::EINTR) if left.is_none() => return Err(Errno::EINTR),
                 Err(Errno::EINTR) => self.interrupted()?,
-                Err(errno) if errno != Errno::EAGAIN && errno != Errno::ETIMEDOUT => return Err(errno),
+                Err(errno) if errno != Errno::EAGAIN => return Err(errno),
                 _ => return Ok(()),
             }
         }

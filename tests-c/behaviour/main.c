@@ -313,6 +313,7 @@ int main(int argc, char **argv)
     add_qubes_tests();
     add_qrexec_tests();
     add_signal_tests();
+    add_interrupted_tests();
     choose(argc - optind, argv + optind);
     setrlimit(RLIMIT_CORE, &none);
     signal(SIGPIPE, SIG_IGN);

@@ -34,6 +34,7 @@ void add_killed_tests(void);
 void add_qubes_tests(void);
 void add_qrexec_tests(void);
 void add_signal_tests(void);
+void add_interrupted_tests(void);
 
 /* --- results --- */
 void result(const char *at, const char *format, ...) __attribute__((format(printf, 2, 3)));
