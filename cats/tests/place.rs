@@ -84,3 +84,19 @@ fn what_is_missing_on_the_way_to_the_root_is_named() {
         assert!(text.contains(&format!("{} is not a directory;", missing.display())), "{text}");
     }
 }
+
+#[test]
+fn the_root_may_be_moved() {
+    let place = Place::new();
+    let mut server = place.server(&["--recv-only", "0", "port"]).start();
+    server.serving();
+    let moved = place.path("moved");
+    std::fs::rename(place.root(), &moved).unwrap();
+    let mut client = place.client(&["0", "port"]).env("XEN_ROOT", &moved).piped().start();
+    client.say("word");
+    client.close_input();
+    assert_eq!(client.end().code, 0);
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+    assert_eq!(below(&moved), [""; 0].map(std::path::PathBuf::from));
+}

@@ -233,3 +233,42 @@ fn a_link_in_the_tree_is_not_followed() {
     }
     assert_eq!(tree(outside.path()), [""; 0]);
 }
+
+#[test]
+fn clients_find_the_servers_of_a_root_that_was_moved() {
+    for replaced in [false, true] {
+        let temp = private_dir();
+        let (before, after) = (temp.path().join("before"), temp.path().join("after"));
+        let serve = || Vchan::server(0, "x").transport(&transport(&before)).listen().unwrap();
+        let server = serve();
+        fs::rename(&before, &after).unwrap();
+        // One in what stands in its place now has the same number.
+        let _other = replaced.then(serve);
+        let mut client = Vchan::client(0, "x").transport(&transport(&after)).connect().unwrap();
+        let mut server = server.accept(Some(LONG)).unwrap();
+        client.write_all(b"word").unwrap();
+        let mut word = [0; 4];
+        server.read_exact(&mut word).unwrap();
+        assert_eq!(&word, b"word");
+        drop((server, client));
+        assert_eq!(tree(&after), [""; 0]);
+    }
+}
+
+#[test]
+fn a_server_without_its_socket_is_not_one_with_another_client() {
+    let temp = private_dir();
+    let root = temp.path().join("root");
+    let transport = transport(&root);
+    let _server = Vchan::server(0, "x").transport(&transport).listen().unwrap();
+    fs::remove_file(root.join("0")).unwrap();
+    let error = Vchan::client(0, "x").transport(&transport).connect().unwrap_err();
+    assert!(matches!(error, Error::NoServer { .. }), "{error}");
+    let socket = root.join("0");
+    assert!(error.to_string().contains(&format!("its socket {} is gone", socket.display())), "{error}");
+    // Told of a socket that is elsewhere, by a shell that has kept the lines of an earlier server.
+    let told = format!("((ring_ref 0) (event_channel {}/0))", temp.path().join("elsewhere").display());
+    let told = transport.clone().exported(&told).unwrap();
+    let error = Vchan::client(0, "x").transport(&told).connect().unwrap_err();
+    assert!(matches!(error, Error::NoServer { .. }), "{error}");
+}

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use super::root::Missing;
 use super::shrunk::Guard;
 use super::side::{ClientSide, ServerSide};
 use super::slot::{Slot, MEMORY};
+use crate::ring::{SharedPage, WAITING};
 use crate::transport::{CrashNotice, Mapping, Memory};
 use crate::{Error, Result};
 
@@ -164,6 +166,16 @@ impl PageFile {
     pub(super) fn is_current(&self) -> Result<bool> {
         let stat = fstat(self.file()?).map_err(|errno| Error::os("look at the page's memory file", errno))?;
         Ok(stat.st_nlink > 0)
+    }
+
+    /// Whether the page says that its server has, or had, a client.
+    pub(super) fn has_had_client(&self) -> Result<bool> {
+        let mut live = [WAITING];
+        let offset = SharedPage::CLI_LIVE_OFFSET as u64;
+        match self.file()?.read_exact_at(&mut live, offset) {
+            Ok(()) => Ok(live != [WAITING]),
+            Err(error) => Err(Error::os("read the page's memory file", error)),
+        }
     }
 
     /// Notes that its client got through to the server.

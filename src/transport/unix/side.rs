@@ -87,7 +87,15 @@ impl ClientSide {
             let _ = self.sweep_slot(slot);
             return Err(self.no_server(format!("the server (slot {slot} of {}) has died", self.root.path())));
         }
-        Ok(meeting)
+        Ok(Meeting { event_channel: self.in_own_root(meeting.event_channel, slot), ..meeting })
+    }
+
+    /// The path of a socket as seen from here. Its server may see the same root at another path, or the root was moved.
+    fn in_own_root(&self, socket: String, slot: u32) -> String {
+        match socket.rsplit_once('/') {
+            Some((_, name)) if name == slot.to_string() => format!("{}/{name}", self.root.path()),
+            _ => socket,
+        }
     }
 
     fn sweep_slot(&self, slot: u32) -> Result<()> {

@@ -92,11 +92,13 @@ pub(super) fn accept_own(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
 pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
     let target = match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(target) => target,
-        // A server that has its client listens no more, but its page is still there.
+        // A server that has its client listens no more, but its page is still there, and says so.
         Err(Errno::ENOENT | Errno::ENOTDIR) => {
             return Err(match side.page() {
-                Some(page) if page.is_current()? => side.has_another_client(),
-                _ => side.no_server(format!("there is no socket {path}")),
+                Some(page) if !page.is_current()? => side.no_server("the server went away"),
+                Some(page) if page.has_had_client()? => side.has_another_client(),
+                Some(_) => side.no_server(format!("its socket {path} is gone")),
+                None => side.no_server(format!("there is no socket {path}")),
             })
         }
         Err(errno) => return Err(Error::os(format!("open the socket {path}"), errno)),
