@@ -100,3 +100,40 @@ fn the_root_may_be_moved() {
     assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
     assert_eq!(below(&moved), [""; 0].map(std::path::PathBuf::from));
 }
+
+#[test]
+fn a_short_root_needs_no_proc() {
+    let hide = || {
+        let none = std::ptr::null();
+        // SAFETY: texts that end with NUL, and null where nothing is to be said.
+        let results = unsafe {
+            [
+                libc::unshare(libc::CLONE_NEWNS),
+                libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()),
+                libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, none.cast()),
+            ]
+        };
+        match results {
+            [0, 0, 0] => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can hide /proc");
+        return;
+    }
+    let place = Place::new();
+    let client = place.client(&["--wait", "0", "port"]).prepared(hide).piped().start();
+    client.asleep();
+    let server = place.server(&["--recv-only", "0", "port"]).prepared(hide).start();
+    let mut client = client;
+    client.say("word");
+    client.close_input();
+    assert_eq!(client.end().code, 0);
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+    place.assert_clean();
+    let place = Place::with_root("r".repeat(120));
+    let server = place.server(&["0", "port"]).prepared(hide).start().end();
+    assert!(server.code == 1 && server.last().contains("takes /proc"), "{server:?}");
+}

@@ -10,6 +10,7 @@ mod leftovers;
 mod many;
 mod meeting;
 mod modes;
+mod no_proc;
 mod others;
 mod waiting;
 

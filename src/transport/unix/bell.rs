@@ -21,7 +21,7 @@ use nix::fcntl::readlink;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{send, sendmsg, ControlMessage, MsgFlags};
 
-use super::socket::by_descriptor;
+use super::descriptor::by_descriptor;
 use crate::{Error, Result};
 
 /// An event as a byte.

@@ -18,6 +18,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
+use super::descriptor::{by_descriptor, by_either};
+use super::dir::Dir;
 use crate::{Error, Result};
 
 /// A process, and its instance while there is one. The list of them is never freed: a child finds its parent's there and
@@ -153,10 +155,10 @@ impl Waiter {
             .map_err(|errno| Error::os("make a timer, as inotify is forbidden", errno))
     }
 
-    /// Watches the directory at `path` from now on. The inner result is that of inotify.
-    pub(super) fn watch(&mut self, path: &str, what: AddWatchFlags) -> Result<nix::Result<()>> {
+    /// Watches the directory from now on. The inner result is that of inotify.
+    pub(super) fn watch(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<nix::Result<()>> {
         let Waiter::Watching(watching) = self else { return Ok(Ok(())) };
-        match watching.watch(path, what) {
+        match by_either(&by_descriptor(dir), dir.path(), |path| watching.watch(path, what)) {
             Err(errno) if is_forbidden(errno) => {
                 *self = Waiter::timed()?;
                 Ok(Ok(()))

@@ -17,6 +17,7 @@
 
 mod bell;
 mod config;
+mod descriptor;
 mod dir;
 mod events;
 mod exported;

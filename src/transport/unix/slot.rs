@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::readlink;
 
+use super::descriptor::by_descriptor;
 use super::dir::Dir;
 use super::fsize::without_signal;
 use super::grants::{file_name, PER_SLOT, SLOTS};
@@ -19,7 +20,6 @@ use super::lock::Locked;
 use super::nodes::NodePath;
 use super::record::{Owner, Record};
 use super::root::{LockedRoot, Missing, Root};
-use super::socket::by_descriptor;
 use super::sweep;
 use crate::{Error, Result};
 

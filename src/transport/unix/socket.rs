@@ -1,17 +1,17 @@
 //! The sockets behind event channels: made, found, and their owners checked. Paths may be of any length, though a
 //! socket's address holds only 107 bytes: what is bound or connected to is named through an open descriptor.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{open, OFlag};
 use nix::sys::socket::{
     accept4, bind, connect, getsockopt, listen, socket, sockopt, AddressFamily, Backlog, SockFlag, SockType,
-    UnixAddr,
 };
 use nix::sys::stat::{fchmodat, fstat, FchmodatFlags, Mode};
 use nix::unistd::geteuid;
 
+use super::descriptor::{address_failed, by_address, by_descriptor};
 use super::dir::Dir;
 use super::mode;
 use super::side::ClientSide;
@@ -30,11 +30,6 @@ fn new_socket() -> Result<OwnedFd> {
         .map_err(|errno| Error::os("make a socket", errno))
 }
 
-/// The name of an open file that works in a socket's address.
-pub(super) fn by_descriptor(fd: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
-}
-
 /// A socket that listens under the slot's name. It gets that name when it does listen, so whoever sees it appear
 /// can connect.
 pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
@@ -42,7 +37,7 @@ pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
     let unfinished = unfinished_socket(slot.number());
     let socket = new_socket()?;
     let listening = listen_as(&dir, &unfinished, &socket)
-        .map_err(|errno| dir.failed("listen at", &name, errno))
+        .map_err(|errno| address_failed("listen at", &dir.path_of(&name), errno))
         .and_then(|()| match dir.kind(&name)? {
             None => dir.rename(&unfinished, &name),
             Some(_) => Err(dir.failed("listen at", &name, Errno::EADDRINUSE)),
@@ -65,8 +60,9 @@ pub(super) fn set_backlog(listener: &OwnedFd, many: bool) -> Result<()> {
 }
 
 fn listen_as(dir: &Dir, name: &str, socket: &OwnedFd) -> nix::Result<()> {
-    let address = UnixAddr::new(format!("{}/{name}", by_descriptor(dir)).as_str())?;
-    bind(socket.as_raw_fd(), &address)?;
+    let named = format!("{}/{name}", by_descriptor(dir));
+    by_address(&named, &dir.path_of(name), |address| bind(socket.as_raw_fd(), address))?;
+    // Fails where the path led elsewhere.
     fchmodat(dir, name, mode::FILE, FchmodatFlags::FollowSymlink)?;
     listen(socket, Backlog::new(ONE_CLIENT)?)
 }
@@ -108,15 +104,13 @@ pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
         return Err(Error::Refused(format!("the event channel {path} is not a socket")));
     }
     let socket = new_socket()?;
-    let failed = |errno| Error::os(format!("connect to the socket {path}"), errno);
-    let address = UnixAddr::new(by_descriptor(&target).as_str()).map_err(failed)?;
-    match connect(socket.as_raw_fd(), &address) {
+    match by_address(&by_descriptor(&target), path, |address| connect(socket.as_raw_fd(), address)) {
         Ok(()) => {}
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => {
             return Err(side.no_server(format!("nobody listens at the socket {path}")))
         }
         Err(Errno::EAGAIN) => return Err(side.has_another_client()),
-        Err(errno) => return Err(failed(errno)),
+        Err(errno) => return Err(address_failed("connect to the socket", path, errno)),
     }
     let (theirs, ours) = (user_behind(&socket)?, geteuid().as_raw());
     if theirs != ours {
@@ -142,6 +136,7 @@ mod tests {
     use crate::transport::unix::side::Source;
     use crate::transport::Meeting;
     use std::fs::{set_permissions, Permissions};
+    use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::Path;

@@ -10,7 +10,6 @@ use super::inotify::Waiter;
 use super::nodes::NodePath;
 use super::root::{Missing, Root};
 use super::slot::MEMORY;
-use super::socket::by_descriptor;
 use crate::transport::Watch;
 use crate::{Error, Result};
 
@@ -38,7 +37,7 @@ impl RootWatch {
     }
 
     fn add(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<()> {
-        match self.waiter.watch(&by_descriptor(dir), what)? {
+        match self.waiter.watch(dir, what)? {
             // Gone since it was opened: the directory above it, watched before, tells.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(Error::os(
