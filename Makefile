@@ -11,6 +11,7 @@ help:
 	@echo 'make demo          build, move a 256 MiB file through two unixcat processes, compare checksums'
 	@echo 'make check         all tests that need no Xen'
 	@echo 'make check-slow    what takes minutes: 1 GiB between all pairs of programs, model checking, sanitizers'
+	@echo 'make check-musl    the tools for musl, static, against those for the usual C library; make install-musl first'
 	@echo 'make check-xen     the tests on real Xen, under QEMU'
 	@echo 'make soak          random channels, kills and tools for SOAK_SECONDS=1800; check-faults, check-load: the parts'
 	@echo 'make model         the ring and the waiting under model checkers, and faults that these must notice'

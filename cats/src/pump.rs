@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::pthread::pthread_kill;
+use nix::sys::pthread::{pthread_kill, Pthread};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use vchan::{Error, Reader, Writer};
 
@@ -108,8 +108,10 @@ impl Pump {
 
     /// Interrupts the pump's read or write of a descriptor that is not ready after all.
     pub fn interrupt(&self) {
+        // The standard library has a number for every C library's, which for musl is a pointer.
+        let thread = self.0.as_pthread_t() as Pthread;
         // The only error is that the thread has ended, as is intended.
-        let _ = pthread_kill(self.0.as_pthread_t(), INTERRUPT);
+        let _ = pthread_kill(thread, INTERRUPT);
     }
 }
 

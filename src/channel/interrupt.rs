@@ -321,7 +321,7 @@ pub(super) fn wake(word: &AtomicU32, count: libc::c_int) {
 
 fn timespec(left: Duration) -> libc::timespec {
     libc::timespec {
-        tv_sec: left.as_secs().min(i32::MAX as u64) as libc::time_t,
+        tv_sec: left.as_secs().min(i32::MAX as u64) as _,
         tv_nsec: left.subsec_nanos() as libc::c_long,
     }
 }
