@@ -11,8 +11,8 @@ BENCHARGS ?=
 
 .PHONY: bench bench-quick bench-ring build-bench
 
-build-bench:
-	$(CARGO) build --release -p vchan-rs-capi -p vchan-cats -p vchan-bench
+build-bench: cargo-capi
+	$(CARGO) build --release -p vchan-cats -p vchan-bench
 	@if [ -e /usr/include/xenctrl.h ]; then $(MAKE) --no-print-directory -C tests-c shim; \
 	else echo "make: without libxen-dev, Xen's own library can't be measured"; fi
 

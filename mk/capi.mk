@@ -14,6 +14,7 @@ PRELOAD := $(LIBS)/libvchan-rs-preload.so
 
 build-capi: $(LIBRARY) $(PRELOAD)
 
+# On its own: built together with other packages it gets their features, and with these code under another licence.
 cargo-capi:
 	$(CARGO) build --release -p vchan-rs-capi
 
