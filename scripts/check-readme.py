@@ -1,29 +1,76 @@
 #!/usr/bin/env python3
-"""Runs every command that a README shows in a block marked `sh`, in order, in one shell each block.
+"""Runs what a README shows, as a newcomer would paste it.
 
-Blocks in other languages are left alone: `rust` blocks are run by `cargo test --doc`, `console` blocks need a machine
-that isn't at hand (real Xen) and are run by tests-xen. A README without `sh` blocks is an error.
+Blocks marked `sh` run in order, each in a shell of its own; two in a row that begin with `# first terminal` and
+`# second terminal` run at the same time. A `rust` block becomes the program of a new package with the dependencies of the `toml`
+block before it, where `/path/to/vchan-rs` stands for this directory. `console` blocks need a machine that isn't at hand, and
+are tested by tests-xen. A README without any of these is an error.
 """
+import os
 import re
 import subprocess
 import sys
+import tempfile
+
+SECONDS = 900
+
+
+def shell(block):
+    return subprocess.Popen(["bash", "-euo", "pipefail", "-c", block], stdin=subprocess.DEVNULL)
+
+
+def run_shells(*blocks):
+    """Whether all end well."""
+    running = [shell(block) for block in blocks]
+    try:
+        return all([run.wait(timeout=SECONDS) == 0 for run in running])
+    finally:
+        for run in running:
+            run.kill()
+
+
+def run_rust(dependencies, program):
+    """Whether a package of these compiles and runs."""
+    dependencies = dependencies.replace("/path/to/vchan-rs", os.getcwd())
+    with tempfile.TemporaryDirectory() as package:
+        os.mkdir(f"{package}/src")
+        with open(f"{package}/Cargo.toml", "w", encoding="utf-8") as file:
+            file.write('[package]\nname = "pasted"\nversion = "0.1.0"\nedition = "2021"\n\n' + dependencies)
+        with open(f"{package}/src/main.rs", "w", encoding="utf-8") as file:
+            file.write(program)
+        # What the tests have fetched is enough.
+        with open("Cargo.lock", "rb") as ours, open(f"{package}/Cargo.lock", "wb") as theirs:
+            theirs.write(ours.read())
+        target = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target")) + "/readme"
+        command = [os.environ.get("CARGO", "cargo"), "run", "--quiet", "--target-dir", target]
+        return subprocess.run(command, cwd=package, stdin=subprocess.DEVNULL, timeout=SECONDS).returncode == 0
 
 
 def main() -> int:
     text = open(sys.argv[1], encoding="utf-8").read()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", text, flags=re.M | re.S)
+    blocks = re.findall(r"^```(sh|rust|toml)\n(.*?)^```$", text, flags=re.M | re.S)
     # The test command itself would never come to an end.
-    blocks = [block for block in blocks if "make check\n" not in block]
-    if not blocks:
-        print(f"{sys.argv[1]} shows no commands")
+    blocks = [(kind, block) for kind, block in blocks if block != "make check\n"]
+    missing = {"sh", "rust", "toml"} - {kind for kind, _ in blocks}
+    if missing:
+        print(f"{sys.argv[1]} shows nothing in {', '.join(sorted(missing))}")
         return 1
-    for number, block in enumerate(blocks, 1):
-        print(f"--- README command block {number} of {len(blocks)}:\n{block}", flush=True)
-        run = subprocess.run(["bash", "-euo", "pipefail", "-c", block], stdin=subprocess.DEVNULL, timeout=900)
-        if run.returncode != 0:
-            print(f"README command block {number} ended with status {run.returncode}")
-            return 1
-    print(f"README: {len(blocks)} passed, 0 failed")
+    dependencies, first, number = "", None, 0
+    for kind, block in blocks:
+        if kind == "toml":
+            dependencies = block
+        elif block.startswith("# first terminal"):
+            first = block
+        else:
+            number += 1
+            shown = first + "---\n" + block if first else block
+            print(f"--- README block {number}:\n{shown}", flush=True)
+            well = run_rust(dependencies, block) if kind == "rust" else run_shells(*filter(None, [first, block]))
+            first = None
+            if not well:
+                print(f"README block {number} failed")
+                return 1
+    print(f"README: {number} passed, 0 failed")
     return 0
 
 
