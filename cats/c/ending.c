@@ -28,8 +28,9 @@
 #define ASKED (1 * SECOND)
 /* How often the progress is shown. */
 #define TICK (100 * MILLISECOND)
-/* How long a pump may need to end after it was told to, and how often it is interrupted. */
+/* How long a pump may need to end after it was told to. */
 #define STOPPING (2 * SECOND)
+/* How often to look for what no event tells of. */
 #define AGAIN (10 * MILLISECOND)
 
 enum phase {
@@ -52,6 +53,8 @@ struct talk {
     unsigned int known_asked;
     bool known_sent;
     bool input_over;
+    /* The peer has left in order, and everything that it wrote has been delivered. */
+    bool peer_left;
     /* What went wrong, perhaps while the rest is still being received. */
     struct failure failure;
 };
@@ -157,6 +160,8 @@ static void linger(struct talk *talk)
 
 static void on_sent(struct talk *talk, struct news *news)
 {
+    talk->known_sent = true;
+    talk->input_over = news->input_over;
     bool lingers = !talk->asked && talk->terms->ends_with_input && talk->terms->lingers;
 
     switch (news->send_end) {
@@ -172,7 +177,6 @@ static void on_sent(struct talk *talk, struct news *news)
         leave(talk);
         break;
     case SEND_END_OF_INPUT:
-        talk->input_over = true;
         if (lingers)
             linger(talk);
         else if (talk->asked || talk->terms->ends_with_input)
@@ -193,17 +197,51 @@ static bool on_news(struct talk *talk, struct news *news)
         if (talk->known_sent)
             leave(talk);
     }
-    if (news->sent && !talk->known_sent) {
-        talk->known_sent = true;
+    if (news->sent && !talk->known_sent)
         on_sent(talk, news);
-    }
     if (!news->received)
         return false;
+    if (news->receive_end == RECEIVE_PEER_LEFT) {
+        if (!talk->peer_left && !talk->known_sent) {
+            /* How far the sending pump came is known when it has ended. */
+            course_stop(talk->course);
+            talk->phase = LEFT;
+            talk->until = now() + FAREWELL;
+        }
+        talk->peer_left = true;
+        return talk->known_sent;
+    }
     if (news->receive_end == RECEIVE_FAILED && talk->failure.exit == EXIT_DONE) {
         talk->failure = news->receive_failure;
         news->receive_failure = NO_FAILURE;
     }
     return true;
+}
+
+/* How much a peer that has left has not taken. What is in the ring it takes after that, for as long as this side would. */
+static size_t count_untaken(struct libxenvchan *ctrl)
+{
+    const struct timespec again = { 0, AGAIN };
+    int64_t limit = now() + FAREWELL;
+    ssize_t count;
+
+    /* A peer of this kind waits for that. */
+    vchan_rs_leave(ctrl);
+    while ((count = vchan_rs_pending(ctrl)) > 0 && now() < limit)
+        nanosleep(&again, NULL);
+    return count > 0 ? (size_t)count : 0;
+}
+
+/* Tells what a peer that left by itself has not got. Where clients come one after the other, what is left of standard input
+ * is for the next one; and who was told to go need not have sent it. */
+static void look_for_undelivered(struct talk *talk)
+{
+    bool rest;
+
+    if (!talk->peer_left || talk->asked || talk->failure.exit != EXIT_DONE)
+        return;
+    rest = talk->terms->ends_with_input && !talk->input_over && has_more_input(talk->course);
+    talk->failure = undelivered_failure(rest, talk->known_sent ? count_untaken(talk->course->ctrl) : 0);
 }
 
 /* Returns when the conversation is over. */
@@ -224,6 +262,7 @@ static void run_talk(struct talk *talk, struct progress *progress)
             await_news(news, wake);
     }
     pthread_mutex_unlock(&news->lock);
+    look_for_undelivered(talk);
 }
 
 /* Tells the peer, if it doesn't know yet, and ends the pumps, whatever they wait for. */
@@ -290,7 +329,8 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     ended->sent = atomic_load(&course->meter.sent);
     ended->received = atomic_load(&course->meter.received);
     ended->lasted = now() - course->meter.start;
-    if (talk.failure.exit != EXIT_DONE)
+    /* A peer that has left in order has nothing to learn from what it didn't get. */
+    if (talk.failure.exit != EXIT_DONE && !talk.peer_left)
         vchan_rs_abort(ctrl);
     part(course, closer, &pumps);
     return talk.failure;

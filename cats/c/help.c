@@ -44,11 +44,11 @@ static const char behaviour[] =
     "--timeout counts while waiting for the other side, too; with -k it ends only the idle conversation.\n"
     "\n"
     "Exit codes:\n"
-    "  0    done: everything has been delivered, or a signal asked for the end\n"
+    "  0    done: the peer has taken everything, or a signal asked for the end\n"
     "  1    an error, told in one line\n"
     "  2    the command line makes no sense\n"
     "  3    the peer was killed or crashed\n"
-    "  4    the peer failed, and said so before it left\n"
+    "  4    the peer left before it had taken everything, or said that it failed\n"
     "  124  the time of --timeout or --wait ran out\n";
 
 void print_help(const struct tool *tool)

@@ -137,6 +137,22 @@ struct failure system_failure(const char *doing, int error)
     return (struct failure){ EXIT_ERROR, false, text_of("%s: %s; %s", doing, strerror(error), system_advice(error)) };
 }
 
+struct failure undelivered_failure(bool rest, size_t untaken)
+{
+    static const char format[] = "conversation: the peer left %s; see what the other side says";
+    struct failure failure = { EXIT_PEER_FAILED, true, NULL };
+    char *what = NULL;
+
+    if (!rest && !untaken)
+        return NO_FAILURE;
+    if (untaken)
+        what = text_of("%swithout taking the last %zu bytes%s", rest ? "before the end of standard input, " : "", untaken,
+                       rest ? " sent" : "");
+    failure.text = text_of(format, what ? what : "before the end of standard input");
+    free(what);
+    return failure;
+}
+
 struct failure idle_failure(int64_t timeout)
 {
     char *text = text_of("conversation: nothing has moved for %s; check that the other side is alive, or allow more "

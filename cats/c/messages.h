@@ -3,6 +3,7 @@
 #define CATS_MESSAGES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What the process exits with. */
@@ -15,7 +16,7 @@ enum {
     EXIT_USAGE = 2,
     /* The peer was killed, or crashed. */
     EXIT_PEER_DIED = 3,
-    /* The peer left because of a failure. */
+    /* The peer left because of a failure, or before it had got everything. */
     EXIT_PEER_FAILED = 4,
     /* The time allowed ran out. */
     EXIT_TIMED_OUT = 124,
@@ -38,6 +39,9 @@ struct failure library_failure(const char *doing);
 struct failure stream_failure(const char *stream, int error);
 /* The operating system refused something. */
 struct failure system_failure(const char *doing, int error);
+/* The peer left before it had got everything: the rest of standard input, or the last bytes of what was sent. No failure if
+ * it got everything. */
+struct failure undelivered_failure(bool rest, size_t untaken);
 /* Nothing has moved for so long. */
 struct failure idle_failure(int64_t timeout);
 /* Lets go of the text. */

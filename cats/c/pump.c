@@ -11,6 +11,8 @@
  * below, the calls cost more than the copies; above, the peer waits long for the first byte. */
 #define LEAST ((size_t)8 << 10)
 #define MOST ((size_t)128 << 10)
+/* How long standard input may take to come to its end after a peer that took everything has left, in milliseconds. */
+#define GRACE 500
 
 static size_t portion(const struct libxenvchan_ring *ring)
 {
@@ -132,6 +134,21 @@ static enum send_end drain(struct course *course, enum send_end end, struct fail
     return end;
 }
 
+bool has_more_input(const struct course *course)
+{
+    struct pollfd input = { course->input, POLLIN, 0 };
+    bool terminal = isatty(course->input);
+    ssize_t count;
+    char byte;
+
+    if (course->input < 0)
+        return false;
+    if (poll(&input, 1, terminal ? 0 : GRACE) < 1)
+        return !terminal;
+    count = read(course->input, &byte, 1);
+    return count > 0 || (count < 0 && errno == EAGAIN && !terminal);
+}
+
 static enum receive_end receive_all(struct course *course, struct failure *failure)
 {
     size_t at_once = portion(&course->ctrl->read);
@@ -172,11 +189,13 @@ static void *send_body(void *arg)
     struct course *course = arg;
     struct failure failure = NO_FAILURE;
     enum send_end end = send_all(course, &failure);
+    bool input_over = end == SEND_END_OF_INPUT;
 
     if (end == SEND_END_OF_INPUT || end == SEND_STOPPED)
         end = drain(course, end, &failure);
     pthread_mutex_lock(&course->news.lock);
     course->news.send_end = end;
+    course->news.input_over = input_over;
     course->news.send_failure = failure;
     course->news.sent = true;
     pthread_cond_signal(&course->news.changed);

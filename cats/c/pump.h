@@ -43,6 +43,8 @@ struct news {
     /* Whether the pumps have ended, and how. */
     bool sent, received;
     enum send_end send_end;
+    /* Whether standard input has ended, whatever became of what it gave. */
+    bool input_over;
     enum receive_end receive_end;
     struct failure send_failure, receive_failure;
 };
@@ -78,6 +80,10 @@ void pumps_interrupt(const struct pumps *pumps, struct course *course);
 /* Waits for the threads, which have ended; or lets go of them. */
 void pumps_join(const struct pumps *pumps);
 void pumps_abandon(const struct pumps *pumps);
+
+/* Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end, for a
+ * moment. A terminal where nobody has typed anything has nothing. */
+bool has_more_input(const struct course *course);
 
 /* Ends the pumps' wait for standard input or output. Who waits for the ring is stopped by a closer. */
 void course_stop(struct course *course);

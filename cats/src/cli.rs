@@ -175,11 +175,11 @@ What one client fails to read, the next doesn't get.
 --timeout counts while waiting for the other side, too; with -k it ends only the idle conversation.
 
 Exit codes:
-  0    done: everything has been delivered, or a signal asked for the end
+  0    done: the peer has taken everything, or a signal asked for the end
   1    an error, told in one line
   2    the command line makes no sense
   3    the peer was killed or crashed
-  4    the peer failed, and said so before it left
+  4    the peer left before it had taken everything, or said that it failed
   124  the time of --timeout or --wait ran out";
 
 #[cfg(test)]

@@ -55,6 +55,8 @@ const ASKED: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(100);
 /// How long a pump may need to end after it was told to.
 const STOPPING: Duration = Duration::from_secs(2);
+/// How often to look for what no event tells of.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Talks over `vchan` until the end.
 pub fn converse(
@@ -79,9 +81,10 @@ pub fn converse(
         meter: Arc::new(Meter::start()),
         stop,
         look: terms.timeout.map(|timeout| timeout / 4),
+        input: input.map(Arc::new),
     };
     let receive = course.receive(reader, output).map_err(|error| system("start a thread", error))?;
-    let send = match course.send(writer, input) {
+    let send = match course.send(writer) {
         Ok(send) => send,
         Err(error) => {
             closer.abort();
@@ -96,12 +99,14 @@ pub fn converse(
         asked: None,
         writer: None,
         input_over: false,
+        peer_left: false,
         failure: None,
     };
     let verdict = talk.run(&events, progress);
     let (counts, lasted) = (course.meter.counts(), course.meter.elapsed());
     let input_over = talk.input_over;
-    if verdict.is_err() {
+    // A peer that has left in order has nothing to learn from what it didn't get.
+    if verdict.is_err() && !talk.peer_left {
         closer.abort();
     }
     part(&course, &closer, &events, &[send, receive]);
@@ -119,7 +124,7 @@ fn part(course: &Course, closer: &Closer, events: &Receiver<Event>, pumps: &[Pum
     let limit = Instant::now() + STOPPING;
     while pumps.iter().any(|pump| !pump.is_finished()) && Instant::now() < limit {
         // The halves of the channel come back in the events; they are dropped here.
-        match events.recv_timeout(Duration::from_millis(10)) {
+        match events.recv_timeout(AGAIN) {
             Ok(event) => drop(event),
             Err(_) => pumps.iter().filter(|pump| !pump.is_finished()).for_each(Pump::interrupt),
         }
@@ -147,6 +152,8 @@ struct Talk<'a> {
     /// From the sending pump, when it has ended.
     writer: Option<Writer>,
     input_over: bool,
+    /// The peer has left in order, and everything that it wrote has been delivered.
+    peer_left: bool,
     /// What went wrong, while the rest is still being received.
     failure: Option<Failure>,
 }
@@ -227,19 +234,29 @@ impl Talk<'_> {
             Event::Sent(writer, end) => {
                 self.writer = Some(writer);
                 self.on_sent(end);
-                None
+                self.peer_left.then(|| self.verdict())
             }
             Event::Received(_, ReceiveEnd::Failed(failure)) => {
                 Some(Err(self.failure.take().unwrap_or(failure)))
             }
-            Event::Received(_, ReceiveEnd::PeerLeft | ReceiveEnd::Stopped) => Some(self.verdict()),
+            Event::Received(_, ReceiveEnd::Stopped) => Some(self.verdict()),
+            Event::Received(_, ReceiveEnd::PeerLeft) => {
+                self.peer_left = true;
+                if self.writer.is_some() {
+                    return Some(self.verdict());
+                }
+                // How far the sending pump came is known when it has ended.
+                self.course.stop.stop();
+                self.phase = Phase::Left { until: Instant::now() + FAREWELL };
+                None
+            }
         }
     }
 
     fn on_sent(&mut self, end: SendEnd) {
         match end {
             // The receiving pump will report the same, and whether it was in order.
-            SendEnd::PeerGone => (),
+            SendEnd::PeerGone { input_over } => self.input_over = input_over,
             SendEnd::Stopped => self.leave(),
             SendEnd::Failed(failure) => {
                 self.failure = Some(failure);
@@ -282,8 +299,34 @@ impl Talk<'_> {
         self.phase = Phase::Left { until: Instant::now() + FAREWELL };
     }
 
+    /// What a peer that left by itself has not got. Where clients come one after the other, what is left of standard input is
+    /// for the next one; and who was told to go need not have sent it.
+    fn undelivered(&self) -> Option<Failure> {
+        if !self.peer_left || self.asked.is_some() {
+            return None;
+        }
+        let rest = self.terms.ends_with_input && !self.input_over && self.course.has_more_input();
+        let untaken = self.writer.as_ref().map_or(0, untaken);
+        Failure::undelivered(rest, untaken)
+    }
+
     fn verdict(&mut self) -> Verdict {
-        self.failure.take().map_or(Ok(()), Err)
+        let failure = self.failure.take().or_else(|| self.undelivered());
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// How much a peer that has left has not taken. What is in the ring it takes after that, for as long as this side would.
+fn untaken(writer: &Writer) -> usize {
+    // A peer of this kind waits for that.
+    writer.leave();
+    let limit = Instant::now() + FAREWELL;
+    loop {
+        match writer.pending() {
+            Ok(count @ 1..) if Instant::now() >= limit => return count,
+            Ok(1..) => std::thread::sleep(AGAIN),
+            Ok(0) | Err(_) => return 0,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ pub enum Exit {
     Usage = 2,
     /// The peer was killed, or crashed.
     PeerDied = 3,
-    /// The peer left because of a failure.
+    /// The peer left because of a failure, or before it had got everything.
     PeerFailed = 4,
     /// The time allowed ran out.
     TimedOut = 124,
@@ -57,6 +57,21 @@ impl Failure {
     pub fn stream(stream: &str, errno: Errno) -> Failure {
         let text = format!("{stream}: {}; {}", errno.desc(), stream_advice(errno));
         Failure { exit: Exit::Error, text, peers: false }
+    }
+
+    /// The peer left before it had got everything: the `rest` of standard input, or the last `untaken` bytes of what was
+    /// sent. `None` if it got everything.
+    pub fn undelivered(rest: bool, untaken: usize) -> Option<Failure> {
+        let what = match (rest, untaken) {
+            (false, 0) => return None,
+            (false, _) => format!("the peer left without taking the last {untaken} bytes"),
+            (true, 0) => "the peer left before the end of standard input".into(),
+            (true, _) => format!(
+                "the peer left before the end of standard input, without taking the last {untaken} bytes sent"
+            ),
+        };
+        let text = format!("conversation: {what}; see what the other side says");
+        Some(Failure { exit: Exit::PeerFailed, text, peers: true })
     }
 
     /// The time allowed ran out; `text` is the whole message.

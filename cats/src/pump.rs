@@ -13,6 +13,7 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::pthread::{pthread_kill, Pthread};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
+use nix::unistd::{isatty, read};
 use vchan::{Error, Reader, Writer};
 
 use crate::failure::Failure;
@@ -35,7 +36,10 @@ pub enum SendEnd {
     /// It was asked to stop, and the peer has got what had been read.
     Stopped,
     /// The peer closed, failed or died: the receiving pump knows which.
-    PeerGone,
+    PeerGone {
+        /// Whether standard input had ended before.
+        input_over: bool,
+    },
     /// Standard input or the channel failed.
     Failed(Failure),
 }
@@ -54,6 +58,9 @@ pub enum ReceiveEnd {
 /// bounds: below, the calls cost more than the copies; above, the peer waits long for the first byte.
 const LEAST: usize = 8 << 10;
 const MOST: usize = 128 << 10;
+
+/// How long standard input may take to come to its end after a peer that took everything has left, in milliseconds.
+const GRACE: u16 = 500;
 
 fn portion(ring: usize) -> usize {
     (ring / 4).clamp(LEAST, MOST)
@@ -135,16 +142,18 @@ pub struct Course {
     pub meter: Arc<Meter>,
     /// Stops them.
     pub stop: Arc<Stop>,
+    /// Standard input, unless nothing is to be sent.
+    pub input: Option<Arc<OwnedFd>>,
     /// How often to look whether the peer still consumes, after standard input has ended.
     pub look: Option<Duration>,
 }
 
 impl Course {
-    /// Starts to send what `input` gives, or nothing.
-    pub fn send(&self, mut writer: Writer, input: Option<OwnedFd>) -> std::io::Result<Pump> {
+    /// Starts to send what standard input gives, or nothing.
+    pub fn send(&self, mut writer: Writer) -> std::io::Result<Pump> {
         let course = self.clone();
         let body = move || {
-            let end = course.sending(&mut writer, input.as_ref().map(AsFd::as_fd));
+            let end = course.sending(&mut writer);
             // Nobody listens any more if the decision has been made; then it doesn't matter.
             let _ = course.events.send(Event::Sent(writer, end));
         };
@@ -162,7 +171,8 @@ impl Course {
         Builder::new().name("receive".into()).spawn(body).map(Pump)
     }
 
-    fn sending(&self, writer: &mut Writer, input: Option<BorrowedFd>) -> SendEnd {
+    fn sending(&self, writer: &mut Writer) -> SendEnd {
+        let input = self.input.as_ref().map(|input| input.as_fd());
         let portion = portion(writer.ring_size());
         let end = loop {
             // Without a look before, the read would block beyond the reach of `stop`.
@@ -175,17 +185,20 @@ impl Course {
             match writer.copy_from_fd(input, portion) {
                 Ok(0) => break SendEnd::EndOfInput,
                 Ok(count) => self.meter.add_sent(count),
-                Err(Error::PeerClosed | Error::PeerDied | Error::PeerAborted) => return SendEnd::PeerGone,
+                Err(Error::PeerClosed | Error::PeerDied | Error::PeerAborted) => {
+                    return SendEnd::PeerGone { input_over: false }
+                }
                 Err(Error::Closed) => return SendEnd::Stopped,
                 Err(error) if is_passing(&error) => (),
                 Err(error) => return SendEnd::Failed(failure("standard input", &error)),
             }
         };
-        self.drain(writer).unwrap_or(end)
+        let input_over = matches!(end, SendEnd::EndOfInput);
+        self.drain(writer, input_over).unwrap_or(end)
     }
 
     /// Waits until the peer has got everything; `Some` if it never will.
-    fn drain(&self, writer: &mut Writer) -> Option<SendEnd> {
+    fn drain(&self, writer: &mut Writer, input_over: bool) -> Option<SendEnd> {
         let mut before = None;
         loop {
             match writer.wait_drained(self.look) {
@@ -200,10 +213,26 @@ impl Course {
                 Err(Error::Interrupted) => (),
                 Err(Error::Closed) => return Some(SendEnd::Stopped),
                 Err(Error::PeerClosed | Error::PeerDied | Error::PeerAborted) => {
-                    return Some(SendEnd::PeerGone)
+                    return Some(SendEnd::PeerGone { input_over })
                 }
                 Err(error) => return Some(SendEnd::Failed(Failure::new("conversation", &error))),
             }
+        }
+    }
+
+    /// Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end,
+    /// for a moment. A terminal where nobody has typed anything has nothing.
+    pub fn has_more_input(&self) -> bool {
+        let Some(input) = &self.input else { return false };
+        let terminal = isatty(input).unwrap_or(false);
+        let grace = if terminal { PollTimeout::ZERO } else { PollTimeout::from(GRACE) };
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, grace) {
+            Ok(1..) => match read(input, &mut [0]) {
+                Ok(count) => count > 0,
+                Err(errno) => errno == Errno::EAGAIN && !terminal,
+            },
+            _ => !terminal,
         }
     }
 
@@ -238,5 +267,38 @@ fn failure(stream: &str, error: &Error) -> Failure {
     match error {
         Error::Os { .. } => Failure::stream(stream, Errno::from_raw(error.errno())),
         _ => Failure::new("conversation", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn has_more(input: Option<OwnedFd>) -> bool {
+        let course = Course {
+            events: channel().0,
+            meter: Arc::new(Meter::start()),
+            stop: Arc::new(Stop::new().unwrap()),
+            input: input.map(Arc::new),
+            look: None,
+        };
+        course.has_more_input()
+    }
+
+    #[test]
+    fn input_has_more_unless_it_has_ended_or_is_an_idle_terminal() {
+        assert!(!has_more(None));
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        assert!(has_more(Some(reader.try_clone().unwrap())));
+        nix::unistd::write(&writer, b"x").unwrap();
+        assert!(has_more(Some(reader.try_clone().unwrap())));
+        drop(writer);
+        assert!(!has_more(Some(reader)));
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        assert!(!has_more(Some(terminal.slave.try_clone().unwrap())));
+        nix::unistd::write(&terminal.master, b"typed\n").unwrap();
+        assert!(has_more(Some(terminal.slave)));
     }
 }

@@ -6,59 +6,12 @@
 mod common;
 
 use std::io::Write;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
+use common::historical::{connect, connect_with};
+use common::terminal::Terminal;
 use common::*;
 use nix::sys::signal::Signal;
-
-/// The historical peer, built if need be.
-fn historical() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| std::env::var_os("UNIXCAT_HISTORICAL").map_or_else(build, PathBuf::from)).clone()
-}
-
-fn build() -> PathBuf {
-    let binaries = PathBuf::from(env!("CARGO_BIN_EXE_unixcat")).parent().unwrap().to_owned();
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "old-unixcat", "--manifest-path", manifest]);
-    cargo.arg("--target-dir").arg(binaries.parent().unwrap());
-    if !cfg!(debug_assertions) {
-        cargo.arg("--release");
-    }
-    assert!(cargo.status().unwrap().success());
-    binaries.join("old-unixcat")
-}
-
-/// What a client needs in its environment.
-fn configuration(line: &str) -> String {
-    let value = line.strip_prefix("XEN_CONFIGURATION=\"").expect(line);
-    value.strip_suffix("\"; export XEN_CONFIGURATION").expect(line).to_owned()
-}
-
-/// Starts ours and the historical peer, both with piped input, and connects them.
-fn connect(place: &Place, old_serves: bool, size: &str, old_flags: &[&str]) -> (Cat, Cat) {
-    let old = |listen: &[&str]| {
-        let args = [listen, old_flags, &["--buffer-size", size, "0", "port"]].concat();
-        place.run(historical(), &args).piped()
-    };
-    let ours = ["--buffer-size", size, "0", "port"];
-    let (mut old, mut ours) = if old_serves {
-        let mut old = old(&["-l"]).start();
-        let line = old.serving();
-        (old, place.client(&ours).env("XEN_CONFIGURATION", configuration(&line)).piped().start())
-    } else {
-        let mut ours = place.server(&ours).piped().start();
-        let line = ours.serving();
-        (old(&[]).env("XEN_CONFIGURATION", configuration(&line)).start(), ours)
-    };
-    old.connected();
-    ours.connected();
-    (old, ours)
-}
 
 /// Feeds `data` from a thread, which gives the open input back.
 fn feed(cat: &mut Cat, data: Vec<u8>) -> JoinHandle<std::process::ChildStdin> {
@@ -127,12 +80,14 @@ fn all_sizes_of_rings() {
     }
 }
 
-/// It ends its input in order: ours gets every byte, and ends.
+/// It ends its input in order: ours, at a terminal where nobody has typed anything more, gets every byte, and ends.
 #[test]
 fn it_ends_the_conversation() {
     for old_serves in [true, false] {
         let place = Place::new();
-        let (mut old, ours) = connect(&place, old_serves, "65536", &["--clean-exit"]);
+        let terminal = Terminal::new();
+        let at_terminal = |ours: Setup| ours.stdin(terminal.stdio());
+        let (mut old, ours) = connect_with(&place, old_serves, "65536", &["--clean-exit"], at_terminal);
         let data = noise(3 * MIB, 3);
         drop(feed(&mut old, data.clone()).join().unwrap());
         let ours = ours.end();
@@ -140,6 +95,31 @@ fn it_ends_the_conversation() {
         assert!(ours.stdout == data, "{} of {} bytes", ours.stdout.len(), data.len());
         assert_eq!(old.end().code, 0);
         place.assert_clean();
+    }
+}
+
+/// It leaves before it has taken everything, or before the end of the input of ours.
+#[test]
+fn it_leaves_early() {
+    let zeros = || std::fs::File::open("/dev/zero").unwrap();
+    for old_serves in [true, false] {
+        let place = Place::new();
+        let (mut old, ours) = connect_with(&place, old_serves, "65536", &[], |ours| ours.stdin(zeros()));
+        old.hear(vec![0; 1 << 20]);
+        old.signal(Signal::SIGINT);
+        ours.end().saw_the_peer_leave();
+        drop(old);
+
+        let (mut old, ours) = connect(&place, old_serves, "65536", &["--clean-exit"]);
+        old.close_input();
+        let ours = ours.end();
+        let complaint = "unixcat: conversation: the peer left before the end of standard input; see what the other side says";
+        assert_eq!(
+            (ours.code, ours.last().replace("unixcat-c", "unixcat").as_str()),
+            (4, complaint),
+            "{ours:?}"
+        );
+        assert_eq!(old.end().code, 0);
     }
 }
 

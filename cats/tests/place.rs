@@ -34,6 +34,7 @@ fn any_umask_will_do() {
             let mut client = at_home(place.client(&["0", "port"])).start();
             client.say("word");
             server.hear("word");
+            server.close_input();
             client.close_input();
             assert_eq!((client.end().code, server.end().code), (0, 0), "{umask:o}");
         }

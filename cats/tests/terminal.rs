@@ -2,64 +2,13 @@
 
 mod common;
 
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
-use std::sync::mpsc::{channel, Receiver};
-use std::time::Instant;
-
+use common::terminal::Terminal;
 use common::*;
-use nix::pty::openpty;
+use nix::sys::signal::Signal;
 use nix::sys::termios::tcgetattr;
 
 const CTRL_C: &[u8] = b"\x03";
 const CTRL_D: &[u8] = b"\x04";
-
-/// A person's side of a terminal.
-struct Terminal {
-    keys: File,
-    screen: Receiver<Vec<u8>>,
-    seen: String,
-    tty: OwnedFd,
-}
-
-impl Terminal {
-    fn new() -> Terminal {
-        let pty = openpty(None, None).unwrap();
-        let mut screen = File::from(pty.master.try_clone().unwrap());
-        let (sender, receiver) = channel();
-        std::thread::spawn(move || {
-            let mut piece = [0; 4096];
-            while let Ok(count @ 1..) = screen.read(&mut piece) {
-                if sender.send(piece[..count].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        Terminal { keys: pty.master.into(), screen: receiver, seen: String::new(), tty: pty.slave }
-    }
-
-    fn stdio(&self) -> Stdio {
-        self.tty.try_clone().unwrap().into()
-    }
-
-    fn press(&mut self, keys: &[u8]) {
-        self.keys.write_all(keys).unwrap();
-    }
-
-    /// Waits until this is on the screen.
-    #[track_caller]
-    fn shows(&mut self, text: &str) {
-        let limit = Instant::now() + LIMIT;
-        while !self.seen.contains(text) {
-            match self.screen.recv_timeout(limit.saturating_duration_since(Instant::now())) {
-                Ok(piece) => self.seen += &String::from_utf8_lossy(&piece),
-                Err(error) => panic!("{error}: no {text:?} in {:?}", self.seen),
-            }
-        }
-    }
-}
 
 /// A server at a terminal, which is all of its three streams, and a client of the test.
 fn at_the_terminal(place: &Place, terminal: &mut Terminal, args: &[&str]) -> (Cat, Cat) {
@@ -85,6 +34,7 @@ fn lines_go_one_by_one_and_ctrl_d_ends() {
     terminal.press(b"second line\n");
     client.hear("second line\n");
     terminal.press(CTRL_D);
+    client.close_input();
     assert_eq!(client.end().code, 0);
     terminal.shows("Disconnected.");
     assert_eq!(server.wait(), 0);
@@ -106,8 +56,7 @@ fn ctrl_c_ends() {
             terminal.shows("sent 7 bytes, received 0 bytes, ");
         }
         terminal.press(CTRL_C);
-        let client = client.end();
-        assert_eq!((client.code, client.last()), (0, "Disconnected."), "{client:?}");
+        client.end().saw_the_peer_leave();
         terminal.shows("Disconnected.");
         assert_eq!(server.wait(), 0);
         assert_eq!(tcgetattr(&terminal.tty).unwrap(), before);
@@ -123,6 +72,21 @@ fn ctrl_c_ends_also_who_waits() {
     let server = server.stderr(terminal.stdio()).in_terminal().start();
     terminal.shows("XEN_CONFIGURATION=");
     terminal.press(CTRL_C);
+    assert_eq!(server.wait(), 0);
+    place.assert_clean();
+}
+
+/// A terminal where nobody has typed anything has nothing more to say.
+#[test]
+fn a_peer_that_leaves_an_idle_terminal_leaves_in_order() {
+    let place = Place::new();
+    let mut terminal = Terminal::new();
+    let (server, mut client) = at_the_terminal(&place, &mut terminal, &[]);
+    terminal.press(b"a line\n");
+    client.hear("a line\n");
+    client.signal(Signal::SIGTERM);
+    client.end().is_in_order();
+    terminal.shows("Disconnected.");
     assert_eq!(server.wait(), 0);
     place.assert_clean();
 }

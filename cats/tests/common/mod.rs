@@ -4,6 +4,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod historical;
+pub mod terminal;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -303,6 +306,20 @@ impl End {
         self.stderr.last().map_or("", |line| line)
     }
 
+    /// Checks that the conversation ended in order.
+    #[track_caller]
+    pub fn is_in_order(&self) {
+        assert_eq!((self.code, self.last()), (0, "Disconnected."), "{:?}", self.stderr);
+    }
+
+    /// Checks that it was reported, by code and by line, that the peer left before it had got everything.
+    #[track_caller]
+    pub fn saw_the_peer_leave(&self) {
+        assert_eq!(self.code, 4, "{:?}", self.stderr);
+        assert!(self.last().contains(": conversation: the peer left "), "{:?}", self.stderr);
+        assert!(!self.last().contains("because of a failure"), "{:?}", self.stderr);
+    }
+
     /// Checks that the peer's failure was reported, by code and by line.
     #[track_caller]
     pub fn saw_the_peer_fail(&self) {
@@ -396,6 +413,17 @@ impl Cat {
                 return;
             }
             assert!(Instant::now() < limit, "never sleeps: {text}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until it has read so much of the file that is its standard input.
+    #[track_caller]
+    pub fn has_read(&self, count: usize) {
+        let limit = Instant::now() + LIMIT;
+        let path = format!("/proc/{}/fdinfo/0", self.pid());
+        while !fs::read_to_string(&path).unwrap().contains(&format!("pos:\t{count}\n")) {
+            assert!(Instant::now() < limit, "has not read {count} bytes");
             std::thread::yield_now();
         }
     }
