@@ -172,7 +172,7 @@ struct vchan_rs_options {
     const struct vchan_rs_closer *closer;
     /**
      * NULL, or the value of XEN_CONFIGURATION which a server's lines gave: a client on the Unix transport goes there,
-     * whatever its path.
+     * whatever its path; vchan_rs_path() says which server it has met. EINVAL where another server waits at its path.
      */
     const char *configuration;
 };
@@ -202,14 +202,18 @@ const char *vchan_rs_last_error(void);
 int vchan_rs_last_error_kind(void);
 
 /**
- * The whole configuration path of a channel, also where it was given as a relative path or a port.
+ * The whole configuration path of a channel, also where it was given as a relative path or a port. Of a client that
+ * was given a configuration: the path of the server which it has met, or that server's socket, if it is a historical
+ * program.
  *
  * @param ctrl the channel
  * @param text where to; gets a string that ends in zero, cut off where it is longer
  * @param size how many bytes there are; 0, and text may be NULL
  * @return the length of the whole path, or -1 with errno EINVAL
  */
-ssize_t vchan_rs_path(struct libxenvchan *ctrl, char *text, size_t size);
+ssize_t vchan_rs_path(struct libxenvchan *ctrl,
+                      char *text,
+                      size_t size);
 
 /**
  * The lines by which a shell tells clients where a server is, as unixcat prints them; none on Xen. A client takes

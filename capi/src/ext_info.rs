@@ -34,7 +34,9 @@ pub extern "C-unwind" fn vchan_rs_last_error_kind() -> c_int {
     last_kind()
 }
 
-/// The whole configuration path of a channel, also where it was given as a relative path or a port.
+/// The whole configuration path of a channel, also where it was given as a relative path or a port. Of a client that
+/// was given a configuration: the path of the server which it has met, or that server's socket, if it is a historical
+/// program.
 ///
 /// @param ctrl the channel
 /// @param text where to; gets a string that ends in zero, cut off where it is longer

@@ -46,7 +46,7 @@ pub struct vchan_rs_options {
     /// NULL, or one that has no channel yet: ends the waiting for the peer, and all calls on the channel.
     pub closer: *const vchan_rs_closer,
     /// NULL, or the value of XEN_CONFIGURATION which a server's lines gave: a client on the Unix transport goes there,
-    /// whatever its path.
+    /// whatever its path; vchan_rs_path() says which server it has met. EINVAL where another server waits at its path.
     pub configuration: *const c_char,
 }
 

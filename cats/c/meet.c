@@ -1,9 +1,11 @@
 #include "meet.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "signals.h"
 #include "size.h"
+#include "told.h"
 
 static void close_channel(void *closer)
 {
@@ -58,17 +60,20 @@ static int patience(const struct options *options)
 struct failure meet_server(const struct tool *tool, const struct options *options, struct side *side)
 {
     const char *point = options->path ? options->path : options->port;
-    const char *told = tool->configuration ? getenv(tool->configuration) : NULL;
+    const char *configuration = told(tool);
+    char doing[64] = "connect";
     struct vchan_rs_options chosen;
 
     if (!make_closer(side))
         return library_failure("start");
     chosen = library_options(tool, options, side);
     chosen.timeout_ms = patience(options);
-    if (told && *told)
-        chosen.configuration = told;
+    if (configuration) {
+        chosen.configuration = configuration;
+        snprintf(doing, sizeof(doing), "connect by %s", tool->configuration);
+    }
     side->ctrl = vchan_rs_client_init(options->domid, point, &chosen);
-    return outcome(side, side->ctrl != NULL, "connect");
+    return outcome(side, side->ctrl != NULL, doing);
 }
 
 struct failure offer_channel(const struct tool *tool, const struct options *options, struct side *side)

@@ -223,6 +223,22 @@ void say_lines(const struct report *report, const char *lines)
         say(text_of("%s", lines));
 }
 
+void say_warning(const struct report *report, const char *format, ...)
+{
+    va_list args;
+    char *text, *line;
+
+    if (report->quiet)
+        return;
+    va_start(args, format);
+    text = vtext_of(format, args);
+    va_end(args);
+    line = text ? text_of("warning: %s", text) : NULL;
+    say_line(report->name, line, "");
+    free(line);
+    free(text);
+}
+
 void say_detail(const struct report *report, const char *format, ...)
 {
     va_list args;

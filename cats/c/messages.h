@@ -57,6 +57,8 @@ struct report {
 void say_lines(const struct report *report, const char *lines);
 /* A line for people who want to know more. */
 void say_detail(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A line for people who may have meant something else. */
+void say_warning(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Why it failed. */
 void say_failure(const struct report *report, const struct failure *failure);
 /* A mistake on the command line. */

@@ -11,6 +11,7 @@
 #include "pump.h"
 #include "signals.h"
 #include "size.h"
+#include "told.h"
 
 struct session {
     const struct tool *tool;
@@ -30,6 +31,12 @@ static void say_path(const struct report *report, const char *what, const struct
     free(path);
 }
 
+/* Whether it is a client that a variable has led to its server. */
+static bool is_led(const struct session *session)
+{
+    return !session->options->listen && told(session->tool);
+}
+
 /* Talks with the peer that was met, and parts from it. */
 static struct failure talk_with(struct session *session, struct side *side)
 {
@@ -45,8 +52,13 @@ static struct failure talk_with(struct session *session, struct side *side)
     struct ended ended;
     struct failure failure;
 
+    if (is_led(session))
+        warn_of_another(session->report, session->tool, options, side);
     say_lines(session->report, "Connected.\n");
-    say_path(session->report, "connected at", side);
+    if (is_led(session))
+        say_whom(session->report, session->tool, side);
+    else
+        say_path(session->report, "connected at", side);
     if (options->send_only) {
         terms.output = open("/dev/null", O_WRONLY | O_CLOEXEC);
         if (terms.output < 0) {
@@ -78,7 +90,9 @@ static struct failure call(struct session *session)
     struct side side;
     struct failure failure;
 
-    if (options->wait)
+    if (options->wait && is_led(session))
+        say_detail(session->report, "waiting for the server of %s", session->tool->configuration);
+    else if (options->wait)
         say_detail(session->report, "waiting for a server of %s", options->path ? options->path : options->port);
     failure = meet_server(session->tool, options, &side);
     if (failure.exit != EXIT_DONE || !side.ctrl)

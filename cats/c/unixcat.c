@@ -15,7 +15,7 @@ static const struct tool unixcat = {
         "The two sides find each other by DOMID and PORT, under $XEN_ROOT, else $XDG_RUNTIME_DIR/vchan, else\n"
         "/tmp/vchan-<uid>; $VCHAN_DOMID is one's own domain, else 0. A server also prints two lines for the shell,\n"
         "XEN_ROOT and XEN_CONFIGURATION. A client which has XEN_CONFIGURATION in its environment goes there, whatever\n"
-        "its DOMID and PORT.\n",
+        "its DOMID and PORT; it warns if another PORT is served there.\n",
     .transport = "unix",
     .configuration = "XEN_CONFIGURATION",
 };

@@ -15,6 +15,7 @@ pub mod report;
 pub mod signals;
 pub mod size;
 mod talk;
+pub mod told;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! How the two sides of a conversation meet; the only thing in which the tools differ.
 
+use std::ffi::OsString;
+
 use vchan::ring::OrderTable;
 use vchan::transport::unix::UnixTransport;
 use vchan::transport::xen::XenTransport;
@@ -14,6 +16,10 @@ pub trait Tool {
     fn about(&self) -> &'static str;
     /// Examples, for the help.
     fn examples(&self) -> &'static str;
+    /// The variable that leads clients to their server, if it is set.
+    fn led_by(&self) -> Option<&'static str> {
+        None
+    }
     /// What carries the channel of a server, if `listen`, or a client.
     fn transport(&self, listen: bool) -> Result<Box<dyn Transport>>;
 }
@@ -82,20 +88,27 @@ Examples:
 The two sides find each other by DOMID and PORT, under $XEN_ROOT, else $XDG_RUNTIME_DIR/vchan, else
 /tmp/vchan-<uid>; $VCHAN_DOMID is one's own domain, else 0. A server also prints two lines for the shell, XEN_ROOT
 and XEN_CONFIGURATION. A client which has XEN_CONFIGURATION in its environment goes there, whatever its DOMID and
-PORT.
+PORT; it warns if another PORT is served there.
 "
     }
 
+    fn led_by(&self) -> Option<&'static str> {
+        configuration().map(|_| CONFIGURATION)
+    }
+
     fn transport(&self, listen: bool) -> Result<Box<dyn Transport>> {
-        let given = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let mut transport = UnixTransport::from_env()?;
-        if !listen {
-            if let Some(configuration) = given("XEN_CONFIGURATION") {
-                transport = transport.exported(&configuration.to_string_lossy())?;
-            }
+        if let Some(configuration) = configuration().filter(|_| !listen) {
+            transport = transport.exported(&configuration.to_string_lossy())?;
         }
         Ok(Box::new(transport))
     }
+}
+
+const CONFIGURATION: &str = "XEN_CONFIGURATION";
+
+fn configuration() -> Option<OsString> {
+    std::env::var_os(CONFIGURATION).filter(|value| !value.is_empty())
 }
 
 /// The tool for domains on Xen.

@@ -32,6 +32,13 @@ impl Report {
         }
     }
 
+    /// A line for people who may have meant something else.
+    pub fn warning(&self, warning: impl Display) {
+        if !self.quiet {
+            say(format!("{}: warning: {warning}\n", self.name));
+        }
+    }
+
     /// Why it failed.
     pub fn failure(&self, failure: &Failure) {
         say(format!("{}: {failure}\n", self.name));

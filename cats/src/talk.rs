@@ -15,6 +15,7 @@ use crate::pump::prepare_to_interrupt;
 use crate::report::Report;
 use crate::signals::Signals;
 use crate::size::human;
+use crate::told;
 
 /// Does what the options ask for.
 pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), Failure> {
@@ -22,7 +23,8 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
     let signals = Signals::catch().map_err(start)?;
     prepare_to_interrupt().map_err(|errno| start(errno.into()))?;
     let transport = tool.transport(options.listen).map_err(|error| Failure::new("meeting place", &error))?;
-    let session = Session { options, report, transport: &*transport, signals: &signals };
+    let led_by = tool.led_by().filter(|_| !options.listen);
+    let session = Session { options, report, led_by, transport: &*transport, signals: &signals };
     if options.listen {
         session.serve()
     } else {
@@ -33,6 +35,8 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
 struct Session<'a> {
     options: &'a Options,
     report: &'a Report,
+    /// The variable that leads a client to its server.
+    led_by: Option<&'static str>,
     transport: &'a dyn Transport,
     signals: &'a Signals,
 }
@@ -47,11 +51,18 @@ impl Session<'_> {
             Patience::AtMost(limit) => client.wait(limit),
             Patience::ForEver => client.wait_forever(),
         };
+        let doing = match self.led_by {
+            Some(variable) => format!("connect by {variable}"),
+            None => "connect".into(),
+        };
         if self.options.wait.is_some() {
-            self.report.detail(format_args!("waiting for a server of {}", self.options.point()));
+            match self.led_by {
+                Some(variable) => self.report.detail(format_args!("waiting for the server of {variable}")),
+                None => self.report.detail(format_args!("waiting for a server of {}", self.options.point())),
+            }
         }
         let met = client.connect();
-        match self.unless_asked(met).map_err(|error| Failure::new("connect", &error))? {
+        match self.unless_asked(met).map_err(|error| Failure::new(&doing, &error))? {
             Some(vchan) => self.converse(vchan, &mut !self.options.recv_only),
             None => Ok(()),
         }
@@ -101,8 +112,13 @@ impl Session<'_> {
 
     /// Talks; `reads_input` says whether standard input is to be read, before and after.
     fn converse(&self, vchan: Vchan, reads_input: &mut bool) -> Result<(), Failure> {
+        let warning = self.led_by.and_then(|by| told::warning(by, &self.options.point(), &vchan));
+        warning.iter().for_each(|warning| self.report.warning(warning));
         self.report.line("Connected.");
-        self.report.detail(format_args!("connected at {}", vchan.path()));
+        match self.led_by {
+            Some(variable) => self.report.detail(told::description(variable, &vchan)),
+            None => self.report.detail(format_args!("connected at {}", vchan.path())),
+        }
         let input = if *reads_input { Some(own(&io::stdin(), "standard input")?) } else { None };
         let output = if self.options.send_only { nowhere()? } else { own(&io::stdout(), "standard output")? };
         let terms = Terms {

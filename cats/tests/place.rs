@@ -124,10 +124,12 @@ fn a_short_root_needs_no_proc() {
         return;
     }
     let place = Place::new();
-    let client = place.client(&["--wait", "0", "port"]).prepared(hide).piped().start();
+    // The linker wants /proc for libraries beside the program.
+    let hidden =
+        |setup: Setup, choice| setup.prepared(hide).env("LD_LIBRARY_PATH", program(choice).parent().unwrap());
+    let mut client = hidden(place.client(&["--wait", "0", "port"]), "UNIXCAT_CLIENT").piped().start();
     client.asleep();
-    let server = place.server(&["--recv-only", "0", "port"]).prepared(hide).start();
-    let mut client = client;
+    let server = hidden(place.server(&["--recv-only", "0", "port"]), "UNIXCAT_SERVER").start();
     client.say("word");
     client.close_input();
     assert_eq!(client.end().code, 0);
@@ -135,6 +137,6 @@ fn a_short_root_needs_no_proc() {
     assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
     place.assert_clean();
     let place = Place::with_root("r".repeat(120));
-    let server = place.server(&["0", "port"]).prepared(hide).start().end();
+    let server = hidden(place.server(&["0", "port"]), "UNIXCAT_SERVER").start().end();
     assert!(server.code == 1 && server.last().contains("takes /proc"), "{server:?}");
 }

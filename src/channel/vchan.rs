@@ -102,7 +102,8 @@ impl Vchan {
         self.channel().ring.role()
     }
 
-    /// The configuration path.
+    /// The configuration path. A client which was
+    /// [told](crate::transport::unix::UnixTransport::exported) of its server has that of the server which it has met.
     pub fn path(&self) -> &str {
         self.channel().path()
     }

@@ -175,8 +175,9 @@ fn a_told_client_needs_no_name() {
     let told = format!("((ring_ref 0) (event_channel {}))", server.meeting.event_channel);
     let told = transport(root.path()).exported(&told).unwrap();
     let parts = told.open(Role::Client, 9, "some port").unwrap();
-    assert_eq!(parts.config.path(), "some port");
+    assert_eq!(parts.config.path(), server.meeting.event_channel);
     let client = Client::meet(&parts).unwrap();
+    assert_eq!(parts.config.path(), "/local/domain/0/data/x");
     let waiter = Waiter::on(&*client.events);
     server.events.notify().unwrap();
     waiter.until(&*client.events, |received| received.event);
@@ -271,4 +272,40 @@ fn a_server_without_its_socket_is_not_one_with_another_client() {
     let told = transport.clone().exported(&told).unwrap();
     let error = Vchan::client(0, "x").transport(&told).connect().unwrap_err();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
+}
+
+#[test]
+fn a_told_client_knows_whom_it_has_met() {
+    let root = private_dir();
+    let transport = transport(root.path());
+    let told = |server: &Vchan| {
+        let meeting = server.meeting();
+        let told = format!("((ring_ref {}) (event_channel {}))", meeting.ring_ref, meeting.event_channel);
+        transport.clone().exported(&told).unwrap()
+    };
+    let bob = Vchan::server(0, "bob").transport(&transport).listen().unwrap();
+    let to_bob = told(&bob);
+    let client = Vchan::client(0, "alice").transport(&to_bob).connect().unwrap();
+    assert_eq!(client.path(), "/local/domain/0/data/vchan/0/bob");
+    drop((bob, client));
+    // A historical one has no lock.
+    let bob = Vchan::server(0, "bob").transport(&transport).listen().unwrap();
+    fs::remove_file(root.path().join("locks/0")).unwrap();
+    let client = Vchan::client(0, "alice").transport(&to_bob).connect().unwrap();
+    assert_eq!(client.path(), bob.meeting().event_channel);
+}
+
+#[test]
+fn a_told_client_is_not_led_away_from_the_server_that_it_asks_for() {
+    let root = private_dir();
+    let transport = transport(root.path());
+    let serve = |port| Vchan::server(0, port).transport(&transport).listen().unwrap();
+    let (_bob, alice) = (serve("bob"), serve("alice"));
+    let told = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
+    let told = transport.clone().exported(&told).unwrap();
+    let error = Vchan::client(0, "alice").transport(&told).connect().unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error}");
+    let _served = Vchan::client(0, "alice").transport(&transport).connect().unwrap();
+    Vchan::client(0, "alice").transport(&told).connect().expect("she has a client, and waits no more");
+    drop(alice);
 }

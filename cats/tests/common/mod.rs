@@ -180,6 +180,11 @@ impl Setup {
         self
     }
 
+    pub fn args(mut self, args: &[&str]) -> Setup {
+        self.command.args(args);
+        self
+    }
+
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Setup {
         self.command.arg(arg);
         self

@@ -65,6 +65,7 @@ impl Events for ClientEvents {
         if replaced || side.look_up()?.event_channel != remote {
             return Err(side.no_server("the server went away"));
         }
+        side.note_met()?;
         if let Some(page) = page {
             page.set_connected();
         }

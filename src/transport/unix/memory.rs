@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
-    use crate::transport::unix::side::Source;
+    use crate::transport::unix::side::{Source, Told};
     use crate::transport::Meeting;
     use std::fs;
     use std::os::unix::fs::{symlink, PermissionsExt};
@@ -302,7 +302,7 @@ mod tests {
     fn client(root: &Path) -> ClientMemory {
         let meeting = Meeting { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientMemory(Arc::new(ClientSide::new(root, Source::Told { meeting, path: "the test".into() })))
+        ClientMemory(Arc::new(ClientSide::new(root, Source::Told(Told::new(meeting, None)))))
     }
 
     fn refusal(result: Result<Box<dyn Mapping>>) -> String {

@@ -53,7 +53,7 @@ use home::default_root;
 use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
 use root::Root;
-use side::{ClientSide, ServerSide, Source};
+use side::{ClientSide, ServerSide, Source, Told};
 
 /// The transport between processes of one user. Cheap to clone.
 ///
@@ -132,6 +132,10 @@ impl UnixTransport {
     /// Lets clients meet the server that printed `configuration`, the value of `XEN_CONFIGURATION`, whatever path
     /// they ask for. Servers are not concerned.
     ///
+    /// That server may have ended since, and another one may be in its place. So a client's [`path`](crate::Vchan::path) is that of
+    /// the server which it has met (or that server's socket, if it is a historical program). A client is not led away from a server
+    /// that waits where it asked for: that is [`Error::Invalid`].
+    ///
     /// ```
     /// # use vchan::transport::unix::UnixTransport;
     /// # use vchan::transport::{Role, Transport};
@@ -182,7 +186,9 @@ impl Transport for UnixTransport {
             }
             Role::Client => {
                 let source = match &self.told {
-                    Some(meeting) => Source::Told { meeting: meeting.clone(), path: path.to_owned() },
+                    Some(meeting) => {
+                        Source::Told(Told::new(meeting.clone(), NodePath::new(path, self.domid).ok()))
+                    }
                     None => Source::Name(NodePath::new(path, self.domid)?),
                 };
                 let side = Arc::new(ClientSide::new(root, source));

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use once_cell::sync::OnceCell;
 
+use super::dir::Dir;
 use super::grants::slot_of;
 use super::home;
 use super::memory::PageFile;
@@ -36,7 +37,45 @@ pub(super) enum Source {
     /// From the tree under the root.
     Name(NodePath),
     /// It was told, by way of the environment, whatever path it asked for.
-    Told { meeting: Meeting, path: String },
+    Told(Told),
+}
+
+/// What a client was told, perhaps by a server that has ended since: another one may be there now.
+pub(super) struct Told {
+    meeting: Meeting,
+    asked: Option<NodePath>,
+    /// Where the server serves that was met.
+    served: OnceCell<NodePath>,
+}
+
+impl Told {
+    /// `asked` is the path that the client was to go to, if it can be one.
+    pub(super) fn new(meeting: Meeting, asked: Option<NodePath>) -> Told {
+        Told { meeting, asked, served: OnceCell::new() }
+    }
+
+    /// Where the server of that slot serves. A historical one doesn't say.
+    fn served(&self, root: &Dir) -> Result<Option<NodePath>> {
+        sweep::published_by(root, slot_of(self.meeting.ring_ref))
+    }
+
+    /// Refuses to lead a client away from a server that waits where the client was to go.
+    fn check(&self, root: &Dir) -> Result<()> {
+        let (Some(served), Some(asked)) = (self.served(root)?, &self.asked) else { return Ok(()) };
+        let page = if served == *asked { None } else { nodes::published_page(root, asked)? };
+        let Some(page) = page.filter(|&page| slot_of(page) != slot_of(self.meeting.ring_ref)) else {
+            return Ok(());
+        };
+        if !sweep::is_awaited_at(root, page, asked)? {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!(
+            "XEN_CONFIGURATION leads to the server at {}, but another one waits at {}, which was asked for; unset it to \
+             go there",
+            served.as_str(),
+            asked.as_str()
+        )))
+    }
 }
 
 /// The client's side.
@@ -55,23 +94,39 @@ impl ClientSide {
     pub(super) fn node_path(&self) -> Option<&NodePath> {
         match &self.source {
             Source::Name(path) => Some(path),
-            Source::Told { .. } => None,
+            Source::Told(_) => None,
         }
     }
 
-    /// What to call the channel in messages.
+    /// What to call the channel: the path, or the socket of a server of which no path is known.
     pub(super) fn path(&self) -> &str {
         match &self.source {
             Source::Name(path) => path.as_str(),
-            Source::Told { path, .. } => path,
+            Source::Told(told) => told.served.get().map_or(&told.meeting.event_channel, NodePath::as_str),
         }
+    }
+
+    /// Notes which server was met, for [`path`](Self::path).
+    pub(super) fn note_met(&self) -> Result<()> {
+        let Source::Told(told) = &self.source else { return Ok(()) };
+        let root = self.root.open(Missing::Leave)?;
+        if let Some(served) = root.map(|root| told.served(&root)).transpose()?.flatten() {
+            // A second time it is the same server.
+            let _ = told.served.set(served);
+        }
+        Ok(())
     }
 
     /// Finds what the server published. What is found has a living owner, or one that locks nothing. This does not wait
     /// for the root's lock, which a stopped process may hold.
     pub(super) fn look_up(&self) -> Result<Meeting> {
         let path = match &self.source {
-            Source::Told { meeting, .. } => return Ok(meeting.clone()),
+            Source::Told(told) => {
+                if let Some(root) = self.root.open(Missing::Leave)? {
+                    told.check(&root)?;
+                }
+                return Ok(told.meeting.clone());
+            }
             Source::Name(path) => path,
         };
         let Some(root) = self.root.open(Missing::Leave)? else {

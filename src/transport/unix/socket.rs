@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
-    use crate::transport::unix::side::Source;
+    use crate::transport::unix::side::{Source, Told};
     use crate::transport::Meeting;
     use std::fs::{set_permissions, Permissions};
     use std::os::fd::AsFd;
@@ -163,7 +163,7 @@ mod tests {
     fn client_side(root: &Path) -> ClientSide {
         let meeting = Meeting { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientSide::new(root, Source::Told { meeting, path: "the test".into() })
+        ClientSide::new(root, Source::Told(Told::new(meeting, None)))
     }
 
     fn open_to_all(temp: &tempfile::TempDir, mode: u32) {

@@ -2,6 +2,7 @@
 //!
 //! All of this is called with the root locked, where nothing else is said.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -32,8 +33,7 @@ pub(super) fn is_alive(root: &Dir, locks: &Dir, slot: u32) -> Result<bool> {
         Err((_, Errno::EAGAIN)) => Ok(true),
         Err((_, errno)) => Err(locks.failed("lock", &name, errno)),
         Ok(file) => {
-            let record = Record::read(&file)
-                .map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
+            let record = read_record(locks, &file, slot)?;
             remove_memory(root, slot)?;
             remove_slot(root, slot, &record.published)?;
             Ok(false)
@@ -116,14 +116,24 @@ pub(super) fn unfinished_socket(slot: u32) -> String {
     format!("{slot}.new")
 }
 
+/// Where the server in a slot has published last, if it says so. Needs no lock of the root.
+pub(super) fn published_by(root: &Dir, slot: u32) -> Result<Option<NodePath>> {
+    let Some(locks) = root.sub(LOCKS)? else { return Ok(None) };
+    let Some(file) = locks.open_file(&slot.to_string())? else { return Ok(None) };
+    Ok(read_record(&locks, &file, slot)?.published.pop())
+}
+
+fn read_record(locks: &Dir, file: &File, slot: u32) -> Result<Record> {
+    Record::read(file).map_err(|error| Error::os(format!("read {}", locks.path_of(&slot.to_string())), error))
+}
+
 /// Whether a living server that says it publishes at `path` still waits there for a client. `page` is the grant of its
-/// shared page.
+/// shared page. Without the root's lock, the answer is that of a moment.
 pub(super) fn is_awaited_at(root: &Dir, page: u32, path: &NodePath) -> Result<bool> {
     let Some(locks) = root.sub(LOCKS)? else { return Ok(false) };
     let name = slot_of(page).to_string();
     let Some(file) = locks.open_file(&name)? else { return Ok(false) };
-    let record =
-        Record::read(&file).map_err(|error| Error::os(format!("read {}", locks.path_of(&name)), error))?;
+    let record = read_record(&locks, &file, slot_of(page))?;
     if !record.published.contains(path) || record.owner.is_some_and(|owner| owner.has_ended()) {
         return Ok(false);
     }
