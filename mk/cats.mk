@@ -2,17 +2,23 @@
 
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 CATS_C := $(OUT)/cats-c
-CATS_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -pthread -Iinclude
+CATS_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -pthread -Iinclude -I$(CATS_C)
 CFLAGS ?= -O2 -g
-CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o help.o size.o messages.o signals.o meter.o meet.o pump.o \
+CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o line.o similar.o help.o size.o messages.o signals.o meter.o meet.o pump.o \
 	ending.o talk.o told.o)
 
 .PHONY: cats-c check-tools
-.PRECIOUS: $(CATS_C)/%.o
+.PRECIOUS: $(CATS_C)/%.o $(CATS_C)/%.txt.h
 
 cats-c: $(OUT)/unixcat-c $(OUT)/xencat-c
 
-$(CATS_C)/%.o: cats/c/%.c $(wildcard cats/c/*.h) include/libxenvchan.h include/vchan-rs.h
+# The help's texts as C: a string for each line.
+CATS_HELP := $(patsubst cats/help/%,$(CATS_C)/%.h,$(wildcard cats/help/*.txt))
+$(CATS_C)/%.txt.h: cats/help/%.txt
+	@mkdir -p $(CATS_C)
+	sed -e 's/["\\]/\\&/g' -e 's/.*/"&",/' $< >$@
+
+$(CATS_C)/%.o: cats/c/%.c $(CATS_HELP) $(wildcard cats/c/*.h) include/libxenvchan.h include/vchan-rs.h
 	@mkdir -p $(CATS_C)
 	$(CC) $(CATS_CFLAGS) $(CFLAGS) -c -o $@ $<
 

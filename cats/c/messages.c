@@ -223,34 +223,44 @@ void say_lines(const struct report *report, const char *lines)
         say(text_of("%s", lines));
 }
 
+static void say_more(const struct report *report, const char *format, va_list args)
+{
+    char *line = vtext_of(format, args);
+
+    say_line(report->name, line, "");
+    free(line);
+}
+
+void say_note(const struct report *report, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (!report->quiet)
+        say_more(report, format, args);
+    va_end(args);
+}
+
 void say_warning(const struct report *report, const char *format, ...)
 {
     va_list args;
-    char *text, *line;
+    char *text;
 
-    if (report->quiet)
-        return;
     va_start(args, format);
     text = vtext_of(format, args);
     va_end(args);
-    line = text ? text_of("warning: %s", text) : NULL;
-    say_line(report->name, line, "");
-    free(line);
+    say_note(report, "warning: %s", text ? text : "no memory for the message");
     free(text);
 }
 
 void say_detail(const struct report *report, const char *format, ...)
 {
     va_list args;
-    char *line;
 
-    if (!report->verbose)
-        return;
     va_start(args, format);
-    line = vtext_of(format, args);
+    if (report->verbose)
+        say_more(report, format, args);
     va_end(args);
-    say_line(report->name, line, "");
-    free(line);
 }
 
 void say_failure(const struct report *report, const struct failure *failure)

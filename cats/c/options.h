@@ -27,7 +27,7 @@ struct options {
  * code. */
 bool read_options(const struct tool *tool, int argc, char **argv, struct options *options, int *exit);
 
-/* The text of --help, after its first line. */
-void print_help(const struct tool *tool);
+/* The text of --help, or that of -h. */
+void print_help(const struct tool *tool, bool brief);
 
 #endif

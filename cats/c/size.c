@@ -22,31 +22,31 @@ const char *read_bytes(const char *text, size_t *bytes)
     else if (*suffix == 'm' || *suffix == 'M')
         unit = 1 << 20;
     if (digits == 0 || (unit > 1 ? suffix[1] : suffix[0]) != '\0')
-        return "give a number of bytes, such as 65536, 64K or 1M";
+        return "is not a number of bytes, such as 65536, 64K or 1M";
     for (size_t n = 0; n < digits && count <= LARGEST_RING; n++)
         count = 10 * count + (size_t)(text[n] - '0');
     count = count > LARGEST_RING ? LARGEST_RING : count * unit;
     if (count == 0)
-        return "a ring needs at least 1 byte; give a number such as 65536, 64K or 1M";
+        return "is too small, a ring has at least 1 byte";
     *bytes = count > LARGEST_RING ? LARGEST_RING : count;
     return NULL;
 }
 
 const char *read_seconds(const char *text, int64_t *time)
 {
-    static const char advice[] = "give a positive number of seconds, such as 10 or 0.5";
+    static const char wrong[] = "is not a positive number of seconds, such as 10 or 0.5";
     char *end;
     double number;
 
     if (*text == '\0' || text[strspn(text, "0123456789.")] != '\0')
-        return advice;
+        return wrong;
     number = strtod(text, &end);
     if (end == text || *end != '\0')
-        return advice;
+        return wrong;
     if (number > LONGEST)
         number = LONGEST;
-    *time = (int64_t)(number * (double)SECOND);
-    return *time == 0 ? advice : NULL;
+    *time = (int64_t)(number * (double)SECOND + 0.5);
+    return *time == 0 ? wrong : NULL;
 }
 
 struct words human(uint64_t bytes)

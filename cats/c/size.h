@@ -9,7 +9,8 @@
 #define SECOND INT64_C(1000000000)
 #define MILLISECOND INT64_C(1000000)
 
-/* Read a number of bytes (4096, 64K, 1M), and a positive number of seconds. Return NULL, or what is wrong. */
+/* Read a number of bytes (4096, 64K, 1M), and a positive number of seconds. Return NULL, or what is
+ * wrong, so that it can follow the text. */
 const char *read_bytes(const char *text, size_t *bytes);
 const char *read_seconds(const char *text, int64_t *time);
 

@@ -150,8 +150,13 @@ struct failure talk(const struct tool *tool, const struct options *options, cons
 {
     struct session session = { .tool = tool, .options = options, .report = report, .reads_input = !options->recv_only };
     struct failure failure;
-    int error = catch_signals();
+    const char *asked = getenv("VCHAN_TRANSPORT");
+    int error;
 
+    if (asked && *asked && strcmp(asked, "auto") && strcmp(asked, tool->transport))
+        say_warning(report, "VCHAN_TRANSPORT=%s is ignored: %s always uses the transport %s", asked, tool->name,
+                 tool->transport);
+    error = catch_signals();
     if (!error)
         error = prepare_to_interrupt();
     if (error)

@@ -7,8 +7,8 @@ struct tool {
     const char *name;
     /* What it is for, in one sentence. */
     const char *about;
-    /* Examples, for the help. */
-    const char *examples;
+    /* Examples, for the help: lines, in which @ stands for the name. NULL after the last one. */
+    const char *const *examples;
     /* What carries the channel, as the library calls it. */
     const char *transport;
     /* The variable by which a client is told where its server is, or NULL. */

@@ -87,17 +87,21 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, whatever strange names it contains.
-        for part in self.text.split_inclusive(char::is_control) {
-            match part.char_indices().next_back() {
-                Some((at, last)) if last.is_control() => {
-                    write!(f, "{}{}", &part[..at], last.escape_default())?
-                }
-                _ => f.write_str(part)?,
-            }
-        }
-        Ok(())
+        f.write_str(&one_line(&self.text))
     }
+}
+
+/// One line, whatever strange names it contains: what would control a terminal is written out.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            line.extend(letter.escape_default());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
 }
 
 fn advice(error: &Error) -> &'static str {

@@ -7,12 +7,15 @@
 pub mod cli;
 pub mod ending;
 pub mod failure;
+pub mod help;
+pub mod line;
 pub mod meet;
 pub mod meter;
 pub mod progress;
 pub mod pump;
 pub mod report;
 pub mod signals;
+mod similar;
 pub mod size;
 mod talk;
 pub mod told;

@@ -14,14 +14,25 @@ pub trait Tool {
     fn name(&self) -> &'static str;
     /// What it is for, in one sentence.
     fn about(&self) -> &'static str;
-    /// Examples, for the help.
+    /// Examples, for the help; `@` stands for the name.
     fn examples(&self) -> &'static str;
+    /// The name of the transport that it uses.
+    fn transport_name(&self) -> &'static str;
     /// The variable that leads clients to their server, if it is set.
     fn led_by(&self) -> Option<&'static str> {
         None
     }
     /// What carries the channel of a server, if `listen`, or a client.
     fn transport(&self, listen: bool) -> Result<Box<dyn Transport>>;
+}
+
+/// What to say of a `VCHAN_TRANSPORT` that names another transport than the tool's.
+pub fn contradiction(tool: &dyn Tool) -> Option<String> {
+    let asked = std::env::var_os("VCHAN_TRANSPORT")?;
+    let asked = asked.to_string_lossy();
+    let (name, own) = (tool.name(), tool.transport_name());
+    let agrees = ["", "auto", own].contains(&&*asked);
+    (!agrees).then(|| format!("VCHAN_TRANSPORT={asked} is ignored: {name} always uses the transport {own}"))
 }
 
 /// The table by which servers choose their rings: that of the programs which the tools are modelled on.
@@ -77,19 +88,11 @@ impl Tool for Unixcat {
     }
 
     fn examples(&self) -> &'static str {
-        "\
-Examples:
-  unixcat -l 0 talk                      wait for a client; both sides type
-  unixcat 0 talk                         be that client, in another terminal
-  unixcat -l 0 copy --recv-only > new    receive a file ...
-  unixcat --wait 0 copy < old            ... and send it, whoever is started first
-  unixcat -lk 0 log --recv-only >> log   collect what many clients send, one after the other
+        include_str!("../help/unixcat.txt")
+    }
 
-The two sides find each other by DOMID and PORT, under $XEN_ROOT, else $XDG_RUNTIME_DIR/vchan, else
-/tmp/vchan-<uid>; $VCHAN_DOMID is one's own domain, else 0. A server also prints two lines for the shell, XEN_ROOT
-and XEN_CONFIGURATION. A client which has XEN_CONFIGURATION in its environment goes there, whatever its DOMID and
-PORT; it warns if another PORT is served there.
-"
+    fn transport_name(&self) -> &'static str {
+        "unix"
     }
 
     fn led_by(&self) -> Option<&'static str> {
@@ -127,18 +130,11 @@ impl Tool for Xencat {
     }
 
     fn examples(&self) -> &'static str {
-        "\
-Examples:
-  xencat -l 3 talk                       wait for a client in domain 3; both sides type
-  xencat 0 talk                          be that client, there
-  xencat -l 3 copy --recv-only > new     receive a file ...
-  xencat --wait 0 copy < old             ... and send it, whoever is started first
-  xencat -l 3 --path data/proxy          serve at a path in xenstore of one's own choice
+        include_str!("../help/xencat.txt")
+    }
 
-A server publishes at /local/domain/<its own domain>/data/vchan/DOMID/PORT in xenstore. It needs the kernel's
-modules xen-evtchn and xen-gntalloc, a client xen-evtchn and xen-gntdev, and both need root's permissions or those of
-the devices in /dev/xen. `xl list` in domain 0 shows the domains' numbers.
-"
+    fn transport_name(&self) -> &'static str {
+        "xen"
     }
 
     fn transport(&self, _listen: bool) -> Result<Box<dyn Transport>> {

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::io::{stderr, Write};
 
-use crate::failure::Failure;
+use crate::failure::{one_line, Failure};
 
 /// Standard error, with as many words as the user asked for.
 pub struct Report {
@@ -35,7 +35,7 @@ impl Report {
     /// A line for people who may have meant something else.
     pub fn warning(&self, warning: impl Display) {
         if !self.quiet {
-            say(format!("{}: warning: {warning}\n", self.name));
+            say(format!("{}: warning: {}\n", self.name, one_line(&warning.to_string())));
         }
     }
 

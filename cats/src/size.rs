@@ -7,33 +7,33 @@ pub const LARGEST_RING: usize = 1 << 20;
 
 /// Reads a number of bytes: `4096`, `64K`, `1M`.
 ///
-/// What exceeds [`LARGEST_RING`] becomes that, as in the original tool.
-pub fn bytes(text: &str) -> Result<usize, String> {
+/// What is wrong is said so that it can follow the text. What exceeds [`LARGEST_RING`] becomes that, as in the original tool.
+pub fn bytes(text: &str) -> Result<usize, &'static str> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
         _ => (text, 1),
     };
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err("give a number of bytes, such as 65536, 64K or 1M".into());
+        return Err("is not a number of bytes, such as 65536, 64K or 1M");
     }
     // Only digits are left, so the one thing that can be wrong is that there are too many of them.
     let count = digits.parse::<usize>().unwrap_or(usize::MAX).saturating_mul(unit);
     if count == 0 {
-        return Err("a ring needs at least 1 byte; give a number such as 65536, 64K or 1M".into());
+        return Err("is too small, a ring has at least 1 byte");
     }
     Ok(count.min(LARGEST_RING))
 }
 
-/// Reads a positive number of seconds, with or without a fraction.
-pub fn seconds(text: &str) -> Result<Duration, String> {
-    const ADVICE: &str = "give a positive number of seconds, such as 10 or 0.5";
+/// Reads a positive number of seconds, with or without a fraction. What is wrong is said as for [`bytes`].
+pub fn seconds(text: &str) -> Result<Duration, &'static str> {
+    const WRONG: &str = "is not a positive number of seconds, such as 10 or 0.5";
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = text.parse().ok().filter(|_| plain).ok_or(ADVICE)?;
+    let number: f64 = text.parse().ok().filter(|_| plain).ok_or(WRONG)?;
     // A century is for ever, and far from what the clock's arithmetic can't represent.
     let time = Duration::from_secs_f64(number.min(100.0 * 365.0 * 86400.0));
     if time.is_zero() {
-        return Err(ADVICE.into());
+        return Err(WRONG);
     }
     Ok(time)
 }

@@ -9,7 +9,7 @@ use vchan::{Closer, Error, Vchan};
 use crate::cli::{Options, Patience};
 use crate::ending::{converse, Ended, Terms};
 use crate::failure::Failure;
-use crate::meet::{Tool, ORDERS};
+use crate::meet::{contradiction, Tool, ORDERS};
 use crate::progress::Progress;
 use crate::pump::prepare_to_interrupt;
 use crate::report::Report;
@@ -19,12 +19,20 @@ use crate::told;
 
 /// Does what the options ask for.
 pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), Failure> {
+    if let Some(warning) = contradiction(tool) {
+        report.warning(warning);
+    }
     let start = |error| Failure::new("start", &Error::os("catch signals", error));
     let signals = Signals::catch().map_err(start)?;
     prepare_to_interrupt().map_err(|errno| start(errno.into()))?;
-    let transport = tool.transport(options.listen).map_err(|error| Failure::new("meeting place", &error))?;
     let led_by = tool.led_by().filter(|_| !options.listen);
-    let session = Session { options, report, led_by, transport: &*transport, signals: &signals };
+    let doing = match led_by {
+        _ if options.listen => "listen".into(),
+        Some(variable) => format!("connect by {variable}"),
+        None => "connect".into(),
+    };
+    let transport = tool.transport(options.listen).map_err(|error| Failure::new(&doing, &error))?;
+    let session = Session { options, report, doing, led_by, transport: &*transport, signals: &signals };
     if options.listen {
         session.serve()
     } else {
@@ -35,6 +43,8 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
 struct Session<'a> {
     options: &'a Options,
     report: &'a Report,
+    /// What a failure of the meeting is a failure of.
+    doing: String,
     /// The variable that leads a client to its server.
     led_by: Option<&'static str>,
     transport: &'a dyn Transport,
@@ -44,25 +54,21 @@ struct Session<'a> {
 impl Session<'_> {
     fn call(&self) -> Result<(), Failure> {
         let closer = self.closer()?;
-        let client = self.options.point().client(self.options.domid);
+        let client = self.options.point.client(self.options.domid);
         let client = client.transport(self.transport).closer(&closer);
-        let client = match self.options.patience() {
+        let client = match self.options.patience {
             Patience::None => client,
             Patience::AtMost(limit) => client.wait(limit),
             Patience::ForEver => client.wait_forever(),
         };
-        let doing = match self.led_by {
-            Some(variable) => format!("connect by {variable}"),
-            None => "connect".into(),
-        };
-        if self.options.wait.is_some() {
+        if self.options.patience != Patience::None {
             match self.led_by {
                 Some(variable) => self.report.detail(format_args!("waiting for the server of {variable}")),
-                None => self.report.detail(format_args!("waiting for a server of {}", self.options.point())),
+                None => self.report.detail(format_args!("waiting for a server of {}", self.options.point)),
             }
         }
         let met = client.connect();
-        match self.unless_asked(met).map_err(|error| Failure::new(&doing, &error))? {
+        match self.unless_asked(met).map_err(|error| Failure::new(&self.doing, &error))? {
             Some(vchan) => self.converse(vchan, &mut !self.options.recv_only),
             None => Ok(()),
         }
@@ -71,20 +77,22 @@ impl Session<'_> {
     fn serve(&self) -> Result<(), Failure> {
         let mut reads_input = !self.options.recv_only;
         let mut announced = Vec::new();
-        let point = self.options.point();
         loop {
             let closer = self.closer()?;
-            let listening = point
+            let listening = self
+                .options
+                .point
                 .server(self.options.domid)
                 .transport(self.transport)
                 .buffer_size(self.options.buffer_size)
                 .order_table(ORDERS)
                 .closer(&closer)
                 .listen();
-            let listening = self.unless_asked(listening).map_err(|error| Failure::new("listen", &error))?;
+            let listening =
+                self.unless_asked(listening).map_err(|error| Failure::new(&self.doing, &error))?;
             let Some(listening) = listening else { return Ok(()) };
             let announcement = self.transport.export_lines(listening.meeting());
-            let announcement = announcement.map_err(|error| Failure::new("listen", &error))?;
+            let announcement = announcement.map_err(|error| Failure::new(&self.doing, &error))?;
             if announcement != announced {
                 announcement.iter().for_each(|line| self.report.line(line));
                 announced = announcement;
@@ -112,7 +120,7 @@ impl Session<'_> {
 
     /// Talks; `reads_input` says whether standard input is to be read, before and after.
     fn converse(&self, vchan: Vchan, reads_input: &mut bool) -> Result<(), Failure> {
-        let warning = self.led_by.and_then(|by| told::warning(by, &self.options.point(), &vchan));
+        let warning = self.led_by.and_then(|by| told::warning(by, &self.options.point, &vchan));
         warning.iter().for_each(|warning| self.report.warning(warning));
         self.report.line("Connected.");
         match self.led_by {

@@ -1,4 +1,4 @@
-//! The command line from outside: help, version, mistakes, the man page, how much is said.
+//! The command line from outside: help, version, the man page, the environment, how much is said.
 
 mod common;
 
@@ -6,54 +6,23 @@ use common::*;
 use nix::sys::signal::Signal;
 
 #[test]
-fn mistakes_are_told_in_one_line() {
-    let place = Place::new();
-    for args in [
-        &[] as &[&str],
-        &["0"],
-        &["0", "port", "more"],
-        &["0", "port", "--path", "/a"],
-        &["0", "--path"],
-        &["x", "port"],
-        &["-1", "port"],
-        &["32752", "port"],
-        &["99999999999999999999", "port"],
-        &["0", ""],
-        &["0", "a.b"],
-        &["0", "a/b"],
-        &["0", "a b"],
-        &["0", "ä"],
-        &["--nonsense", "0", "port"],
-        &["--buffer-size", "0", "0", "port"],
-        &["--buffer-size", "-5", "0", "port"],
-        &["--buffer-size", "many", "0", "port"],
-        &["--timeout", "0", "0", "port"],
-        &["--timeout", "soon", "0", "port"],
-        &["--wait=never", "0", "port"],
-        &["--recv-only", "--send-only", "0", "port"],
-        &["--quiet", "--verbose", "0", "port"],
-        &["-k", "0", "port"],
-        &["-l", "--wait", "0", "port"],
-    ] {
-        let end = place.client(args).start().end();
-        assert_eq!((end.code, end.stderr.len()), (2, 1), "{args:?}: {end:?}");
-        assert!(end.last().contains("; see ") && end.last().ends_with(" --help"), "{args:?}: {end:?}");
-        assert_eq!(end.stdout, b"", "{args:?}");
-    }
-    place.assert_clean();
-}
-
-#[test]
 fn help_and_version() {
     let place = Place::new();
-    for arg in ["-h", "--help"] {
+    let help = |arg| {
         let end = place.client(&[arg]).start().end();
         assert_eq!((end.code, end.stderr.len()), (0, 0), "{end:?}");
-        let help = String::from_utf8(end.stdout).unwrap();
-        for part in ["Usage: ", "Examples:", "Exit codes:", "--keep-listening", "124"] {
-            assert!(help.contains(part), "{part}: {help}");
-        }
+        String::from_utf8(end.stdout).unwrap()
+    };
+    let (brief, all) = (help("-h"), help("--help"));
+    for part in ["Usage: ", "--keep-listening"] {
+        assert!(brief.contains(part) && all.contains(part), "{part}: {brief} {all}");
     }
+    for part in ["Examples:", "Exit codes:", "124"] {
+        assert!(!brief.contains(part) && all.contains(part), "{part}: {brief} {all}");
+    }
+    // A summary fits on the smallest of terminals, but for its first line.
+    assert!(brief.lines().skip(1).all(|line| line.len() <= 80), "{brief}");
+    assert!(!all.contains('@') && all.lines().all(|line| line.len() <= 120), "{all}");
     for arg in ["-V", "--version"] {
         let end = place.client(&[arg]).start().end();
         assert_eq!((end.code, end.stderr.len()), (0, 0), "{end:?}");
@@ -127,6 +96,28 @@ fn a_closed_standard_error_is_no_failure() {
     place.assert_clean();
 }
 
+/// The help has all options, with their values, and no others.
+#[test]
+fn the_help_is_true() {
+    use vchan_cats::line::{Takes, KNOWN};
+    let help = vchan_cats::help::help(&vchan_cats::UNIXCAT, true);
+    let described: Vec<&str> =
+        help.lines().filter(|line| line.contains("  --") || line.contains(", --")).collect();
+    let existing = KNOWN.map(|option| {
+        let letter = option.letter.map_or("    ".into(), |letter| format!("-{letter}, "));
+        let value = match option.takes {
+            Takes::Nothing => String::new(),
+            Takes::Value(value) => format!(" {value}"),
+            Takes::Perhaps(value) => format!("[={value}]"),
+        };
+        format!("  {letter}--{}{value}  ", option.name)
+    });
+    assert_eq!(described.len(), existing.len(), "{help}");
+    for (line, start) in described.iter().zip(&existing) {
+        assert!(line.starts_with(start), "{line:?} {start:?}");
+    }
+}
+
 /// The options in the man pages are those of the programs, in the same order.
 #[test]
 fn the_man_pages_are_true() {
@@ -142,17 +133,54 @@ fn the_man_pages_are_true() {
             let names = names.take_while(|word| !word.starts_with("Ar") && !word.starts_with("Ns"));
             described.extend(names.map(|name| format!("-{}", name.replace("\\-", "-"))));
         }
-        let command = vchan_cats::cli::command(tool);
         let mut existing = Vec::new();
-        for option in command.get_arguments().filter(|argument| !argument.is_positional()) {
-            existing.extend(option.get_short().map(|short| format!("-{short}")));
-            existing.extend(option.get_long().map(|long| format!("--{long}")));
+        for option in vchan_cats::line::KNOWN {
+            existing.extend(option.letter.map(|letter| format!("-{letter}")));
+            existing.push(format!("--{}", option.name));
         }
         assert_eq!(described, existing, "{}", tool.name());
         for code in ["0", "1", "2", "3", "4", "124"] {
             assert!(page.contains(&format!("\n.It {code}\n")), "exit code {code} of {}", tool.name());
         }
     }
+}
+
+#[test]
+fn a_transport_that_is_not_the_tools_is_told() {
+    let place = Place::new();
+    let told = |transport, args: &[&str]| place.client(args).env("VCHAN_TRANSPORT", transport).start().end();
+    for transport in ["", "auto", "unix"] {
+        assert_eq!(told(transport, &["0", "port"]).stderr.len(), 1, "{transport}");
+    }
+    for transport in ["xen", "tcp", "Unix"] {
+        let end = told(transport, &["0", "port"]);
+        assert_eq!((end.code, end.stderr.len()), (1, 2), "{end:?}");
+        assert!(
+            end.stderr[0].contains(&format!(": warning: VCHAN_TRANSPORT={transport} is ignored: unixcat")),
+            "{end:?}"
+        );
+        assert!(end.stderr[0].ends_with(" always uses the transport unix"), "{end:?}");
+        assert_eq!(told(transport, &["-q", "0", "port"]).stderr.len(), 1, "{transport}");
+    }
+}
+
+#[test]
+fn ones_own_domain_is_in_the_same_range() {
+    let place = Place::new();
+    for listen in [&[] as &[&str], &["-l"]] {
+        for wrong in ["32752", "65535", "-1", "me"] {
+            let end =
+                place.client(&[listen, &["0", "port"]].concat()).env("VCHAN_DOMID", wrong).start().end();
+            let doing = if listen.is_empty() { "connect" } else { "listen" };
+            let text =
+                format!(": {doing}: VCHAN_DOMID is {wrong:?}; it must be a domain number from 0 to 32751;");
+            assert!(end.code == 1 && end.last().contains(&text), "{end:?}");
+        }
+    }
+    let mut server = place.server(&["--recv-only", "32751", "port"]).start();
+    server.serving();
+    let client = place.client(&["0", "port"]).env("VCHAN_DOMID", "32751").start().end();
+    assert_eq!((client.code, server.end().code), (0, 0));
 }
 
 /// `XENCAT` names another build to be tested.

@@ -81,7 +81,8 @@ impl Place {
             .args(args)
             .env("XEN_ROOT", &self.root)
             .env_remove("XEN_CONFIGURATION")
-            .env_remove("VCHAN_DOMID");
+            .env_remove("VCHAN_DOMID")
+            .env_remove("VCHAN_TRANSPORT");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Whoever runs the tests by nohup doesn't mean the programs that are sent SIGHUP here.
         let heeds = || {

@@ -55,6 +55,9 @@ use nodes::NodePath;
 use root::Root;
 use side::{ClientSide, ServerSide, Source, Told};
 
+/// Xen's numbers from 0x7FF0 on have special meanings and name no domain.
+const LAST_DOMID: DomId = 0x7FEF;
+
 /// The transport between processes of one user. Cheap to clone.
 ///
 /// ```
@@ -86,7 +89,7 @@ impl UnixTransport {
     ///
     /// The root is `$XEN_ROOT` (made if it doesn't exist, and left when done), else `$XDG_RUNTIME_DIR/vchan`, else
     /// `/tmp/vchan-<user id>` (both made when needed and removed when empty). This domain's number is
-    /// `$VCHAN_DOMID`, else 0.
+    /// `$VCHAN_DOMID`, from 0 to 32751, else 0.
     pub fn from_env() -> Result<UnixTransport> {
         UnixTransport::from_vars(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
@@ -97,12 +100,12 @@ impl UnixTransport {
             None => UnixTransport::new(&default_root(var("XDG_RUNTIME_DIR")), true)?,
         };
         if let Some(domid) = var("VCHAN_DOMID") {
-            transport.domid =
-                domid.to_str().and_then(grants::number).and_then(|n| n.try_into().ok()).ok_or_else(|| {
-                    Error::Invalid(format!(
-                        "VCHAN_DOMID is {domid:?}; it must be a domain number from 0 to 65535"
-                    ))
-                })?;
+            let number = domid.to_str().and_then(grants::number).and_then(|number| number.try_into().ok());
+            transport.domid = number.filter(|&number| number <= LAST_DOMID).ok_or_else(|| {
+                Error::Invalid(format!(
+                    "VCHAN_DOMID is {domid:?}; it must be a domain number from 0 to {LAST_DOMID}"
+                ))
+            })?;
         }
         Ok(transport)
     }
@@ -243,8 +246,8 @@ mod tests {
     #[test]
     fn the_environment_chooses_the_domain() {
         assert_eq!(from(&[]).unwrap().own_domid().unwrap(), 0);
-        assert_eq!(from(&[("VCHAN_DOMID", "65535")]).unwrap().own_domid().unwrap(), 65535);
-        for bad in ["65536", "-1", "x", " 1"] {
+        assert_eq!(from(&[("VCHAN_DOMID", "32751")]).unwrap().own_domid().unwrap(), 32751);
+        for bad in ["32752", "65535", "65536", "-1", "x", " 1"] {
             let text = from(&[("VCHAN_DOMID", bad)]).unwrap_err().to_string();
             assert!(text.contains("VCHAN_DOMID") && text.contains(bad), "{text}");
         }

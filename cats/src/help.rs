@@ -1,0 +1,17 @@
+//! What `-h` and `--help` print. The build in C has its texts from the same files.
+
+use crate::Tool;
+
+const OPTIONS: &str = include_str!("../help/options.txt");
+const MORE: &str = include_str!("../help/more.txt");
+
+/// The help for `tool`: all of it, or a summary.
+pub fn help(tool: &dyn Tool, brief: bool) -> String {
+    let (about, name) = (tool.about(), tool.name());
+    let text = if brief {
+        format!("{about}\n{OPTIONS}\nExamples, exit codes and the rest: @ --help\n")
+    } else {
+        format!("{about}\n{OPTIONS}{}{MORE}", tool.examples())
+    };
+    text.replace('@', name)
+}
