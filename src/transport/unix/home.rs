@@ -1,20 +1,29 @@
 //! Which directory is the root where nobody chose one, and what to advise about those that can't be.
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's).
+/// Where login managers make each user's runtime directory, also for those whose environment doesn't say so.
+const RUNTIME_DIRS: &str = "/run/user";
+
+/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's), else
+/// `/run/user/<user id>/vchan`, else `/tmp/vchan-<user id>`, from which other programs remove what is old.
 pub(super) fn default_root(runtime_dir: Option<OsString>) -> PathBuf {
-    use std::os::unix::fs::MetadataExt;
+    default_root_beside(runtime_dir, Path::new(RUNTIME_DIRS))
+}
+
+fn default_root_beside(runtime_dir: Option<OsString>, runtime_dirs: &Path) -> PathBuf {
     let user = geteuid().as_raw();
-    runtime_dir
-        .map(PathBuf::from)
-        .filter(|dir| {
-            dir.is_absolute() && dir.metadata().is_ok_and(|found| found.is_dir() && found.uid() == user)
-        })
-        .map_or_else(|| PathBuf::from(format!("/tmp/vchan-{user}")), |dir| dir.join("vchan"))
+    let own = |dir: &Path| dir.metadata().ok().filter(|found| found.is_dir() && found.uid() == user);
+    let given = runtime_dir.map(PathBuf::from).filter(|dir| dir.is_absolute() && own(dir).is_some());
+    let usual = || {
+        let dir = runtime_dirs.join(user.to_string());
+        own(&dir).is_some_and(|found| found.mode() & 0o022 == 0).then_some(dir)
+    };
+    given.or_else(usual).map_or_else(|| PathBuf::from(format!("/tmp/vchan-{user}")), |dir| dir.join("vchan"))
 }
 
 /// What to set `XEN_ROOT` to instead of a directory that is not this transport's own: one that would be made for it.
@@ -46,6 +55,28 @@ pub(super) fn obstacle(path: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
+
+    #[test]
+    fn the_default_root_is_in_the_users_runtime_directory() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = private_dir();
+        let own = temp.path().join(geteuid().to_string());
+        let root = |runtime: Option<&Path>| {
+            default_root_beside(runtime.map(|dir| dir.as_os_str().to_owned()), temp.path())
+        };
+        let fallback = PathBuf::from(format!("/tmp/vchan-{}", geteuid()));
+        assert_eq!(root(None), fallback);
+        std::fs::create_dir(&own).unwrap();
+        for (mode, used) in [(0o700, true), (0o755, true), (0o770, false), (0o777, false)] {
+            std::fs::set_permissions(&own, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(root(None), if used { own.join("vchan") } else { fallback.clone() }, "{mode:o}");
+        }
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(root(Some(temp.path())), temp.path().join("vchan"));
+        for unusable in ["relative", "/no/such/directory", "/dev/null"] {
+            assert_eq!(root(Some(Path::new(unusable))), own.join("vchan"));
+        }
+    }
 
     #[test]
     fn the_first_obstacle_is_named() {
