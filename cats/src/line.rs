@@ -4,6 +4,9 @@
 
 use std::ffi::OsString;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, Command};
+
 use crate::similar::similar;
 
 /// An option.
@@ -99,27 +102,31 @@ impl Line {
             argument.into_string().map_err(|_| format!("argument {} is not text in UTF-8", number + 1))
         });
         let arguments = arguments.collect::<Result<Vec<String>, Complaint>>()?;
-        let mut line = Line::default();
-        let mut rest = arguments.iter().map(String::as_str);
-        let mut only_words = false;
-        while let Some(argument) = rest.next() {
-            let next = rest.clone().next();
-            let mut uses_next = false;
-            if only_words || !is_option(argument) {
-                line.words.push(argument.to_owned());
-            } else if argument == "--" {
-                only_words = true;
-            } else if let Some(name) = argument.strip_prefix("--") {
-                uses_next = line.take_name(name, next)?;
-            } else {
-                uses_next = line.take_letters(&argument[1..], next)?;
+        let mut matches =
+            match parser().try_get_matches_from(arguments.iter().map(|argument| marked(argument))) {
+                Ok(matches) => matches,
+                Err(error) => return wish_or_complaint(&error, &arguments),
+            };
+        let places: Vec<usize> = matches.indices_of(WORDS).into_iter().flatten().collect();
+        let wait = matches.index_of(Key::Wait.name());
+        let words: Vec<String> = matches.remove_many(WORDS).into_iter().flatten().map(unmarked).collect();
+        let mut line = Line { words, ..Line::default() };
+        for known in &KNOWN {
+            match known.takes {
+                _ if [Key::Help, Key::Version].contains(&known.key) => (),
+                Takes::Nothing if matches.get_flag(known.name) => line.given.push((known.key, None)),
+                Takes::Value(_) | Takes::Perhaps(_) => {
+                    let value = matches.remove_one::<String>(known.name);
+                    line.given
+                        .extend(value.map(|value| (known.key, (value != NO_VALUE).then(|| unmarked(value)))));
+                }
+                Takes::Nothing => (),
             }
-            if line.has(Key::Help) || line.has(Key::Version) {
-                break;
-            }
-            if uses_next {
-                rest.next();
-            }
+        }
+        let mut options = arguments.iter().take_while(|argument| *argument != "--");
+        let bare = options.position(|argument| argument == "--wait");
+        if bare.is_some_and(|at| arguments.get(at + 1).is_some_and(|next| !is_option(next))) {
+            line.after_wait = places.iter().position(|word| Some(*word) > wait);
         }
         Ok(line)
     }
@@ -140,63 +147,122 @@ impl Line {
         self.given.retain(|(other, _)| *other != key);
         self.given.push((key, Some(value)));
     }
+}
 
-    /// Takes `--name` or `--name=value`, and says whether `next` is its value.
-    fn take_name(&mut self, text: &str, next: Option<&str>) -> Result<bool, Complaint> {
-        let (name, value) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
-        let Some(known) = KNOWN.iter().find(|known| known.name == name) else {
-            return Err(format!("there is no option '--{name}'{}", suggestion(name)));
+/// What is neither an option nor its value, for the parser.
+const WORDS: &str = "words";
+
+/// No argument contains this character.
+const MARK: char = '\0';
+
+/// What the parser gives for `--wait` alone.
+const NO_VALUE: &str = "\0none";
+
+/// Negative numbers, and all that begins like one, are words or values; the parser would take them for letters.
+fn marked(argument: &str) -> String {
+    match argument.starts_with('-') && argument != "-" && !is_option(argument) {
+        true => format!("{MARK}{argument}"),
+        false => argument.to_owned(),
+    }
+}
+
+fn unmarked(text: String) -> String {
+    text.strip_prefix(MARK).map(str::to_owned).unwrap_or(text)
+}
+
+fn parser() -> Command {
+    let option = |known: &Known| {
+        let arg = Arg::new(known.name).long(known.name);
+        let arg = known.letter.map_or(arg.clone(), |letter| arg.short(letter));
+        match (known.key, known.takes) {
+            (Key::Help, _) => arg.action(ArgAction::Help),
+            (Key::Version, _) => arg.action(ArgAction::Version),
+            (_, Takes::Nothing) => arg.action(ArgAction::SetTrue),
+            (_, Takes::Value(_)) => arg.num_args(1),
+            (_, Takes::Perhaps(_)) => {
+                arg.num_args(0..=1).require_equals(true).default_missing_value(NO_VALUE)
+            }
+        }
+    };
+    Command::new(WORDS)
+        .no_binary_name(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .version("")
+        // What the wish for help is told by, see `wish_or_complaint`.
+        .help_template("{before-help}")
+        .before_help(BRIEF)
+        .before_long_help(ALL)
+        .args(KNOWN.iter().map(option))
+        .arg(Arg::new(WORDS).num_args(0..))
+}
+
+const BRIEF: &str = "brief";
+const ALL: &str = "all";
+
+/// What the parser has stopped at.
+fn wish_or_complaint(error: &clap::Error, arguments: &[String]) -> Result<Line, Complaint> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
+        _ => "",
+    };
+    // Such as "--timeout <SECONDS>".
+    let name = text(ContextKind::InvalidArg);
+    let name = match name.starts_with("--") {
+        true => name.split([' ', '=', '[']).next().unwrap_or_default(),
+        false => name,
+    };
+    let known = KNOWN.iter().find(|known| name.strip_prefix("--") == Some(known.name));
+    let takes = known.map_or(Takes::Nothing, |known| known.takes);
+    // The parser finds what is wrong with the next option before it misses the value of the one before.
+    let missing = arguments.windows(2).find_map(|pair| {
+        let option = KNOWN.iter().find(|known| pair[0].strip_prefix("--") == Some(known.name))?;
+        let Takes::Value(what) = option.takes else { return None };
+        let wrong = match name.starts_with("--") {
+            true => pair[1].starts_with(name),
+            false => {
+                is_letters(&pair[1]) && name.chars().nth(1).is_some_and(|letter| pair[1].contains(letter))
+            }
         };
-        if known.key == Key::Wait && value.is_none() && next.is_some_and(|next| !is_option(next)) {
-            self.after_wait = Some(self.words.len());
-        }
-        self.take(known, value, next)
+        (wrong && !name.is_empty()).then(|| format!("{} needs a value, {what}", pair[0]))
+    });
+    if let Some(complaint) = missing {
+        return Err(complaint);
     }
-
-    /// Takes `-abc`, and says whether `next` is the value of the last one.
-    fn take_letters(&mut self, letters: &str, next: Option<&str>) -> Result<bool, Complaint> {
-        for (at, letter) in letters.char_indices() {
-            let Some(known) = KNOWN.iter().find(|known| known.letter == Some(letter)) else {
-                return Err(unknown_letter(letters, letter));
-            };
-            self.brief |= known.key == Key::Help;
-            let rest = &letters[at + letter.len_utf8()..];
-            match known.takes {
-                Takes::Value(_) if !rest.is_empty() => return self.take(known, Some(rest), None),
-                Takes::Value(_) => return self.take(known, None, next),
-                _ => self.take(known, None, None)?,
-            };
+    Err(match (error.kind(), takes) {
+        (ErrorKind::DisplayHelp, _) => {
+            let brief = error.render().to_string().starts_with(BRIEF);
+            return Ok(Line { brief, given: vec![(Key::Help, None)], ..Line::default() });
         }
-        Ok(false)
-    }
-
-    fn take(&mut self, known: &Known, value: Option<&str>, next: Option<&str>) -> Result<bool, Complaint> {
-        let name = known.name;
-        let mut found = value;
-        match (known.takes, value) {
-            (Takes::Nothing, Some(value)) => {
-                return Err(format!("--{name} takes no value, but '{value}' was given"))
-            }
-            (Takes::Value(what), None) => {
-                found = next.filter(|next| !is_option(next));
-                if found.is_none() {
-                    return Err(format!("--{name} needs a value, {what}"));
-                }
-            }
-            _ => (),
+        (ErrorKind::DisplayVersion, _) => {
+            return Ok(Line { given: vec![(Key::Version, None)], ..Line::default() });
         }
-        if self.has(known.key) {
-            return Err(format!("--{name} is given twice"));
+        (ErrorKind::ArgumentConflict, _) => format!("{name} is given twice"),
+        (ErrorKind::TooManyValues, _) => {
+            format!(
+                "{name} takes no value, but '{}' was given",
+                unmarked(text(ContextKind::InvalidValue).to_owned())
+            )
         }
-        self.given.push((known.key, found.map(str::to_owned)));
-        Ok(value.is_none() && found.is_some())
-    }
+        (ErrorKind::UnknownArgument, _) => match name.strip_prefix("--") {
+            Some(name) => format!("there is no option '--{name}'{}", suggestion(name)),
+            None => unknown_letter(arguments, name.chars().nth(1).unwrap_or('-')),
+        },
+        (_, Takes::Value(what) | Takes::Perhaps(what)) => format!("{name} needs a value, {what}"),
+        _ => error.to_string(),
+    })
 }
 
 /// Whether it begins like an option; negative numbers don't.
 fn is_option(argument: &str) -> bool {
     let mut bytes = argument.bytes();
     bytes.next() == Some(b'-') && bytes.next().is_some_and(|byte| !byte.is_ascii_digit())
+}
+
+/// Whether it is one option or more by their letters.
+fn is_letters(argument: &str) -> bool {
+    is_option(argument) && !argument.starts_with("--")
 }
 
 /// What to write instead of `--name`.
@@ -208,7 +274,11 @@ fn suggestion(name: &str) -> String {
     meant.map(|meant| format!("; did you mean '--{meant}'?")).unwrap_or_default()
 }
 
-fn unknown_letter(letters: &str, letter: char) -> Complaint {
+/// The first argument with this letter is the one that has it wrong: none has it right.
+fn unknown_letter(arguments: &[String], letter: char) -> Complaint {
+    let letters =
+        |argument: &&String| is_option(argument) && !argument.starts_with("--") && argument.contains(letter);
+    let letters = arguments.iter().find(letters).map_or("", |argument| &argument[1..]);
     let alone = letters.chars().count() == 1;
     let meant = if alone { None } else { similar(letters, KNOWN.iter().map(|known| known.name)) };
     if let Some(meant) = meant {
