@@ -1,8 +1,11 @@
 #include "meet.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "notice.h"
 #include "signals.h"
 #include "size.h"
 #include "told.h"
@@ -57,7 +60,39 @@ static int patience(const struct options *options)
     return limit ? milliseconds(limit) : -1;
 }
 
-struct failure meet_server(const struct tool *tool, const struct options *options, struct side *side)
+/* Whether the library's last call has looked for a server in vain. */
+static bool no_server_yet(void)
+{
+    int kind = vchan_rs_last_error_kind();
+
+    return kind == VCHAN_RS_ERROR_NO_SERVER || (kind == VCHAN_RS_ERROR_IN_USE && errno != EADDRINUSE);
+}
+
+/* Waits, as long as the options say, for a server that was looked for in vain. */
+static struct libxenvchan *wait_for_server(const struct tool *tool, const struct options *options,
+                                           const struct report *report, struct vchan_rs_options *chosen)
+{
+    const char *point = options->path ? options->path : options->port;
+    char *why = strdup(library_error());
+    struct notice notice;
+    struct libxenvchan *ctrl;
+    char hint[96];
+    int error;
+
+    snprintf(hint, sizeof(hint), chosen->configuration ? "unset %s to go by DOMID and PORT" : "%s",
+             chosen->configuration ? tool->configuration : tool->elsewhere);
+    notice_start(&notice, report, why ? why : "no memory for the message", hint);
+    chosen->timeout_ms = patience(options);
+    ctrl = vchan_rs_client_init(options->domid, point, chosen);
+    error = errno;
+    notice_stop(&notice);
+    free(why);
+    errno = error;
+    return ctrl;
+}
+
+struct failure meet_server(const struct tool *tool, const struct options *options, const struct report *report,
+                           struct side *side)
 {
     const char *point = options->path ? options->path : options->port;
     const char *configuration = told(tool);
@@ -67,12 +102,13 @@ struct failure meet_server(const struct tool *tool, const struct options *option
     if (!make_closer(side))
         return library_failure("start");
     chosen = library_options(tool, options, side);
-    chosen.timeout_ms = patience(options);
     if (configuration) {
         chosen.configuration = configuration;
         snprintf(doing, sizeof(doing), "connect by %s", tool->configuration);
     }
     side->ctrl = vchan_rs_client_init(options->domid, point, &chosen);
+    if (!side->ctrl && options->wait && no_server_yet())
+        side->ctrl = wait_for_server(tool, options, report, &chosen);
     return outcome(side, side->ctrl != NULL, doing);
 }
 

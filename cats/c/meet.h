@@ -19,7 +19,8 @@ struct side {
 
 /* Connects to the server, which may have to come first. A signal ends that: then nothing has failed, and there is no
  * channel. */
-struct failure meet_server(const struct tool *tool, const struct options *options, struct side *side);
+struct failure meet_server(const struct tool *tool, const struct options *options, const struct report *report,
+                           struct side *side);
 
 /* Offers a channel; then waits for the client for so many nanoseconds, or for ever where that is 0. Signals as above:
  * after that accept_client() must not be called. */

@@ -108,10 +108,17 @@ static const char *stream_advice(int error)
     }
 }
 
+const char *library_error(void)
+{
+    const char *what = vchan_rs_last_error(), *colon = strstr(what, ": ");
+
+    /* Which function of the library it was is nobody's business. */
+    return colon ? colon + 2 : what;
+}
+
 struct failure library_failure(const char *doing)
 {
     int error = errno, kind = vchan_rs_last_error_kind();
-    const char *what = vchan_rs_last_error(), *colon = strstr(what, ": ");
     struct failure failure = { EXIT_ERROR, false, NULL };
 
     if (kind == VCHAN_RS_ERROR_PEER_DIED)
@@ -122,8 +129,7 @@ struct failure library_failure(const char *doing)
         failure.exit = EXIT_TIMED_OUT;
     failure.peers = failure.exit != EXIT_ERROR || kind == VCHAN_RS_ERROR_PEER_CLOSED ||
                     kind == VCHAN_RS_ERROR_CORRUPT || kind == VCHAN_RS_ERROR_REFUSED;
-    /* Which function of the library it was is nobody's business. */
-    failure.text = text_of("%s: %s; %s", doing, colon ? colon + 2 : what, advice(kind, error));
+    failure.text = text_of("%s: %s; %s", doing, library_error(), advice(kind, error));
     return failure;
 }
 

@@ -33,7 +33,9 @@ struct failure {
 
 static const struct failure NO_FAILURE = { EXIT_DONE, false, 0 };
 
-/* What the library's last call in this thread failed with, while doing something. */
+/* What the library's last call in this thread failed with; valid until the next one. And that as a failure, while doing
+ * something. */
+const char *library_error(void);
 struct failure library_failure(const char *doing);
 /* A failure of standard input or output, called stream in the message. */
 struct failure stream_failure(const char *stream, int error);

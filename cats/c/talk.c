@@ -94,7 +94,7 @@ static struct failure call(struct session *session)
         say_detail(session->report, "waiting for the server of %s", session->tool->configuration);
     else if (options->wait)
         say_detail(session->report, "waiting for a server of %s", options->path ? options->path : options->port);
-    failure = meet_server(session->tool, options, &side);
+    failure = meet_server(session->tool, options, session->report, &side);
     if (failure.exit != EXIT_DONE || !side.ctrl)
         return failure;
     return talk_with(session, &side);

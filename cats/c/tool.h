@@ -13,6 +13,8 @@ struct tool {
     const char *transport;
     /* The variable by which a client is told where its server is, or NULL. */
     const char *configuration;
+    /* What a client may do that waits at the wrong place. */
+    const char *elsewhere;
 };
 
 /* Runs a tool, and says what the process exits with. */

@@ -12,6 +12,7 @@ static const struct tool unixcat = {
     .examples = examples,
     .transport = "unix",
     .configuration = "XEN_CONFIGURATION",
+    .elsewhere = "if it serves in another directory, set XEN_ROOT as it says",
 };
 
 int main(int argc, char **argv)

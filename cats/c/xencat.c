@@ -12,6 +12,7 @@ static const struct tool xencat = {
     .examples = examples,
     .transport = "xen",
     .configuration = 0,
+    .elsewhere = "check DOMID and PORT on both sides",
 };
 
 int main(int argc, char **argv)

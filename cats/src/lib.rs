@@ -11,6 +11,7 @@ pub mod help;
 pub mod line;
 pub mod meet;
 pub mod meter;
+mod notice;
 pub mod progress;
 pub mod pump;
 pub mod report;

@@ -22,6 +22,8 @@ pub trait Tool {
     fn led_by(&self) -> Option<&'static str> {
         None
     }
+    /// What a client may do that waits at the wrong place.
+    fn elsewhere(&self) -> &'static str;
     /// What carries the channel of a server, if `listen`, or a client.
     fn transport(&self, listen: bool) -> Result<Box<dyn Transport>>;
 }
@@ -95,6 +97,10 @@ impl Tool for Unixcat {
         "unix"
     }
 
+    fn elsewhere(&self) -> &'static str {
+        "if it serves in another directory, set XEN_ROOT as it says"
+    }
+
     fn led_by(&self) -> Option<&'static str> {
         configuration().map(|_| CONFIGURATION)
     }
@@ -135,6 +141,10 @@ impl Tool for Xencat {
 
     fn transport_name(&self) -> &'static str {
         "xen"
+    }
+
+    fn elsewhere(&self) -> &'static str {
+        "check DOMID and PORT on both sides"
     }
 
     fn transport(&self, _listen: bool) -> Result<Box<dyn Transport>> {

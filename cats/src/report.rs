@@ -34,8 +34,13 @@ impl Report {
 
     /// A line for people who may have meant something else.
     pub fn warning(&self, warning: impl Display) {
+        self.note(format_args!("warning: {warning}"));
+    }
+
+    /// A line that `-q` leaves out.
+    pub fn note(&self, note: impl Display) {
         if !self.quiet {
-            say(format!("{}: warning: {}\n", self.name, one_line(&warning.to_string())));
+            say(format!("{}: {}\n", self.name, one_line(&note.to_string())));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::cli::{Options, Patience};
 use crate::ending::{converse, Ended, Terms};
 use crate::failure::Failure;
 use crate::meet::{contradiction, Tool, ORDERS};
+use crate::notice::unless_soon;
 use crate::progress::Progress;
 use crate::pump::prepare_to_interrupt;
 use crate::report::Report;
@@ -32,7 +33,15 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
         None => "connect".into(),
     };
     let transport = tool.transport(options.listen).map_err(|error| Failure::new(&doing, &error))?;
-    let session = Session { options, report, doing, led_by, transport: &*transport, signals: &signals };
+    let session = Session {
+        options,
+        report,
+        doing,
+        led_by,
+        elsewhere: tool.elsewhere(),
+        transport: &*transport,
+        signals: &signals,
+    };
     if options.listen {
         session.serve()
     } else {
@@ -47,6 +56,8 @@ struct Session<'a> {
     doing: String,
     /// The variable that leads a client to its server.
     led_by: Option<&'static str>,
+    /// What to do about one that waits at the wrong place.
+    elsewhere: &'static str,
     transport: &'a dyn Transport,
     signals: &'a Signals,
 }
@@ -54,24 +65,39 @@ struct Session<'a> {
 impl Session<'_> {
     fn call(&self) -> Result<(), Failure> {
         let closer = self.closer()?;
-        let client = self.options.point.client(self.options.domid);
-        let client = client.transport(self.transport).closer(&closer);
-        let client = match self.options.patience {
-            Patience::None => client,
-            Patience::AtMost(limit) => client.wait(limit),
-            Patience::ForEver => client.wait_forever(),
-        };
         if self.options.patience != Patience::None {
             match self.led_by {
                 Some(variable) => self.report.detail(format_args!("waiting for the server of {variable}")),
                 None => self.report.detail(format_args!("waiting for a server of {}", self.options.point)),
             }
         }
-        let met = client.connect();
+        let client = self.options.point.client(self.options.domid);
+        let met = client.transport(self.transport).closer(&closer).connect();
+        let met = match met {
+            Err(why @ (Error::NoServer { .. } | Error::InUse { serving: false, .. })) => {
+                self.wait_for_server(&closer, why)
+            }
+            met => met,
+        };
         match self.unless_asked(met).map_err(|error| Failure::new(&self.doing, &error))? {
             Some(vchan) => self.converse(vchan, &mut !self.options.recv_only),
             None => Ok(()),
         }
+    }
+
+    /// Waits, as long as the options say, for a server that was looked for in vain.
+    fn wait_for_server(&self, closer: &Closer, why: Error) -> vchan::Result<Vchan> {
+        let client = self.options.point.client(self.options.domid).transport(self.transport).closer(closer);
+        let client = match self.options.patience {
+            Patience::None => return Err(why),
+            Patience::AtMost(limit) => client.wait(limit),
+            Patience::ForEver => client.wait_forever(),
+        };
+        let hint = match self.led_by {
+            Some(variable) => format!("unset {variable} to go by DOMID and PORT"),
+            None => self.elsewhere.into(),
+        };
+        unless_soon(|| self.report.note(format_args!("still waiting: {why}; {hint}")), || client.connect())
     }
 
     fn serve(&self) -> Result<(), Failure> {

@@ -156,6 +156,44 @@ fn a_client_may_wait_for_its_server() {
 }
 
 #[test]
+fn who_waits_in_vain_is_told_where() {
+    let place = Place::new();
+    let mut client = place.client(&["--wait", "0", "port"]).piped().start();
+    let line = client.line("still waiting", |_| true);
+    let path = "/local/domain/0/data/vchan/0/port";
+    let said = [": still waiting: no server at ", path, ": ", place.root().to_str().unwrap(), "set XEN_ROOT"];
+    assert!(said.iter().all(|part| line.contains(part)), "{line}");
+    word(client, place.server(&["--recv-only", "0", "port"]).start());
+    // By way of a server that has ended.
+    let configuration = "((ring_ref 0) (event_channel /nowhere/0))";
+    let mut client =
+        place.client(&["--wait=2", "0", "port"]).env("XEN_CONFIGURATION", configuration).piped().start();
+    let line = client.line("still waiting", |_| true);
+    assert!(line.contains("/nowhere/0") && line.contains("unset XEN_CONFIGURATION"), "{line}");
+    assert_eq!(client.end().code, 124);
+    let quiet = place.client(&["-q", "--wait=1.5", "0", "port"]).start().end();
+    assert_eq!((quiet.code, quiet.stderr.len()), (124, 1), "{quiet:?}");
+}
+
+#[test]
+fn a_client_may_wait_for_the_directories_above_the_root() {
+    for above in ["", "above", "above/it"] {
+        let place = Place::with_root("first");
+        let root = place.root().join(above).join("not/yet/root");
+        std::fs::create_dir_all(place.root().join(above)).unwrap();
+        let client = place.client(&["--wait", "0", "port"]).env("XEN_ROOT", &root).piped().start();
+        client.asleep();
+        std::fs::create_dir_all(root.parent().unwrap()).unwrap();
+        let server = place.server(&["--recv-only", "0", "port"]).env("XEN_ROOT", &root).start();
+        word(client, server);
+    }
+    let place = Place::new();
+    let client = place.client(&["--wait=0.2", "0", "port"]).env("XEN_ROOT", place.path("not/yet")).start();
+    assert_eq!(client.end().code, 124);
+    assert!(!place.path("not").exists());
+}
+
+#[test]
 fn waiting_in_vain_is_a_time_out() {
     let place = Place::new();
     let begun = Instant::now();

@@ -51,6 +51,17 @@ pub(super) fn obstacle(path: &str) -> Option<String> {
     None
 }
 
+/// The directory in which the first part of the way to `path` that is missing would appear.
+pub(super) fn brink(path: &str) -> Option<&str> {
+    let parents: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
+    let is_missing = |path: &Path| {
+        path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) && !path.is_symlink()
+    };
+    let brink =
+        parents.windows(2).find(|pair| is_missing(pair[0]) && !is_missing(pair[1])).map(|pair| pair[1]);
+    brink.filter(|brink| brink.is_dir()).and_then(Path::to_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +96,8 @@ mod tests {
         std::fs::write(at("file"), "").unwrap();
         std::os::unix::fs::symlink(at("nothing"), at("link")).unwrap();
         assert_eq!(obstacle(&at("missing")), None);
+        assert_eq!((brink(&at("missing")), brink(&at("link/b/c")), brink(&at("file/b"))), (None, None, None));
+        assert_eq!(brink(&at("a/b/c")), temp.path().to_str());
         assert_eq!(obstacle(&at("a/b/c")), Some(format!("the directory {} does not exist", at("a"))));
         assert_eq!(obstacle(&at("file/b/c")), Some(format!("{} is not a directory", at("file"))));
         assert_eq!(obstacle(&at("link/b")), Some(format!("{} is a symbolic link to nothing", at("link"))));

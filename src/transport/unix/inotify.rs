@@ -157,8 +157,19 @@ impl Waiter {
 
     /// Watches the directory from now on. The inner result is that of inotify.
     pub(super) fn watch(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<nix::Result<()>> {
+        self.watch_by(|watching| {
+            by_either(&by_descriptor(dir), dir.path(), |path| watching.watch(path, what))
+        })
+    }
+
+    /// The same for a directory that is not ours.
+    pub(super) fn watch_path(&mut self, path: &str, what: AddWatchFlags) -> Result<nix::Result<()>> {
+        self.watch_by(|watching| watching.watch(path, what))
+    }
+
+    fn watch_by(&mut self, watch: impl Fn(&Watching) -> nix::Result<()>) -> Result<nix::Result<()>> {
         let Waiter::Watching(watching) = self else { return Ok(Ok(())) };
-        match by_either(&by_descriptor(dir), dir.path(), |path| watching.watch(path, what)) {
+        match watch(watching) {
             Err(errno) if is_forbidden(errno) => {
                 *self = Waiter::timed()?;
                 Ok(Ok(()))

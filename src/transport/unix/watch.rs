@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::AddWatchFlags;
 
 use super::dir::Dir;
+use super::home;
 use super::inotify::Waiter;
 use super::nodes::NodePath;
 use super::root::{Missing, Root};
@@ -23,7 +24,7 @@ const APPEARS: AddWatchFlags = AddWatchFlags::IN_CREATE
 /// In the memory directory also this: a client that leaves says so by the times of the page's file.
 const CLIENT_LEAVES: AddWatchFlags = AddWatchFlags::IN_ATTRIB;
 
-/// Watches the root (sockets appear there), the directories that lead to a publication, and the memory.
+/// Watches the root (sockets appear there) or the directory where one above it is to appear, the directories that lead to a publication, and the memory.
 pub(super) struct RootWatch {
     root: Root,
     path: Option<NodePath>,
@@ -40,17 +41,35 @@ impl RootWatch {
         match self.waiter.watch(dir, what)? {
             // Gone since it was opened: the directory above it, watched before, tells.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(Error::os(
-                format!("watch {} by inotify (is fs.inotify.max_user_watches too low?)", dir.path()),
-                errno,
-            )),
+            Err(errno) => Err(failed(dir.path(), errno)),
         }
+    }
+
+    /// Whether a directory above the root is missing, for which there is a watch then. Only the root itself is made.
+    fn awaits_parent(&mut self) -> Result<bool> {
+        while let Some(brink) = home::brink(self.root.path()) {
+            let watched = self.waiter.watch_path(brink, APPEARS)?;
+            // Only from now on nothing can appear unseen there.
+            if home::brink(self.root.path()) == Some(brink) {
+                return watched.map(|()| true).map_err(|errno| failed(brink, errno));
+            }
+        }
+        Ok(false)
     }
 
     /// Puts a watch on each directory before looking into it, so that nothing can appear unseen in between.
     fn scan(&mut self) -> Result<()> {
-        // A waiting client needs something that it can watch, so it makes the root.
-        let Some(mut dir) = self.root.open(Missing::Create)? else { return Ok(()) };
+        let opened = loop {
+            if self.awaits_parent()? {
+                return Ok(());
+            }
+            // A waiting client needs something that it can watch, so it makes the root.
+            match self.root.open(Missing::Create) {
+                Err(_) if home::brink(self.root.path()).is_some() => {}
+                opened => break opened?,
+            }
+        };
+        let Some(mut dir) = opened else { return Ok(()) };
         self.add(&dir, APPEARS)?;
         if let Some(memory) = dir.sub(MEMORY)? {
             self.add(&memory, APPEARS | CLIENT_LEAVES)?;
@@ -63,6 +82,10 @@ impl RootWatch {
         }
         Ok(())
     }
+}
+
+fn failed(path: &str, errno: Errno) -> Error {
+    Error::os(format!("watch {path} by inotify (is fs.inotify.max_user_watches too low?)"), errno)
 }
 
 impl Watch for RootWatch {
