@@ -4,7 +4,7 @@ OUT := $(or $(CARGO_TARGET_DIR),target)/release
 CATS_C := $(OUT)/cats-c
 CATS_CFLAGS := -std=c11 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Werror -pedantic -pthread -Iinclude -I$(CATS_C)
 CFLAGS ?= -O2 -g
-CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o line.o similar.o help.o size.o messages.o signals.o meter.o meet.o pump.o \
+CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o line.o similar.o help.o size.o messages.o standard.o signals.o meter.o meet.o pump.o \
 	ending.o talk.o told.o notice.o)
 
 .PHONY: cats-c check-tools

@@ -25,7 +25,7 @@
 /* How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile. */
 #define FAREWELL (1 * SECOND)
 /* How long everything may take after a signal. */
-#define ASKED (1 * SECOND)
+#define IN_TIME (1 * SECOND)
 /* How often the progress is shown. */
 #define TICK (100 * MILLISECOND)
 /* How long a pump may need to end after it was told to. */
@@ -86,12 +86,15 @@ static void await_news(struct news *news, int64_t until)
         pthread_cond_wait(&news->changed, &news->lock);
 }
 
-static void ask(void *arg)
+static void ask(void *arg, enum reason reason)
 {
     struct news *news = arg;
 
     pthread_mutex_lock(&news->lock);
-    news->asked++;
+    if (reason == ASKED)
+        news->asked++;
+    else
+        news->output_lost = true;
     pthread_cond_signal(&news->changed);
     pthread_mutex_unlock(&news->lock);
 }
@@ -171,6 +174,11 @@ static void on_sent(struct talk *talk, struct news *news)
     case SEND_STOPPED:
         leave(talk);
         break;
+    case SEND_NO_INPUT:
+        warn_of_no_input(talk->terms->report, news->no_input);
+        if (talk->asked)
+            leave(talk);
+        break;
     case SEND_FAILED:
         talk->failure = news->send_failure;
         news->send_failure = NO_FAILURE;
@@ -192,10 +200,15 @@ static bool on_news(struct talk *talk, struct news *news)
         talk->known_asked++;
         if (talk->asked)
             return true;
-        talk->asked = now() + ASKED;
+        talk->asked = now() + IN_TIME;
         course_stop(talk->course);
         if (talk->known_sent)
             leave(talk);
+    }
+    if (news->output_lost) {
+        forget(&talk->failure);
+        talk->failure = stream_failure("standard output", EPIPE);
+        return true;
     }
     if (news->sent && !talk->known_sent)
         on_sent(talk, news);
@@ -315,6 +328,7 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     course->ctrl = ctrl;
     course->input = terms->input;
     course->output = terms->output;
+    course->receives = terms->lingers;
     course->look_ms = terms->timeout ? milliseconds(terms->timeout / 4) : -1;
     course->wake = wake;
     meter_start(&course->meter);

@@ -20,9 +20,11 @@ struct terms {
     int64_t timeout;
     /* Standard input, or -1 to send nothing; and standard output. */
     int input, output;
+    /* Where to warn. */
+    const struct report *report;
 };
 
-/* How a conversation went that ended well. */
+/* How a conversation went. */
 struct ended {
     /* Whether standard input has ended. */
     bool input_over;

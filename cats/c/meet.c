@@ -10,8 +10,9 @@
 #include "size.h"
 #include "told.h"
 
-static void close_channel(void *closer)
+static void close_channel(void *closer, enum reason reason)
 {
+    (void)reason;
     vchan_rs_closer_close(closer);
 }
 
@@ -44,7 +45,9 @@ static struct failure outcome(struct side *side, bool fine, const char *doing)
 
     if (fine)
         return failure;
-    if (vchan_rs_last_error_kind() != VCHAN_RS_ERROR_CLOSED || !signal_came())
+    if (vchan_rs_last_error_kind() == VCHAN_RS_ERROR_CLOSED && output_is_lost())
+        failure = stream_failure("standard output", EPIPE);
+    else if (vchan_rs_last_error_kind() != VCHAN_RS_ERROR_CLOSED || !signal_came())
         failure = library_failure(doing);
     part_from(side);
     return failure;

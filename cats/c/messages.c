@@ -269,6 +269,11 @@ void say_detail(const struct report *report, const char *format, ...)
     va_end(args);
 }
 
+void warn_of_no_input(const struct report *report, int error)
+{
+    say_warning(report, "standard input: %s; receiving goes on without it", strerror(error));
+}
+
 void say_failure(const struct report *report, const struct failure *failure)
 {
     say_line(report->name, failure->text, "");

@@ -63,6 +63,8 @@ void say_note(const struct report *report, const char *format, ...) __attribute_
 void say_detail(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A line for people who may have meant something else. */
 void say_warning(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A warning: standard input is none, so that there is nothing to say. */
+void warn_of_no_input(const struct report *report, int error);
 /* Why it failed. */
 void say_failure(const struct report *report, const struct failure *failure);
 /* A mistake on the command line. */

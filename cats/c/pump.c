@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "standard.h"
+
 /* A signal which does nothing if it comes from elsewhere. */
 #define INTERRUPT SIGURG
 /* Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these bounds:
@@ -54,15 +56,6 @@ static int wait_for(const struct course *course, int fd, short events)
     return fds[0].revents == 0;
 }
 
-/* Of the channel's errors only the system's own are about the stream. */
-static struct failure failure_of(const char *stream)
-{
-    int error = errno;
-
-    return vchan_rs_last_error_kind() == VCHAN_RS_ERROR_SYSTEM ? stream_failure(stream, error)
-                                                               : library_failure("conversation");
-}
-
 /* Sends what the input gives, to its end. */
 static enum send_end send_all(struct course *course, struct failure *failure)
 {
@@ -70,7 +63,7 @@ static enum send_end send_all(struct course *course, struct failure *failure)
 
     for (;;) {
         /* Without a look before, the read would block beyond the reach of a stop. */
-        int ready = wait_for(course, course->input, POLLIN);
+        int error, ready = wait_for(course, course->input, POLLIN);
         ssize_t count;
 
         if (ready == 0)
@@ -96,8 +89,20 @@ static enum send_end send_all(struct course *course, struct failure *failure)
             return SEND_PEER_GONE;
         case VCHAN_RS_ERROR_CLOSED:
             return SEND_STOPPED;
+        case VCHAN_RS_ERROR_SYSTEM:
+            error = errno;
+            if (!is_no_input(course->input, error)) {
+                *failure = stream_failure("standard input", error);
+                return SEND_FAILED;
+            }
+            if (course->receives) {
+                course->news.no_input = error;
+                return SEND_NO_INPUT;
+            }
+            *failure = stream_failure("standard input", error);
+            return SEND_FAILED;
         default:
-            *failure = failure_of("standard input");
+            *failure = library_failure("conversation");
             return SEND_FAILED;
         }
     }
@@ -177,8 +182,11 @@ static enum receive_end receive_all(struct course *course, struct failure *failu
             if (atomic_load(&course->stopped))
                 return RECEIVE_STOPPED;
             break;
+        case VCHAN_RS_ERROR_SYSTEM:
+            *failure = stream_failure("standard output", errno);
+            return RECEIVE_FAILED;
         default:
-            *failure = failure_of("standard output");
+            *failure = library_failure("conversation");
             return RECEIVE_FAILED;
         }
     }
@@ -189,9 +197,9 @@ static void *send_body(void *arg)
     struct course *course = arg;
     struct failure failure = NO_FAILURE;
     enum send_end end = send_all(course, &failure);
-    bool input_over = end == SEND_END_OF_INPUT;
+    bool input_over = end == SEND_END_OF_INPUT || end == SEND_NO_INPUT;
 
-    if (end == SEND_END_OF_INPUT || end == SEND_STOPPED)
+    if (input_over || end == SEND_STOPPED)
         end = drain(course, end, &failure);
     pthread_mutex_lock(&course->news.lock);
     course->news.send_end = end;

@@ -16,6 +16,8 @@
 enum send_end {
     /* Standard input has ended; unless the peer went away, it has got everything. */
     SEND_END_OF_INPUT,
+    /* There is no standard input, in truth. */
+    SEND_NO_INPUT,
     /* It was asked to stop, and the peer has got what had been read. */
     SEND_STOPPED,
     /* The peer closed or died: the receiving pump knows which. */
@@ -38,8 +40,9 @@ enum receive_end {
 struct news {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    /* How many signals have asked for the end. */
+    /* How many signals have asked for the end; and whether nobody reads the output any more. */
     unsigned int asked;
+    bool output_lost;
     /* Whether the pumps have ended, and how. */
     bool sent, received;
     enum send_end send_end;
@@ -47,6 +50,8 @@ struct news {
     bool input_over;
     enum receive_end receive_end;
     struct failure send_failure, receive_failure;
+    /* Where that is SEND_NO_INPUT: the reason. */
+    int no_input;
 };
 
 /* What both pumps of a conversation need. */
@@ -54,6 +59,8 @@ struct course {
     struct libxenvchan *ctrl;
     /* Standard input, or -1 for nothing; standard output. */
     int input, output;
+    /* Whether what comes in is wanted. */
+    bool receives;
     /* How often to look whether the peer still consumes, after standard input has ended; negative for never. */
     int look_ms;
     struct meter meter;

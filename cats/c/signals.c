@@ -1,31 +1,75 @@
 #include "signals.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "size.h"
+
+/* A signal that ends a whole pipeline ends the reader, too. It has come before the reader's end, but its thread may be
+ * slower. */
+#define SLOWER (50 * MILLISECOND)
 
 static struct {
     pthread_mutex_t lock;
-    bool came;
-    void (*listener)(void *);
+    bool came, output_lost;
+    void (*listener)(void *, enum reason);
     void *arg;
 } state = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static sigset_t caught;
+
+static void tell(enum reason reason)
+{
+    pthread_mutex_lock(&state.lock);
+    if (reason == ASKED)
+        state.came = true;
+    else if (!state.came)
+        state.output_lost = true;
+    /* Who was asked to end ends in order. */
+    if (state.listener && (reason == ASKED || !state.came))
+        state.listener(state.arg, reason);
+    pthread_mutex_unlock(&state.lock);
+}
 
 static void *take_signals(void *unused)
 {
     int number;
 
     (void)unused;
-    while (sigwait(&caught, &number) == 0) {
-        pthread_mutex_lock(&state.lock);
-        state.came = true;
-        if (state.listener)
-            state.listener(state.arg);
-        pthread_mutex_unlock(&state.lock);
+    while (sigwait(&caught, &number) == 0)
+        tell(ASKED);
+    return NULL;
+}
+
+static void *watch(void *output)
+{
+    /* An error or a hang-up is told without being asked for. */
+    struct pollfd fd = { (int)(intptr_t)output, 0, 0 };
+    const struct timespec slower = { 0, SLOWER };
+
+    if (poll(&fd, 1, -1) > 0) {
+        nanosleep(&slower, NULL);
+        tell(OUTPUT_LOST);
     }
     return NULL;
+}
+
+/* Starts a thread that nobody waits for. */
+static int start(void *(*body)(void *), void *arg)
+{
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, body, arg);
+
+    return error ? error : pthread_detach(thread);
+}
+
+int watch_output(int output)
+{
+    return start(watch, (void *)(intptr_t)output);
 }
 
 static int give_default(int number)
@@ -38,7 +82,6 @@ static int give_default(int number)
 int catch_signals(void)
 {
     struct sigaction hangup;
-    pthread_t thread;
     int error;
 
     sigemptyset(&caught);
@@ -52,11 +95,7 @@ int catch_signals(void)
         sigaddset(&caught, SIGHUP);
     /* In all threads, so that nobody's calls fail with EINTR. */
     error = pthread_sigmask(SIG_BLOCK, &caught, NULL);
-    if (!error)
-        error = pthread_create(&thread, NULL, take_signals, NULL);
-    if (!error)
-        error = pthread_detach(thread);
-    return error;
+    return error ? error : start(take_signals, NULL);
 }
 
 bool signal_came(void)
@@ -69,12 +108,24 @@ bool signal_came(void)
     return came;
 }
 
-void direct_signals(void (*listener)(void *), void *arg)
+bool output_is_lost(void)
+{
+    bool lost;
+
+    pthread_mutex_lock(&state.lock);
+    lost = state.output_lost;
+    pthread_mutex_unlock(&state.lock);
+    return lost;
+}
+
+void direct_signals(void (*listener)(void *, enum reason), void *arg)
 {
     pthread_mutex_lock(&state.lock);
     state.listener = listener;
     state.arg = arg;
     if (state.came && listener)
-        listener(arg);
+        listener(arg, ASKED);
+    if (state.output_lost && listener)
+        listener(arg, OUTPUT_LOST);
     pthread_mutex_unlock(&state.lock);
 }

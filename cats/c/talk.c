@@ -11,6 +11,7 @@
 #include "pump.h"
 #include "signals.h"
 #include "size.h"
+#include "standard.h"
 #include "told.h"
 
 struct session {
@@ -47,6 +48,7 @@ static struct failure talk_with(struct session *session, struct side *side)
         .timeout = options->timeout,
         .input = session->reads_input ? STDIN_FILENO : -1,
         .output = STDOUT_FILENO,
+        .report = session->report,
     };
     struct progress progress;
     struct ended ended;
@@ -74,10 +76,10 @@ static struct failure talk_with(struct session *session, struct side *side)
     progress_finish(&progress);
     if (options->send_only)
         close(terms.output);
-    if (failure.exit != EXIT_DONE)
-        return failure;
     if (ended.input_over)
         session->reads_input = false;
+    if (failure.exit != EXIT_DONE)
+        return failure;
     say_lines(session->report, "Disconnected.\n");
     say_detail(session->report, "sent %s, received %s in %.3f s", human(ended.sent).text, human(ended.received).text,
                (double)ended.lasted / (double)SECOND);
@@ -146,6 +148,27 @@ static struct failure serve(struct session *session)
     }
 }
 
+/* Looks whether there is standard input and output, as far as they are wanted. */
+static struct failure look_at_streams(struct session *session)
+{
+    const struct options *options = session->options;
+    int error = 0;
+
+    if (session->reads_input && was_closed(STDIN_FILENO)) {
+        if (options->send_only)
+            return stream_failure("standard input", EBADF);
+        warn_of_no_input(session->report, EBADF);
+        session->reads_input = false;
+    }
+    if (options->send_only)
+        return NO_FAILURE;
+    if (was_closed(STDOUT_FILENO))
+        return stream_failure("standard output", EBADF);
+    if (has_reader(STDOUT_FILENO))
+        error = watch_output(STDOUT_FILENO);
+    return error ? system_failure("start: start a thread", error) : NO_FAILURE;
+}
+
 struct failure talk(const struct tool *tool, const struct options *options, const struct report *report)
 {
     struct session session = { .tool = tool, .options = options, .report = report, .reads_input = !options->recv_only };
@@ -161,6 +184,9 @@ struct failure talk(const struct tool *tool, const struct options *options, cons
         error = prepare_to_interrupt();
     if (error)
         return system_failure("start: catch signals", error);
+    failure = look_at_streams(&session);
+    if (failure.exit != EXIT_DONE)
+        return failure;
     failure = options->listen ? serve(&session) : call(&session);
     free(session.announced);
     return failure;

@@ -8,28 +8,30 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use vchan::{Closer, Error, Vchan, Writer};
 
-use crate::failure::Failure;
+use crate::failure::{no_input, Failure};
 use crate::meter::Meter;
 use crate::progress::Progress;
 use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop};
-use crate::signals::Signals;
+use crate::report::Report;
+use crate::signals::{Reason, Signals};
 
 /// What a conversation depends on.
-pub struct Terms {
+pub struct Terms<'a> {
     /// Whether the end of standard input ends it.
     pub ends_with_input: bool,
     /// Whether what is coming in at the end of standard input is worth staying for.
     pub lingers: bool,
     /// How long nothing may move.
     pub timeout: Option<Duration>,
+    /// Where to warn.
+    pub report: &'a Report,
 }
 
 /// How a conversation went that ended well.
 pub struct Ended {
-    /// Whether standard input has ended.
-    pub input_over: bool,
     /// The bytes sent and received.
     pub counts: (u64, u64),
     /// How long it lasted.
@@ -58,11 +60,11 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// How often to look for what no event tells of.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Talks over `vchan` until the end.
+/// Talks over `vchan` until the end. `input` is standard input, or nothing; nothing after its end.
 pub fn converse(
     vchan: Vchan,
     terms: &Terms,
-    input: Option<OwnedFd>,
+    input: &mut Option<Arc<OwnedFd>>,
     output: OwnedFd,
     signals: &Signals,
     progress: &Progress,
@@ -71,9 +73,9 @@ pub fn converse(
     let (reader, writer) = vchan.split();
     let (sender, events) = mpsc::channel();
     let to_self = sender.clone();
-    signals.direct_to(move || {
-        // The conversation may be over, then the signal came late.
-        let _ = to_self.send(Event::Asked);
+    signals.direct_to(move |reason| {
+        // The conversation may be over, then this came late.
+        let _ = to_self.send(Event::Ends(reason));
     });
     let stop = Arc::new(Stop::new().map_err(|errno| system("make an eventfd", errno.into()))?);
     let course = Course {
@@ -81,7 +83,7 @@ pub fn converse(
         meter: Arc::new(Meter::start()),
         stop,
         look: terms.timeout.map(|timeout| timeout / 4),
-        input: input.map(Arc::new),
+        input: input.clone(),
     };
     let receive = course.receive(reader, output).map_err(|error| system("start a thread", error))?;
     let send = match course.send(writer) {
@@ -104,13 +106,15 @@ pub fn converse(
     };
     let verdict = talk.run(&events, progress);
     let (counts, lasted) = (course.meter.counts(), course.meter.elapsed());
-    let input_over = talk.input_over;
+    if talk.input_over {
+        *input = None;
+    }
     // A peer that has left in order has nothing to learn from what it didn't get.
     if verdict.is_err() && !talk.peer_left {
         closer.abort();
     }
     part(&course, &closer, &events, &[send, receive]);
-    verdict.map(|()| Ended { input_over, counts, lasted })
+    verdict.map(|()| Ended { counts, lasted })
 }
 
 fn system(doing: &'static str, error: std::io::Error) -> Failure {
@@ -144,7 +148,7 @@ enum Phase {
 }
 
 struct Talk<'a> {
-    terms: &'a Terms,
+    terms: &'a Terms<'a>,
     course: &'a Course,
     phase: Phase,
     /// When to go at the latest, once a signal has come.
@@ -222,8 +226,9 @@ impl Talk<'_> {
 
     fn on(&mut self, event: Event) -> Option<Verdict> {
         match event {
-            Event::Asked if self.asked.is_some() => Some(self.verdict()),
-            Event::Asked => {
+            Event::Ends(Reason::OutputLost) => Some(Err(Failure::stream("standard output", Errno::EPIPE))),
+            Event::Ends(Reason::Asked) if self.asked.is_some() => Some(self.verdict()),
+            Event::Ends(Reason::Asked) => {
                 self.asked = Some(Instant::now() + ASKED);
                 self.course.stop.stop();
                 if self.writer.is_some() {
@@ -258,6 +263,17 @@ impl Talk<'_> {
             // The receiving pump will report the same, and whether it was in order.
             SendEnd::PeerGone { input_over } => self.input_over = input_over,
             SendEnd::Stopped => self.leave(),
+            SendEnd::NoInput(errno) if self.terms.lingers => {
+                self.terms.report.warning(no_input(errno));
+                self.input_over = true;
+                if self.asked.is_some() {
+                    self.leave();
+                }
+            }
+            SendEnd::NoInput(errno) => {
+                self.failure = Some(Failure::stream("standard input", errno));
+                self.leave();
+            }
             SendEnd::Failed(failure) => {
                 self.failure = Some(failure);
                 self.leave();

@@ -55,7 +55,7 @@ impl Failure {
 
     /// A failure of standard input or output, called `stream` in the message.
     pub fn stream(stream: &str, errno: Errno) -> Failure {
-        let text = format!("{stream}: {}; {}", errno.desc(), stream_advice(errno));
+        let text = format!("{stream}: {}; {}", described(errno), stream_advice(errno));
         Failure { exit: Exit::Error, text, peers: false }
     }
 
@@ -128,6 +128,17 @@ fn advice(error: &Error) -> &'static str {
         Error::Xenstore(_) => "see that xenstored runs, and what this domain may do there",
         _ => "start both sides again",
     }
+}
+
+/// A warning: standard input is none, so that there is nothing to say.
+pub fn no_input(errno: Errno) -> String {
+    format!("standard input: {}; receiving goes on without it", described(errno))
+}
+
+/// What the C library calls it.
+fn described(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn stream_advice(errno: Errno) -> &'static str {

@@ -18,11 +18,14 @@ pub mod report;
 pub mod signals;
 mod similar;
 pub mod size;
+pub mod standard;
 mod talk;
 pub mod told;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+use nix::errno::Errno;
 
 pub use meet::{Tool, UNIXCAT, XENCAT};
 
@@ -34,6 +37,12 @@ pub fn run(tool: &dyn Tool) -> ExitCode {
 fn run_with(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> ExitCode {
     let options = match cli::parse(tool, args) {
         Ok(options) => options,
+        // Help, or the version, for nobody.
+        Err(failure::Exit::Done) if standard::output().is_err() => {
+            let failure = failure::Failure::stream("standard output", Errno::EBADF);
+            report::Report::new(tool.name(), false, false).failure(&failure);
+            return failure.exit.into();
+        }
         Err(exit) => return exit.into(),
     };
     let report = report::Report::new(tool.name(), options.quiet, options.verbose);

@@ -18,11 +18,13 @@ use vchan::{Error, Reader, Writer};
 
 use crate::failure::Failure;
 use crate::meter::Meter;
+use crate::signals::Reason;
+use crate::standard::is_no_input;
 
 /// What the pumps, and others, tell the thread that decides on the end.
 pub enum Event {
-    /// A signal asks for the end.
-    Asked,
+    /// A signal asks for the end, or nobody reads what is received.
+    Ends(Reason),
     /// The sending pump has ended.
     Sent(Writer, SendEnd),
     /// The receiving pump has ended.
@@ -40,6 +42,8 @@ pub enum SendEnd {
         /// Whether standard input had ended before.
         input_over: bool,
     },
+    /// There is no standard input, in truth.
+    NoInput(Errno),
     /// Standard input or the channel failed.
     Failed(Failure),
 }
@@ -190,10 +194,13 @@ impl Course {
                 }
                 Err(Error::Closed) => return SendEnd::Stopped,
                 Err(error) if is_passing(&error) => (),
+                Err(error @ Error::Os { .. }) if is_no_input(input, Errno::from_raw(error.errno())) => {
+                    break SendEnd::NoInput(Errno::from_raw(error.errno()))
+                }
                 Err(error) => return SendEnd::Failed(failure("standard input", &error)),
             }
         };
-        let input_over = matches!(end, SendEnd::EndOfInput);
+        let input_over = matches!(end, SendEnd::EndOfInput | SendEnd::NoInput(_));
         self.drain(writer, input_over).unwrap_or(end)
     }
 

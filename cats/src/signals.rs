@@ -1,22 +1,38 @@
-//! SIGINT, SIGTERM and SIGHUP: a request to end, passed to whatever is going on at the moment.
+//! What ends whatever is going on at the moment: SIGINT, SIGTERM and SIGHUP, or the end of the program that reads our output.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 
-/// Told about each signal that comes.
-type Listener = Box<dyn Fn() + Send>;
+/// Why to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A signal asks for it.
+    Asked,
+    /// Nobody reads standard output any more.
+    OutputLost,
+}
+
+/// Told about each reason that comes.
+type Listener = Box<dyn Fn(Reason) + Send>;
+
+/// A signal that ends a whole pipeline ends the reader, too. It has come before the reader's end, but its thread may be slower.
+const SLOWER: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct State {
     asked: bool,
+    output_lost: bool,
     listener: Option<Listener>,
 }
 
-/// The signals that have come, and who wants to know.
+/// The signals and other reasons that have come, and who wants to know.
 #[derive(Clone, Default)]
 pub struct Signals {
     state: Arc<Mutex<State>>,
@@ -41,10 +57,24 @@ impl Signals {
             // It can't fail where blocking didn't; at worst a signal is delivered elsewhere.
             let _ = set.thread_unblock();
             for _ in &mut incoming {
-                state.tell();
+                state.tell(Reason::Asked);
             }
         })?;
         Ok(signals)
+    }
+
+    /// Watches whether somebody reads `output`, a pipe or a socket.
+    pub fn watch(&self, output: OwnedFd) -> io::Result<()> {
+        let state = self.clone();
+        std::thread::Builder::new().name("output".into()).spawn(move || {
+            let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
+            // An error or a hang-up is told without being asked for; it is no signal's turn here.
+            if poll(&mut fds, PollTimeout::NONE).is_ok() {
+                std::thread::sleep(SLOWER);
+                state.tell(Reason::OutputLost);
+            }
+        })?;
+        Ok(())
     }
 
     /// Whether a signal has come.
@@ -52,20 +82,33 @@ impl Signals {
         self.lock().asked
     }
 
-    /// From now on `listener` is told about each signal, and at once if one has come already.
-    pub fn direct_to(&self, listener: impl Fn() + Send + 'static) {
+    /// Whether nobody reads standard output any more.
+    pub fn output_lost(&self) -> bool {
+        self.lock().output_lost
+    }
+
+    /// From now on `listener` is told about each reason, and at once of what has come already.
+    pub fn direct_to(&self, listener: impl Fn(Reason) + Send + 'static) {
         let mut state = self.lock();
         if state.asked {
-            listener();
+            listener(Reason::Asked);
+        }
+        if state.output_lost {
+            listener(Reason::OutputLost);
         }
         state.listener = Some(Box::new(listener));
     }
 
-    fn tell(&self) {
+    fn tell(&self, reason: Reason) {
         let mut state = self.lock();
-        state.asked = true;
+        match reason {
+            Reason::Asked => state.asked = true,
+            // Who was asked to end ends in order.
+            Reason::OutputLost if state.asked => return,
+            Reason::OutputLost => state.output_lost = true,
+        }
         if let Some(listener) = &state.listener {
-            listener();
+            listener(reason);
         }
     }
 
@@ -91,12 +134,14 @@ mod tests {
     #[test]
     fn a_signal_that_came_before_its_listener_is_not_lost() {
         let signals = Signals::default();
-        signals.tell();
+        signals.tell(Reason::Asked);
         let (sender, told) = mpsc::channel();
-        signals.direct_to(move || sender.send(()).unwrap());
+        signals.direct_to(move |reason| sender.send(reason).unwrap());
         assert!(signals.asked());
-        told.try_recv().unwrap();
-        signals.tell();
-        told.try_recv().unwrap();
+        assert_eq!(told.try_recv(), Ok(Reason::Asked));
+        signals.tell(Reason::Asked);
+        assert_eq!(told.try_recv(), Ok(Reason::Asked));
+        signals.tell(Reason::OutputLost);
+        assert!(told.try_recv().is_err() && !signals.output_lost());
     }
 }

@@ -1,14 +1,16 @@
 //! From the command line to the last word: meets the peer and talks to it; a server perhaps to one after the other.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use nix::errno::Errno;
 use vchan::transport::Transport;
 use vchan::{Closer, Error, Vchan};
 
 use crate::cli::{Options, Patience};
 use crate::ending::{converse, Ended, Terms};
-use crate::failure::Failure;
+use crate::failure::{no_input, Failure};
 use crate::meet::{contradiction, Tool, ORDERS};
 use crate::notice::unless_soon;
 use crate::progress::Progress;
@@ -16,6 +18,7 @@ use crate::pump::prepare_to_interrupt;
 use crate::report::Report;
 use crate::signals::Signals;
 use crate::size::human;
+use crate::standard::{self, has_reader};
 use crate::told;
 
 /// Does what the options ask for.
@@ -26,6 +29,12 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
     let start = |error| Failure::new("start", &Error::os("catch signals", error));
     let signals = Signals::catch().map_err(start)?;
     prepare_to_interrupt().map_err(|errno| start(errno.into()))?;
+    let mut input = input(options, report)?;
+    let output = output(options)?;
+    if has_reader(&output) {
+        let watched = output.try_clone().map_err(|error| failed("standard output", &error))?;
+        signals.watch(watched).map_err(|error| Failure::new("start", &Error::os("start a thread", error)))?;
+    }
     let led_by = tool.led_by().filter(|_| !options.listen);
     let doing = match led_by {
         _ if options.listen => "listen".into(),
@@ -41,13 +50,41 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
         elsewhere: tool.elsewhere(),
         transport: &*transport,
         signals: &signals,
+        output,
     };
     if options.listen {
-        session.serve()
+        session.serve(&mut input)
     } else {
-        session.call()
+        session.call(&mut input)
     }
 }
+
+/// Standard input, if it is wanted and there is one.
+fn input(options: &Options, report: &Report) -> Result<Input, Failure> {
+    if options.recv_only {
+        return Ok(None);
+    }
+    match standard::input() {
+        Ok(input) => Ok(Some(Arc::new(input))),
+        Err(Errno::EBADF) if !options.send_only => {
+            report.warning(no_input(Errno::EBADF));
+            Ok(None)
+        }
+        Err(errno) => Err(Failure::stream("standard input", errno)),
+    }
+}
+
+/// Where what comes in goes.
+fn output(options: &Options) -> Result<OwnedFd, Failure> {
+    if options.send_only {
+        let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
+        return null.map(OwnedFd::from).map_err(|error| failed("/dev/null", &error));
+    }
+    standard::output().map_err(|errno| Failure::stream("standard output", errno))
+}
+
+/// Standard input, as long as something is to be read from it.
+type Input = Option<Arc<OwnedFd>>;
 
 struct Session<'a> {
     options: &'a Options,
@@ -60,10 +97,11 @@ struct Session<'a> {
     elsewhere: &'static str,
     transport: &'a dyn Transport,
     signals: &'a Signals,
+    output: OwnedFd,
 }
 
 impl Session<'_> {
-    fn call(&self) -> Result<(), Failure> {
+    fn call(&self, input: &mut Input) -> Result<(), Failure> {
         let closer = self.closer()?;
         if self.options.patience != Patience::None {
             match self.led_by {
@@ -79,8 +117,8 @@ impl Session<'_> {
             }
             met => met,
         };
-        match self.unless_asked(met).map_err(|error| Failure::new(&self.doing, &error))? {
-            Some(vchan) => self.converse(vchan, &mut !self.options.recv_only),
+        match self.unless_asked(&self.doing, met)? {
+            Some(vchan) => self.converse(vchan, input),
             None => Ok(()),
         }
     }
@@ -100,8 +138,7 @@ impl Session<'_> {
         unless_soon(|| self.report.note(format_args!("still waiting: {why}; {hint}")), || client.connect())
     }
 
-    fn serve(&self) -> Result<(), Failure> {
-        let mut reads_input = !self.options.recv_only;
+    fn serve(&self, input: &mut Input) -> Result<(), Failure> {
         let mut announced = Vec::new();
         loop {
             let closer = self.closer()?;
@@ -114,9 +151,7 @@ impl Session<'_> {
                 .order_table(ORDERS)
                 .closer(&closer)
                 .listen();
-            let listening =
-                self.unless_asked(listening).map_err(|error| Failure::new(&self.doing, &error))?;
-            let Some(listening) = listening else { return Ok(()) };
+            let Some(listening) = self.unless_asked(&self.doing, listening)? else { return Ok(()) };
             let announcement = self.transport.export_lines(listening.meeting());
             let announcement = announcement.map_err(|error| Failure::new(&self.doing, &error))?;
             if announcement != announced {
@@ -127,12 +162,11 @@ impl Session<'_> {
             // A server that keeps listening has nothing to be impatient about between two clients.
             let limit = self.options.timeout.filter(|_| !self.options.keep_listening);
             let met = listening.accept(limit);
-            let ended =
-                match self.unless_asked(met).map_err(|error| Failure::new("wait for a client", &error)) {
-                    Ok(Some(vchan)) => self.converse(vchan, &mut reads_input),
-                    Ok(None) => return Ok(()),
-                    Err(failure) => Err(failure),
-                };
+            let ended = match self.unless_asked("wait for a client", met) {
+                Ok(Some(vchan)) => self.converse(vchan, input),
+                Ok(None) => return Ok(()),
+                Err(failure) => Err(failure),
+            };
             if !self.options.keep_listening || self.signals.asked() {
                 return ended;
             }
@@ -144,8 +178,7 @@ impl Session<'_> {
         }
     }
 
-    /// Talks; `reads_input` says whether standard input is to be read, before and after.
-    fn converse(&self, vchan: Vchan, reads_input: &mut bool) -> Result<(), Failure> {
+    fn converse(&self, vchan: Vchan, input: &mut Input) -> Result<(), Failure> {
         let warning = self.led_by.and_then(|by| told::warning(by, &self.options.point, &vchan));
         warning.iter().for_each(|warning| self.report.warning(warning));
         self.report.line("Connected.");
@@ -153,18 +186,17 @@ impl Session<'_> {
             Some(variable) => self.report.detail(told::description(variable, &vchan)),
             None => self.report.detail(format_args!("connected at {}", vchan.path())),
         }
-        let input = if *reads_input { Some(own(&io::stdin(), "standard input")?) } else { None };
-        let output = if self.options.send_only { nowhere()? } else { own(&io::stdout(), "standard output")? };
+        let output = self.output.try_clone().map_err(|error| failed("standard output", &error))?;
         let terms = Terms {
             ends_with_input: !self.options.keep_listening,
             lingers: !self.options.send_only,
             timeout: self.options.timeout,
+            report: self.report,
         };
         let progress = Progress::new(self.options.progress);
         let ended = converse(vchan, &terms, input, output, self.signals, &progress);
         progress.finish();
-        let Ended { input_over, counts: (sent, received), lasted } = ended?;
-        *reads_input &= !input_over;
+        let Ended { counts: (sent, received), lasted } = ended?;
         self.report.line("Disconnected.");
         self.report.detail(format_args!(
             "sent {}, received {} in {:.3} s",
@@ -179,28 +211,22 @@ impl Session<'_> {
     fn closer(&self) -> Result<Closer, Failure> {
         let closer = Closer::new().map_err(|error| Failure::new("start", &error))?;
         let other = closer.clone();
-        self.signals.direct_to(move || other.close());
+        self.signals.direct_to(move |_| other.close());
         Ok(closer)
     }
 
     /// `None` if a signal ended the attempt to meet.
-    fn unless_asked(&self, attempt: vchan::Result<Vchan>) -> vchan::Result<Option<Vchan>> {
+    fn unless_asked(&self, doing: &str, attempt: vchan::Result<Vchan>) -> Result<Option<Vchan>, Failure> {
         match attempt {
             Err(Error::Closed) if self.signals.asked() => Ok(None),
-            other => other.map(Some),
+            Err(Error::Closed) if self.signals.output_lost() => {
+                Err(Failure::stream("standard output", Errno::EPIPE))
+            }
+            other => other.map(Some).map_err(|error| Failure::new(doing, &error)),
         }
     }
 }
 
-fn own(stream: &impl AsFd, name: &str) -> Result<OwnedFd, Failure> {
-    stream.as_fd().try_clone_to_owned().map_err(|error| failed(name, &error))
-}
-
-fn nowhere() -> Result<OwnedFd, Failure> {
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
-    null.map(OwnedFd::from).map_err(|error| failed("/dev/null", &error))
-}
-
 fn failed(name: &str, error: &io::Error) -> Failure {
-    Failure::stream(name, nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    Failure::stream(name, Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }

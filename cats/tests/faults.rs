@@ -165,12 +165,6 @@ fn a_full_disk() {
 }
 
 #[test]
-fn a_closed_output() {
-    let closed = || pipe().1;
-    cannot_write(closed, ": standard output: Broken pipe; ");
-}
-
-#[test]
 fn an_input_that_can_not_be_read() {
     let place = Place::new();
     let mut server = place.server(&["0", "port"]).piped().start();

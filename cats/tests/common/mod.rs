@@ -4,13 +4,13 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod data;
 pub mod historical;
 pub mod terminal;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{kill, signal, SigHandler, Signal};
 use nix::unistd::Pid;
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+pub use data::*;
 
 /// Longer than anything takes that works.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -122,49 +123,6 @@ pub fn below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// How many MiB the large transfers move.
-pub fn mebibytes() -> usize {
-    std::env::var("VCHAN_E2E_MIB").map_or(16, |text| text.parse().expect("VCHAN_E2E_MIB is a number"))
-}
-
-/// Bytes without a pattern that a mistake could hide in.
-pub fn noise(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
-pub fn sha256(path: &Path) -> String {
-    let mut hash = Sha256::new();
-    std::io::copy(&mut File::open(path).unwrap(), &mut hash).unwrap();
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A pipe, reader first, whose ends no other child inherits: it would never end.
-pub fn pipe() -> (OwnedFd, OwnedFd) {
-    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
-}
-
-/// Waits until a pipe is full.
-pub fn full(reader: &OwnedFd) {
-    let limit = Instant::now() + LIMIT;
-    let capacity = nix::fcntl::fcntl(reader, nix::fcntl::FcntlArg::F_GETPIPE_SZ).unwrap();
-    let mut ready = 0;
-    while ready < capacity {
-        assert!(Instant::now() < limit, "{ready} bytes of {capacity}");
-        // SAFETY: FIONREAD writes one int.
-        assert_eq!(unsafe { libc::ioctl(reader.as_raw_fd(), libc::FIONREAD, &mut ready) }, 0);
-        std::thread::yield_now();
-    }
-}
-
 /// A tool that is about to be started.
 pub struct Setup {
     command: Command,
@@ -228,6 +186,25 @@ impl Setup {
     /// Has the process do something before it becomes the tool: system calls, no allocation.
     pub fn prepared(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Setup {
         // SAFETY: the callers keep to that.
+        unsafe { self.command.pre_exec(act) };
+        self
+    }
+
+    /// Without one of the standard streams.
+    pub fn without(mut self, fd: i32) -> Setup {
+        let close = move || {
+            // SAFETY: closing is allowed between fork and exec, and nobody uses this one there.
+            unsafe { libc::close(fd) };
+            Ok(())
+        };
+        // SAFETY: the closure makes one system call and doesn't allocate.
+        unsafe { self.command.pre_exec(close) };
+        self
+    }
+
+    /// Whatever else is to be done between fork and exec, without an allocation.
+    pub fn before_exec(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Setup {
+        // SAFETY: up to the test, which says so.
         unsafe { self.command.pre_exec(act) };
         self
     }

@@ -1,0 +1,220 @@
+//! Standard streams that are closed, can't be read, or lose their reader.
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::OwnedFd;
+
+use common::terminal::Terminal;
+use common::*;
+use nix::sys::signal::Signal;
+
+#[test]
+fn a_closed_output_is_an_error_before_anything_else() {
+    let place = Place::new();
+    for setup in [
+        place.server(&["0", "port"]),
+        place.server(&["-k", "0", "port"]),
+        place.client(&["--wait", "0", "port"]),
+        place.client(&["--help"]),
+        place.client(&["--version"]),
+    ] {
+        let end = setup.without(1).start().end();
+        assert_eq!((end.code, end.stderr.len()), (1, 1), "{end:?}");
+        let complaint = ": standard output: Bad file descriptor; open it before starting this program";
+        assert!(end.last().ends_with(complaint), "{end:?}");
+    }
+    place.assert_clean();
+}
+
+/// Who only sends needs none.
+#[test]
+fn a_closed_output_that_is_not_wanted() {
+    let place = Place::new();
+    let file = place.file("file", 100_000, 1);
+    let mut server = place.server(&["--recv-only", "0", "port"]).start();
+    server.serving();
+    let client = place.client(&["--send-only", "0", "port"]).from(&file).without(1).start();
+    client.end().is_in_order();
+    let server = server.end();
+    assert_eq!((server.code, sha256(&file)), (0, sha256_of(&server.stdout)));
+    place.assert_clean();
+}
+
+/// As nohup gives it to its program at a terminal.
+fn write_only() -> File {
+    OpenOptions::new().write(true).open("/dev/null").unwrap()
+}
+
+/// Who can't read standard input receives all the same, and warns once.
+#[track_caller]
+fn receives_without_input(listens: bool, warns: bool, args: &[&str], setup: impl FnOnce(Setup) -> Setup) {
+    let place = Place::new();
+    let args = [args, &["0", "port"]].concat();
+    let (receiver, mut sender) = if listens {
+        let mut server = setup(place.server(&args)).start();
+        server.serving();
+        (server, place.client(&["0", "port"]).piped().start())
+    } else {
+        let mut server = place.server(&["0", "port"]).piped().start();
+        server.serving();
+        (setup(place.client(&args)).start(), server)
+    };
+    sender.connected();
+    let mut receiver = receiver;
+    for _ in 0..3 {
+        sender.say("word");
+        receiver.hear("word");
+    }
+    sender.close_input();
+    sender.end().is_in_order();
+    let receiver = receiver.end();
+    receiver.is_in_order();
+    let warning = ": standard input: Bad file descriptor; receiving goes on without it";
+    let warnings = receiver.stderr.iter().filter(|line| line.ends_with(warning)).count();
+    assert_eq!(warnings, usize::from(warns), "{receiver:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn an_input_that_is_none() {
+    for listens in [true, false] {
+        receives_without_input(listens, true, &[], |setup| setup.without(0));
+        receives_without_input(listens, true, &[], |setup| setup.stdin(write_only()));
+        receives_without_input(listens, false, &["--recv-only"], |setup| setup.without(0));
+    }
+}
+
+#[test]
+fn one_warning_for_all_clients() {
+    let place = Place::new();
+    for closed in [true, false] {
+        let server = place.server(&["-k", "0", "port"]);
+        let mut server = if closed { server.without(0) } else { server.stdin(write_only()) }.start();
+        for word in ["one", "two", "three"] {
+            let mut client = place.client(&["--wait", "0", "port"]).piped().start();
+            client.say(word);
+            server.hear(word);
+            client.close_input();
+            client.end().is_in_order();
+        }
+        server.disconnected();
+        server.signal(Signal::SIGTERM);
+        let server = server.end();
+        let warnings = server.stderr.iter().filter(|line| line.contains("standard input")).count();
+        assert_eq!((server.code, warnings), (0, 1), "{server:?}");
+    }
+    place.assert_clean();
+}
+
+#[test]
+fn an_input_that_is_none_and_the_only_purpose() {
+    let place = Place::new();
+    let mut server = place.server(&["--send-only", "0", "port"]).stdin(write_only()).start();
+    server.serving();
+    let client = place.client(&["0", "port"]).start();
+    let closed = place.client(&["--send-only", "0", "other"]).without(0).start();
+    for end in [server.end(), closed.end()] {
+        assert_eq!(end.code, 1, "{end:?}");
+        assert!(end.last().contains(": standard input: Bad file descriptor; open it"), "{end:?}");
+    }
+    client.end().saw_the_peer_fail();
+    place.assert_clean();
+}
+
+/// In the background of its terminal, where nothing may be read.
+fn in_the_background() -> std::io::Result<()> {
+    // SAFETY: system calls that are allowed between fork and exec. The parent, which the test knows, has none of the
+    // descriptors by which it waits for the program to be started, and ends as the program does.
+    unsafe {
+        libc::signal(libc::SIGTTIN, libc::SIG_IGN);
+        match libc::fork() {
+            0 => {
+                libc::setpgid(0, 0);
+                Ok(())
+            }
+            child => {
+                let mut status = 0;
+                libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0);
+                libc::waitpid(child, &mut status, 0);
+                libc::_exit(libc::WEXITSTATUS(status))
+            }
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_is_lost() {
+    let place = Place::new();
+    let mut terminal = Terminal::new();
+    let server = place.server(&["0", "port"]).stdin(terminal.stdio()).in_terminal();
+    let mut server = server.before_exec(in_the_background).start();
+    server.serving();
+    let mut client = place.client(&["0", "port"]).piped().start();
+    client.say("before");
+    server.hear("before");
+    terminal.press(b"typed\n");
+    let warning = ": standard input: Input/output error; receiving goes on without it";
+    server.line("the warning", |line| line.ends_with(warning));
+    client.say("after");
+    server.hear("after");
+    client.close_input();
+    client.end().is_in_order();
+    server.end().is_in_order();
+    place.assert_clean();
+}
+
+/// Starts a conversation in which a reader of one side's output goes, while nothing is said.
+#[track_caller]
+fn reader_goes(server_loses: bool, streams: impl FnOnce() -> (OwnedFd, OwnedFd)) {
+    let place = Place::new();
+    let (reader, output) = streams();
+    let (server, client) = (place.server(&["0", "port"]).piped(), place.client(&["0", "port"]).piped());
+    let (server, client) =
+        if server_loses { (server.stdout(output), client) } else { (server, client.stdout(output)) };
+    let mut server = server.start();
+    server.serving();
+    let mut client = client.start();
+    client.connected();
+    server.connected();
+    let (mut loser, mut other) = if server_loses { (server, client) } else { (client, server) };
+    let (_input, _other_input) = (loser.take_input(), other.take_input());
+    drop(reader);
+    let loser = loser.end();
+    assert_eq!(loser.code, 1, "{loser:?}");
+    assert!(loser.last().contains(": standard output: Broken pipe; "), "{loser:?}");
+    other.end().saw_the_peer_fail();
+    place.assert_clean();
+}
+
+fn socket() -> (OwnedFd, OwnedFd) {
+    let (reader, output) = std::os::unix::net::UnixStream::pair().unwrap();
+    (reader.into(), output.into())
+}
+
+#[test]
+fn a_reader_of_the_output_that_goes_is_missed_at_once() {
+    for server_loses in [true, false] {
+        reader_goes(server_loses, pipe);
+        reader_goes(server_loses, socket);
+    }
+}
+
+#[test]
+fn it_is_missed_also_while_there_is_no_peer_yet() {
+    let place = Place::new();
+    for setup in [
+        place.server(&["0", "port"]),
+        place.server(&["-k", "0", "port"]),
+        place.client(&["--wait", "0", "other"]),
+    ] {
+        let (reader, writer) = pipe();
+        let waiting = setup.stdout(writer).start();
+        waiting.asleep();
+        drop(reader);
+        let end = waiting.end();
+        assert_eq!(end.code, 1, "{end:?}");
+        assert!(end.last().contains(": standard output: Broken pipe; "), "{end:?}");
+    }
+    place.assert_clean();
+}
