@@ -216,19 +216,15 @@ fn wish_or_complaint(error: &clap::Error, arguments: &[String]) -> Result<Line, 
     let known = KNOWN.iter().find(|known| name.strip_prefix("--") == Some(known.name));
     let takes = known.map_or(Takes::Nothing, |known| known.takes);
     // The parser finds what is wrong with the next option before it misses the value of the one before.
-    let missing = arguments.windows(2).find_map(|pair| {
-        let option = KNOWN.iter().find(|known| pair[0].strip_prefix("--") == Some(known.name))?;
-        let Takes::Value(what) = option.takes else { return None };
-        let wrong = match name.starts_with("--") {
-            true => pair[1].starts_with(name),
-            false => {
-                is_letters(&pair[1]) && name.chars().nth(1).is_some_and(|letter| pair[1].contains(letter))
-            }
-        };
-        (wrong && !name.is_empty()).then(|| format!("{} needs a value, {what}", pair[0]))
+    let stopped_at = arguments.iter().position(|argument| match name.starts_with("--") {
+        true => argument.split('=').next() == Some(name),
+        false => is_letters(argument) && name.chars().nth(1).is_some_and(|letter| argument.contains(letter)),
     });
-    if let Some(complaint) = missing {
-        return Err(complaint);
+    for pair in arguments.windows(2).take(stopped_at.unwrap_or_default()) {
+        let option = KNOWN.iter().find(|known| pair[0].strip_prefix("--") == Some(known.name));
+        if let (Some(Takes::Value(what)), true) = (option.map(|option| option.takes), is_option(&pair[1])) {
+            return Err(format!("{} needs a value, {what}", pair[0]));
+        }
     }
     Err(match (error.kind(), takes) {
         (ErrorKind::DisplayHelp, _) => {
