@@ -12,32 +12,34 @@ static const char *const more_text[] = {
     NULL
 };
 
-/* In the texts, @ stands for the tool's name. */
-static void put(const char *line, const char *name)
+/* In the texts, @ stands for the tool's name, and % for the size of its rings. */
+static void put(const char *line, const struct tool *tool)
 {
     for (; *line; line++) {
         if (*line == '@')
-            fputs(name, stdout);
+            fputs(tool->name, stdout);
+        else if (*line == '%')
+            fputs(tool->buffer_size, stdout);
         else
             putchar(*line);
     }
     putchar('\n');
 }
 
-static void put_all(const char *const *lines, const char *name)
+static void put_all(const char *const *lines, const struct tool *tool)
 {
     for (; *lines; lines++)
-        put(*lines, name);
+        put(*lines, tool);
 }
 
 void print_help(const struct tool *tool, bool brief)
 {
     puts(tool->about);
-    put_all(options_text, tool->name);
+    put_all(options_text, tool);
     if (brief) {
-        put("\nExamples, exit codes and the rest: @ --help", tool->name);
+        put("\nExamples, exit codes and the rest: @ --help", tool);
         return;
     }
-    put_all(tool->examples, tool->name);
-    put_all(more_text, tool->name);
+    put_all(tool->examples, tool);
+    put_all(more_text, tool);
 }

@@ -9,6 +9,8 @@ struct tool {
     const char *about;
     /* Examples, for the help: lines, in which @ stands for the name. NULL after the last one. */
     const char *const *examples;
+    /* The size of the rings unless the command line has another, as it is written there. */
+    const char *buffer_size;
     /* What carries the channel, as the library calls it. */
     const char *transport;
     /* The variable by which a client is told where its server is, or NULL. */

@@ -10,6 +10,8 @@ static const struct tool xencat = {
     .name = "xencat-c",
     .about = "Carries standard input and output to a process in another Xen domain, over a vchan in shared memory",
     .examples = examples,
+    /* All channels of a domain share gntalloc's 1024 pages; this takes 33 of them. */
+    .buffer_size = "64K",
     .transport = "xen",
     .configuration = 0,
     .elsewhere = "check DOMID and PORT on both sides",

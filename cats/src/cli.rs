@@ -75,7 +75,7 @@ pub fn parse(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> Result<Op
     if line.has(Key::Version) {
         return Err(print(&format!("{} {} (vchan-rs)\n", tool.name(), env!("CARGO_PKG_VERSION"))));
     }
-    options(line).map_err(|complaint| complain(tool, &complaint))
+    options(tool, line).map_err(|complaint| complain(tool, &complaint))
 }
 
 fn print(text: &str) -> Exit {
@@ -93,7 +93,7 @@ fn complain(tool: &dyn Tool, complaint: &str) -> Exit {
 }
 
 /// What the line asks for, if it makes sense.
-fn options(mut line: Line) -> Result<Options, Complaint> {
+fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     for (one, other) in EXCLUSIVE {
         if line.has(one) && line.has(other) {
             return Err(format!("--{} and --{} exclude each other", one.name(), other.name()));
@@ -112,7 +112,7 @@ fn options(mut line: Line) -> Result<Options, Complaint> {
     }
     let domid = line.words.first().map(|word| domid(word)).transpose()?;
     let port = line.words.get(1).map(|word| port(word)).transpose()?;
-    let buffer_size = value(&line, Key::BufferSize, size::bytes)?.unwrap_or(64 << 10);
+    let buffer_size = value(&line, Key::BufferSize, size::bytes)?.unwrap_or(tool.buffer_size());
     let wait = value(&line, Key::Wait, size::seconds)?;
     let timeout = value(&line, Key::Timeout, size::seconds)?;
     let (domid, point) = match (domid, path.map(Point::Path).or(port.map(Point::Port))) {
@@ -190,9 +190,12 @@ fn port(text: &str) -> Result<String, Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{UNIXCAT, XENCAT};
 
     fn read(line: &str) -> Options {
-        Line::read(line.split_whitespace().map(OsString::from)).and_then(options).unwrap()
+        Line::read(line.split_whitespace().map(OsString::from))
+            .and_then(|line| options(&XENCAT, line))
+            .unwrap()
     }
 
     #[test]
@@ -200,6 +203,12 @@ mod tests {
         let server = read("-l 0 some_port-1");
         assert!(server.listen && !server.keep_listening && server.patience == Patience::None);
         assert_eq!((server.domid, server.buffer_size), (0, 65536));
+        assert_eq!(
+            options(&UNIXCAT, Line::read(["0", "p"].map(OsString::from).into_iter()).unwrap())
+                .unwrap()
+                .buffer_size,
+            1 << 20
+        );
         assert_eq!(server.point, Point::Port("some_port-1".into()));
         assert_eq!(read("0 --path /a/b").point, Point::Path("/a/b".into()));
         assert_eq!(read("-lk 7 p").domid, 7);

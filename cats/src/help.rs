@@ -1,6 +1,6 @@
 //! What `-h` and `--help` print. The build in C has its texts from the same files.
 
-use crate::Tool;
+use crate::{size, Tool};
 
 const OPTIONS: &str = include_str!("../help/options.txt");
 const MORE: &str = include_str!("../help/more.txt");
@@ -13,5 +13,5 @@ pub fn help(tool: &dyn Tool, brief: bool) -> String {
     } else {
         format!("{about}\n{OPTIONS}{}{MORE}", tool.examples())
     };
-    text.replace('@', name)
+    text.replace('@', name).replace('%', &size::brief(tool.buffer_size()))
 }

@@ -38,6 +38,14 @@ pub fn seconds(text: &str) -> Result<Duration, &'static str> {
     Ok(time)
 }
 
+/// Writes the size of a ring as [`bytes`] reads it: `64K`, `1M`.
+pub fn brief(count: usize) -> String {
+    match count >> 20 {
+        0 => format!("{}K", count >> 10),
+        count => format!("{count}M"),
+    }
+}
+
 /// Writes a number of bytes as people read it: `17 bytes`, `1.5 MiB`.
 pub fn human(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
