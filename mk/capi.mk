@@ -9,10 +9,11 @@ MAJOR := $(firstword $(subst ., ,$(VERSION)))
 LIBS := $(OUT)/lib
 LIBRARY := $(LIBS)/libvchan-rs.so.$(MAJOR)
 PRELOAD := $(LIBS)/libvchan-rs-preload.so
+NAMES := $(LIBS)/vchan-rs
 
 .PHONY: build-capi cargo-capi headers check-headers check-symbols check-capi
 
-build-capi: $(LIBRARY) $(PRELOAD)
+build-capi: $(LIBRARY) $(PRELOAD) $(NAMES)/libxenvchan.so
 
 # On its own: built together with other packages it gets their features, and with these code under another licence.
 cargo-capi:
@@ -30,6 +31,10 @@ $(LIBRARY): $(OUT)/libvchan_rs.a scripts/link-library.sh capi/symbols.txt
 $(PRELOAD): $(OUT)/libvchan_rs.a scripts/link-library.sh capi/symbols.txt
 	@mkdir -p $(LIBS)
 	CC='$(CC)' scripts/link-library.sh preload $< $@
+
+# Xen's library by all its names, for vchan-run.
+$(NAMES)/libxenvchan.so: $(PRELOAD) scripts/link-names.sh
+	CC='$(CC)' scripts/link-names.sh $< $(NAMES)
 
 headers:
 	VCHAN_RS_HEADERS='$(CURDIR)/include' $(CARGO) build --release -p vchan-rs-capi --features headers

@@ -41,6 +41,9 @@ install:
 	ln -sf libvchan-rs.so.$(VERSION) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so.$(MAJOR)'
 	ln -sf libvchan-rs.so.$(MAJOR) '$(DESTDIR)$(LIBDIR)/libvchan-rs.so'
 	$(INSTALL) -m 755 $(PRELOAD) '$(DESTDIR)$(LIBDIR)/'
+	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/vchan-rs'
+	$(INSTALL) -m 755 $(NAMES)/libxenvchan.so '$(DESTDIR)$(LIBDIR)/vchan-rs/'
+	cp -Pf $(NAMES)/libxenvchan.so.* '$(DESTDIR)$(LIBDIR)/vchan-rs/'
 	$(INSTALL) -m 644 $(OUT)/libvchan_rs.a '$(DESTDIR)$(LIBDIR)/libvchan-rs.a'
 	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'
 	$(FILL) pkgconfig/vchan-rs.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/vchan-rs.pc'
@@ -55,6 +58,7 @@ uninstall:
 		$(patsubst %,'$(DESTDIR)$(INCLUDEDIR)/vchan-rs/%',$(notdir $(HEADERS))) \
 		$(patsubst %,'$(DESTDIR)$(BINDIR)/%',$(notdir $(TOOLS)) $(TOOLS_C:=-c)) \
 		$(patsubst %,'$(DESTDIR)$(MANDIR)/man1/%',$(notdir $(MANUALS)))
+	rm -rf '$(DESTDIR)$(LIBDIR)/vchan-rs'
 	test ! -d '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' || rmdir '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
 
 xen-version:

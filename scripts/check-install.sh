@@ -8,6 +8,8 @@ MAKE=${MAKE:-make} CC=${CC:-cc}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -m 700 "$work/root"
+# For the program that another user runs.
+chmod 755 "$work"
 export VCHAN_TRANSPORT=unix XEN_ROOT="$work/root"
 unset MAKEFLAGS MAKELEVEL LD_LIBRARY_PATH LD_PRELOAD
 
@@ -106,20 +108,14 @@ if [ -e /usr/include/libxenvchan.h ]; then
     LD_PRELOAD="$lib/libvchan-rs-preload.so" runs_well "$work/foreign"
     run=$work/moved/bin/vchan-run
     unset VCHAN_TRANSPORT
-    runs_well "$run" --transport unix "$work/foreign"
-    runs_well "$run" "$work/foreign" /vchan/other
+    runs_well "$run" "$work/foreign"
     VCHAN_RS_LIB=$lib/libvchan-rs-preload.so runs_well "$run" --transport=unix -- "$work/foreign"
     VCHAN_RS_LIB=$lib/libvchan-rs.so.0 runs_well "$run" --transport=unix -- "$work/foreign"
     # A program of ours needs no other library for it, and says nothing.
     LD_LIBRARY_PATH=$lib runs_well "$run" --transport=unix "$work/shared"
     cp "$lib/libvchan-rs.so.0" "$work/alone"
     if VCHAN_RS_LIB=$work/alone "$run" true 2>/dev/null; then fail 'vchan-run took a library that can not be preloaded'; fi
-    for wrong in '--transport tcp true' '--nonsense true' '--transport' ''; do
-        # shellcheck disable=SC2086
-        if "$run" $wrong >/dev/null 2>&1; then fail "vchan-run $wrong succeeded"; fi
-    done
-    if VCHAN_RS_LIB=/nowhere "$run" true 2>/dev/null; then fail 'vchan-run took a library that is not there'; fi
-    "$run" --help | grep -q '^usage: vchan-run' || fail 'vchan-run --help'
+    scripts/check-vchan-run.sh "$run"
 else
     echo "check-install: Xen's header is not installed (libxen-dev): no foreign program was built" >&2
 fi
