@@ -212,7 +212,9 @@ int libxenvchan_write(struct libxenvchan *ctrl,
  * Waits for an event from the peer. It may mean anything: that there is data, space, or that the peer has gone.
  *
  * @param ctrl the channel
- * @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
+ * @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EIDRM
+ *         (a server over Unix sockets without its client: somebody has removed what clients find it by), EPROTO, ESHUTDOWN,
+ *         EINVAL
  */
 int libxenvchan_wait(struct libxenvchan *ctrl);
 
@@ -225,7 +227,8 @@ int libxenvchan_wait(struct libxenvchan *ctrl);
  *
  * It is made by the first call, so that a channel which nobody polls costs no descriptor for it. Every later call returns
  * the same one. An end of a channel uses at most 5 descriptors (a server over Unix sockets with server_persist set: 6), and
- * one more after this call. All clients of a process that wait for a server over Unix sockets share one instance of inotify.
+ * one more after this call. All clients of a process that wait for a server over Unix sockets share one instance of inotify, and so do
+ * its servers that have waited for a second, or been asked for this, and have no client yet.
  *
  * @param ctrl the channel
  * @return the descriptor, or -1 with errno: EMFILE, ENFILE, ENOMEM (the first call only), EINVAL

@@ -270,7 +270,7 @@ struct libxenvchan *vchan_rs_client_init(int domain,
  * @param ctrl       the channel
  * @param timeout_ms how long at most, in milliseconds; negative for as long as it takes
  * @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client came and went at once), EINTR (the channel goes on),
- *         EPROTO, ESHUTDOWN, EINVAL
+ *         EIDRM (over Unix sockets: somebody has removed what clients find the server by), EPROTO, ESHUTDOWN, EINVAL
  */
 int vchan_rs_accept(struct libxenvchan *ctrl,
                     int timeout_ms);

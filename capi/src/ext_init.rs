@@ -245,7 +245,7 @@ fn told(transport: &dyn Transport, configuration: &str) -> Result<Box<dyn Transp
 /// @param ctrl       the channel
 /// @param timeout_ms how long at most, in milliseconds; negative for as long as it takes
 /// @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client came and went at once), EINTR (the channel goes on),
-///         EPROTO, ESHUTDOWN, EINVAL
+///         EIDRM (over Unix sockets: somebody has removed what clients find the server by), EPROTO, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///

@@ -12,7 +12,9 @@ use crate::layout::libxenvchan;
 /// Waits for an event from the peer. It may mean anything: that there is data, space, or that the peer has gone.
 ///
 /// @param ctrl the channel
-/// @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EPROTO, ESHUTDOWN, EINVAL
+/// @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EIDRM
+///         (a server over Unix sockets without its client: somebody has removed what clients find it by), EPROTO, ESHUTDOWN,
+///         EINVAL
 ///
 /// # Safety
 ///
@@ -31,7 +33,8 @@ pub unsafe extern "C-unwind" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_in
 ///
 /// It is made by the first call, so that a channel which nobody polls costs no descriptor for it. Every later call returns
 /// the same one. An end of a channel uses at most 5 descriptors (a server over Unix sockets with server_persist set: 6), and
-/// one more after this call. All clients of a process that wait for a server over Unix sockets share one instance of inotify.
+/// one more after this call. All clients of a process that wait for a server over Unix sockets share one instance of inotify, and so do
+/// its servers that have waited for a second, or been asked for this, and have no client yet.
 ///
 /// @param ctrl the channel
 /// @return the descriptor, or -1 with errno: EMFILE, ENFILE, ENOMEM (the first call only), EINVAL

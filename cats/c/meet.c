@@ -127,10 +127,15 @@ struct failure offer_channel(const struct tool *tool, const struct options *opti
     return outcome(side, side->ctrl != NULL, "listen");
 }
 
-struct failure accept_client(struct side *side, int64_t timeout)
+struct failure accept_client(struct side *side, int64_t timeout, bool *lost)
 {
-    int fine = vchan_rs_accept(side->ctrl, timeout ? milliseconds(timeout) : -1) == 0;
+    bool fine = vchan_rs_accept(side->ctrl, timeout ? milliseconds(timeout) : -1) == 0;
 
+    *lost = !fine && errno == EIDRM;
+    if (*lost) {
+        part_from(side);
+        return NO_FAILURE;
+    }
     return outcome(side, fine, "wait for a client");
 }
 

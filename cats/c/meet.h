@@ -23,9 +23,10 @@ struct failure meet_server(const struct tool *tool, const struct options *option
                            struct side *side);
 
 /* Offers a channel; then waits for the client for so many nanoseconds, or for ever where that is 0. Signals as above:
- * after that accept_client() must not be called. */
+ * after that accept_client() must not be called. Where somebody has removed what clients find the channel by, it is lost, and
+ * there is none any more. */
 struct failure offer_channel(const struct tool *tool, const struct options *options, struct side *side);
-struct failure accept_client(struct side *side, int64_t timeout);
+struct failure accept_client(struct side *side, int64_t timeout, bool *lost);
 
 /* Undoes it, as far as it came. Not for a channel that a conversation has closed: set ctrl to NULL before. */
 void part_from(struct side *side);

@@ -126,11 +126,17 @@ static struct failure serve(struct session *session)
     for (;;) {
         struct side side;
         struct failure failure = offer_channel(session->tool, options, &side);
+        bool lost;
 
         if (failure.exit != EXIT_DONE || !side.ctrl)
             return failure;
         announce(session, &side);
-        failure = accept_client(&side, limit);
+        failure = accept_client(&side, limit, &lost);
+        if (lost) {
+            say_detail(session->report,
+                       "somebody has removed what clients find this server by, it publishes again");
+            continue;
+        }
         if (failure.exit == EXIT_DONE) {
             if (!side.ctrl)
                 return failure;

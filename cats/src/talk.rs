@@ -162,6 +162,11 @@ impl Session<'_> {
             // A server that keeps listening has nothing to be impatient about between two clients.
             let limit = self.options.timeout.filter(|_| !self.options.keep_listening);
             let met = listening.accept(limit);
+            if met.as_ref().is_err_and(|error| error.errno() == Errno::EIDRM as i32) {
+                self.report
+                    .detail("somebody has removed what clients find this server by, it publishes again");
+                continue;
+            }
             let ended = match self.unless_asked("wait for a client", met) {
                 Ok(Some(vchan)) => self.converse(vchan, input),
                 Ok(None) => return Ok(()),

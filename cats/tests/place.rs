@@ -140,3 +140,31 @@ fn a_short_root_needs_no_proc() {
     let server = hidden(place.server(&["0", "port"]), "UNIXCAT_SERVER").start().end();
     assert!(server.code == 1 && server.last().contains("takes /proc"), "{server:?}");
 }
+
+/// As `rm -r` does it, or whoever cleans /tmp.
+#[test]
+fn a_server_whose_root_was_removed_publishes_again() {
+    let place = Place::new();
+    let mut server = place.server(&["--recv-only", "0", "port"]).start();
+    server.serving();
+    std::fs::remove_dir_all(place.root()).unwrap();
+    let mut client = place.client(&["--wait", "0", "port"]).piped().start();
+    client.connected();
+    client.say("word");
+    client.close_input();
+    assert_eq!(client.end().code, 0);
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+    place.assert_clean();
+}
+
+#[test]
+fn a_server_that_can_t_publish_again_ends_with_an_error() {
+    let place = Place::with_root("above/root");
+    let mut server = place.server(&["-k", "--recv-only", "0", "port"]).start();
+    server.serving();
+    std::fs::remove_dir_all(place.path("above")).unwrap();
+    let server = server.end();
+    assert_eq!(server.code, 1, "{server:?}");
+    assert!(server.last().contains("above does not exist"), "{server:?}");
+}

@@ -138,6 +138,10 @@ impl Channel {
     /// The descriptor to poll for one direction, or for both, see [`Vchan`](super::Vchan). Made when it is first asked for,
     /// which fails where no descriptor is free.
     pub fn fd(&self, want: Option<Want>) -> Result<BorrowedFd<'_>> {
+        // Nobody may be in a call when the name is lost.
+        if self.events.name_is_due().is_some() {
+            self.events.watch_name();
+        }
         self.outside.fd(want, self.sleepers.fd(), &*self.events)
     }
 
@@ -150,7 +154,8 @@ impl Channel {
         })
     }
 
-    /// A descriptor that is readable when an event has come that nobody has taken. Unlike [`fd`](Self::fd) it doesn't
+    /// A descriptor that is readable when an event has come that nobody has taken (or, but for a first second in which nobody waits in a
+    /// call, when this side has lost its name). Unlike [`fd`](Self::fd) it doesn't
     /// tell of what another thread's call has taken, and costs nothing where nobody polls it.
     pub fn events_fd(&self) -> BorrowedFd<'_> {
         self.sleepers.fd()

@@ -85,7 +85,9 @@ impl Vchan {
     /// Waits until the client has come, at most `timeout` (server).
     ///
     /// Fails with [`Error::TimedOut`](crate::Error::TimedOut), with [`Error::PeerDied`](crate::Error::PeerDied)
-    /// where the client's whole domain ended meanwhile (Xen), and with [`Error::Closed`](crate::Error::Closed).
+    /// where the client's whole domain ended meanwhile (Xen), and with [`Error::Closed`](crate::Error::Closed). Over Unix sockets
+    /// it fails with `EIDRM` where somebody has removed the files that clients find this server by, such as the whole root. That
+    /// is noticed at the latest after a second. [`wait`](Self::wait) does so, too, and the descriptor becomes readable.
     pub fn accept(self, timeout: Option<Duration>) -> Result<Vchan> {
         // A caller that is interrupted would lose the channel; a `Closer` ends the wait.
         self.channel().wait_for_peer_through_signals(timeout)?;

@@ -170,7 +170,20 @@ impl Channel {
     }
 
     fn sleep(&self, stay: &Stay<'_>, ticket: Ticket, until: Until, limit: Limit) -> Result<Woken> {
-        let woken = self.sleepers.sleep(stay, ticket, until, limit, self);
+        let sleep = |limit| self.sleepers.sleep(stay, ticket, until, limit, self);
+        let woken = match self.events.name_is_due() {
+            None => sleep(limit),
+            Some(due) => {
+                let (limit, due) = (limit.fixed(), Limit::After(due).fixed());
+                match sleep(limit.or(due)) {
+                    Ok(Woken::Late) if due.is_over() && !limit.is_over() => {
+                        self.events.watch_name();
+                        sleep(limit)
+                    }
+                    woken => woken,
+                }
+            }
+        };
         // What was closed meanwhile says so by its own rule.
         let woken = woken.or_else(|error| self.check_open().and(Err(error)))?;
         if woken == Woken::Event {

@@ -12,6 +12,7 @@ pub mod xen;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollFlags};
 
@@ -155,6 +156,16 @@ pub trait EventChannel: Send + Sync {
     fn serve_many(&self, _many: bool) -> Result<()> {
         Ok(())
     }
+
+    /// In how long this side wants its name [watched](Self::watch_name), if it goes on waiting for its client; `None` where it has been
+    /// done, or need not be.
+    fn name_is_due(&self) -> Option<Duration> {
+        None
+    }
+
+    /// From now on [`receive`](Self::receive) fails with `EIDRM`, and the event channel counts as [ended](Self::ended), once no client
+    /// can find this side any more: somebody has removed what it was published by. Waits for nobody.
+    fn watch_name(&self) {}
 
     /// Makes a server's channel ready for the next client, after the one before has ended. `false` where none can
     /// come any more, because the whole domain has gone.

@@ -7,6 +7,7 @@ mod crowded;
 mod events;
 mod killed;
 mod leftovers;
+mod lost;
 mod many;
 mod meeting;
 mod modes;

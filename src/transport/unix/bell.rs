@@ -14,7 +14,7 @@
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::readlink;
@@ -39,7 +39,7 @@ const MADE: u8 = 2;
 
 /// Both bells of one end.
 pub(super) struct Bells {
-    own: EventFd,
+    own: Arc<EventFd>,
     offer: AtomicU8,
     /// The peer's. As the channel's own descriptor, it keeps its number when another client's bell takes its place,
     /// so it can be rung without a lock.
@@ -54,11 +54,16 @@ impl Bells {
         let own = EventFd::from_flags(flags)
             .and_then(|own| own.write(FULL).map(|_| own))
             .map_err(|errno| Error::os("make an eventfd", errno))?;
-        Ok(Bells { own, offer: AtomicU8::new(LATER), peers: OnceLock::new(), rings: AtomicBool::new(false) })
+        Ok(Bells {
+            own: Arc::new(own),
+            offer: AtomicU8::new(LATER),
+            peers: OnceLock::new(),
+            rings: AtomicBool::new(false),
+        })
     }
 
     /// What to watch, for space.
-    pub(super) fn own(&self) -> &EventFd {
+    pub(super) fn own(&self) -> &Arc<EventFd> {
         &self.own
     }
 

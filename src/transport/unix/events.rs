@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -16,11 +17,17 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use super::bell::{self, Bells};
 use super::dir::Dir;
 use super::grants::number;
+use super::inotify::Process;
+use super::name::NameWatch;
 use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
 use super::socket;
 use crate::transport::{EventChannel, Events, Received, Tokens};
 use crate::{Error, Result};
+
+/// For how long a server waits before its name is watched. Most clients come sooner, and the end of a watch takes longer than
+/// all else that there is to do for them.
+const WITHOUT_WATCH: Duration = Duration::from_secs(1);
 
 /// The server's events.
 pub(super) struct ServerEvents(pub(super) Arc<ServerSide>);
@@ -37,7 +44,7 @@ impl Events for ServerEvents {
             many: AtomicBool::new(false),
             another: AtomicBool::new(false),
             owed: AtomicBool::new(false),
-            state: Mutex::new(State { listening: true, ..State::default() }),
+            state: Mutex::new(State { listening: true, since: Some(Instant::now()), ..State::default() }),
             slot: Some(slot),
         }))
     }
@@ -107,6 +114,10 @@ struct State {
     /// The client had come and could not be taken in: no other one comes, as the socket may be gone already.
     lost: bool,
     registered: Option<(Arc<Epoll>, Tokens)>,
+    /// Since when a client may come.
+    since: Option<Instant>,
+    /// Watches the name under which it comes.
+    name: Option<NameWatch>,
     /// An event may have gone to the bell of a client that had left: the next one is to be told.
     overdue: bool,
     /// Where clients may come one after the other: the listener, while a client's connection is behind the
@@ -135,6 +146,7 @@ impl Channel {
         // Opened before the client is accepted, which would be lost if that couldn't be done then.
         let dir = if self.many() { None } else { self.root()? };
         let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
+        state.name = None;
         let taken_in = self.take_in(state, connection, dir);
         state.lost = taken_in.is_err() && !self.many();
         taken_in.map(|()| true)
@@ -181,6 +193,7 @@ impl Channel {
             }
         };
         state.overdue |= self.bells.forget();
+        state.since = Some(Instant::now());
         self.exchange(state, listener, true)
     }
 
@@ -277,14 +290,14 @@ impl Channel {
     /// Watches our own bell, which stays the same. Only then the peer may get it.
     fn watch_bell(&self, epoll: &Epoll, tokens: Tokens) -> nix::Result<()> {
         let edges = EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        epoll.add(self.bells.own(), EpollEvent::new(edges, tokens.rung))
+        epoll.add(&**self.bells.own(), EpollEvent::new(edges, tokens.rung))
     }
 
     fn receive_with(&self, state: &mut State) -> Result<Received> {
         // A client that has come is no event: its first one follows, and by then it has said that it is there.
         let mut event = false;
         if !self.try_accept(state)? {
-            return Ok(Received::default());
+            return self.check_name(state).map(|()| Received::default());
         }
         // More than a socket's buffer holds of messages of one byte each.
         let mut bytes = [0; 4096];
@@ -305,6 +318,18 @@ impl Channel {
                 return Ok(Received { event, ended: false });
             }
         }
+    }
+
+    /// Fails if no client can come any more because the name is lost.
+    fn check_name(&self, state: &mut State) -> Result<()> {
+        if !state.name.as_ref().is_some_and(NameWatch::is_lost) {
+            return Ok(());
+        }
+        state.lost = true;
+        Err(Error::os(
+            format!("wait for a client: somebody has removed the socket {}", self.name),
+            Errno::EIDRM,
+        ))
     }
 
     fn serve_many_with(&self, state: &mut State, many: bool) -> Result<()> {
@@ -404,6 +429,23 @@ impl EventChannel for Channel {
         self.with_state(|state| self.serve_many_with(state, many))
     }
 
+    fn name_is_due(&self) -> Option<Duration> {
+        self.slot.as_ref()?;
+        let state = self.state_now().filter(|state| state.listening && state.name.is_none())?;
+        Some(WITHOUT_WATCH.saturating_sub(state.since?.elapsed()))
+    }
+
+    fn watch_name(&self) {
+        let Some(slot) = &self.slot else { return };
+        let Some(mut state) = self.state_now().filter(|state| state.listening && state.name.is_none()) else {
+            return;
+        };
+        if let Some((epoll, tokens)) = &state.registered {
+            let servers = Process::own().servers();
+            state.name = Some(NameWatch::new(servers, slot, epoll, self.bells.own(), tokens.readable));
+        }
+    }
+
     fn rearm(&self) -> Result<bool> {
         self.with_state(|state| {
             if !state.listening {
@@ -434,7 +476,7 @@ impl Drop for Channel {
         if let Some((epoll, _)) = &state.registered {
             let _ = epoll.delete(&self.fd);
             // The peer may still hold it, then it would stay.
-            let _ = epoll.delete(self.bells.own());
+            let _ = epoll.delete(&**self.bells.own());
         }
         if state.listening || state.next.is_some() {
             let _ = self.root().map(|dir| self.remove_socket(dir));

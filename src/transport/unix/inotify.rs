@@ -1,4 +1,5 @@
-//! One instance of inotify for all clients of a process that wait: a user may have but few of them.
+//! One instance of inotify for all clients of a process that wait, and [another](super::name) for its servers: a user may have but few
+//! of them.
 //!
 //! The waiters poll the instance, and one that wakes takes all events and rings the bells of those whose directories they
 //! concern. An instance lives as long as somebody waits. It belongs to one process: after a fork both would take the events of
@@ -20,20 +21,22 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::descriptor::{by_descriptor, by_either};
 use super::dir::Dir;
+use super::name::Servers;
 use crate::{Error, Result};
 
 /// A process, and its instance while there is one. The list of them is never freed: a child finds its parent's there and
 /// leaves it alone, with a lock that nobody may be left to open.
-struct Process {
+pub(super) struct Process {
     pid: u32,
     instance: Mutex<Weak<Instance>>,
+    servers: Mutex<Weak<Servers>>,
     next: *const Process,
 }
 
 static PROCESSES: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
 impl Process {
-    fn own() -> &'static Process {
+    pub(super) fn own() -> &'static Process {
         let pid = std::process::id();
         let mut first = PROCESSES.load(Ordering::Acquire);
         let mut new: *mut Process = ptr::null_mut();
@@ -48,7 +51,12 @@ impl Process {
                 return own;
             }
             if new.is_null() {
-                new = Box::into_raw(Box::new(Process { pid, instance: Mutex::default(), next: ptr::null() }));
+                new = Box::into_raw(Box::new(Process {
+                    pid,
+                    instance: Mutex::default(),
+                    servers: Mutex::default(),
+                    next: ptr::null(),
+                }));
             }
             // SAFETY: as above.
             unsafe { (*new).next = first };
@@ -58,6 +66,17 @@ impl Process {
                 Err(other) => first = other,
             }
         }
+    }
+
+    /// The instance for servers, if there can be one. Waits for nobody.
+    pub(super) fn servers(&self) -> Option<Arc<Servers>> {
+        let mut slot = self.servers.try_lock().ok()?;
+        if let Some(servers) = slot.upgrade() {
+            return Some(servers);
+        }
+        let servers = Arc::new(Servers::new()?);
+        *slot = Arc::downgrade(&servers);
+        Some(servers)
     }
 
     /// The instance, or `None` where the system forbids it.

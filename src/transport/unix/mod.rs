@@ -29,6 +29,7 @@ mod listing;
 mod lock;
 mod memory;
 mod mode;
+mod name;
 mod nodes;
 mod record;
 mod root;

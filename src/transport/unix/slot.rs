@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::readlink;
+use nix::sys::stat::fstat;
 
 use super::descriptor::by_descriptor;
 use super::dir::Dir;
@@ -112,6 +113,14 @@ impl Slot {
     pub(super) fn existing_dir(&self) -> Result<Dir> {
         let gone = || Error::os(format!("find the directory {} again", self.root.path()), Errno::ENOENT);
         self.dir()?.ok_or_else(gone)
+    }
+
+    /// Whether it is certain that no client finds the slot any more: its lock file or its socket has been removed. What can't be
+    /// reached from here may be there for others.
+    pub(super) fn is_lost(&self) -> bool {
+        let is_removed = fstat(&*self.lock).is_ok_and(|lock| lock.st_nlink == 0);
+        let has_socket = |dir: Dir| dir.kind(&self.socket_name()).map_or(true, |kind| kind.is_some());
+        is_removed || self.dir().ok().flatten().is_some_and(|dir| !has_socket(dir))
     }
 
     /// Locks that directory.

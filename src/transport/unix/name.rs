@@ -1,0 +1,162 @@
+//! Noticing that a waiting server has lost its name: somebody has removed its socket, or the whole root.
+//!
+//! All such servers of a process share one instance of inotify, another one than its clients, whose events are many. The socket's own
+//! inode is watched, so that the comings and goings of others say nothing. Whoever waits takes the events of all, and makes the epoll
+//! sets of those readable, for good, that are lost. No lock is waited for: a signal handler may have interrupted its holder.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::eventfd::EventFd;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+
+use super::descriptor::{by_descriptor, by_either};
+use super::slot::Slot;
+
+/// A link to it was removed, or the whole file system.
+const REMOVED: AddWatchFlags = AddWatchFlags::IN_ATTRIB
+    .union(AddWatchFlags::IN_DELETE_SELF)
+    .union(AddWatchFlags::IN_MOVE_SELF)
+    .union(AddWatchFlags::IN_DONT_FOLLOW);
+
+type Names = Vec<(WatchDescriptor, Arc<Name>)>;
+
+/// The servers of one process whose names are watched.
+pub(super) struct Servers {
+    pid: u32,
+    inotify: Inotify,
+    names: Mutex<Names>,
+}
+
+impl Servers {
+    /// Without any. Whatever stands in the way, such as a limit, is no reason for a server to fail.
+    pub(super) fn new() -> Option<Servers> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        Some(Servers { pid: std::process::id(), inotify, names: Mutex::default() })
+    }
+
+    fn names(&self) -> Option<MutexGuard<'_, Names>> {
+        match self.names.try_lock() {
+            Ok(names) => Some(names),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn watch(&self, slot: &Slot, name: &Arc<Name>) -> Option<WatchDescriptor> {
+        let dir = slot.dir().ok()??;
+        let socket = slot.socket_name();
+        let mut names = self.names()?;
+        let add = |path: &str| self.inotify.add_watch(path, REMOVED);
+        let watch =
+            by_either(&format!("{}/{socket}", by_descriptor(&dir)), &dir.path_of(&socket), add).ok()?;
+        names.push((watch, Arc::clone(name)));
+        Some(watch)
+    }
+
+    /// Takes all events, and has those look whom they concern.
+    fn distribute(&self, names: &[(WatchDescriptor, Arc<Name>)]) {
+        loop {
+            let events = match self.inotify.read_events() {
+                Ok(events) => events,
+                Err(Errno::EINTR) => continue,
+                Err(_) => return,
+            };
+            for event in events {
+                let all = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
+                for (_, name) in names.iter().filter(|(watch, _)| all || *watch == event.wd) {
+                    name.look();
+                }
+            }
+        }
+    }
+}
+
+/// One server's.
+struct Name {
+    slot: Weak<Slot>,
+    lost: AtomicBool,
+    epoll: Arc<Epoll>,
+    bell: Arc<EventFd>,
+    token: u64,
+}
+
+impl Name {
+    /// Looks whether it is lost, and makes that known.
+    fn look(&self) {
+        if self.slot.upgrade().is_some_and(|slot| slot.is_lost()) {
+            self.lost.store(true, Ordering::SeqCst);
+            // The bell has no peer, and is always ready for this. What isn't in the set any more has nobody to tell.
+            let _ = self.epoll.modify(&*self.bell, &mut EpollEvent::new(EpollFlags::EPOLLIN, self.token));
+        }
+    }
+}
+
+/// A name that is watched until this is dropped.
+pub(super) struct NameWatch {
+    name: Arc<Name>,
+    watched: Option<(Arc<Servers>, WatchDescriptor)>,
+}
+
+impl NameWatch {
+    /// Watches the slot's socket. What is to be told makes `epoll` readable with `token`; `bell` is in that set.
+    pub(super) fn new(
+        servers: Option<Arc<Servers>>,
+        slot: &Arc<Slot>,
+        epoll: &Arc<Epoll>,
+        bell: &Arc<EventFd>,
+        token: u64,
+    ) -> NameWatch {
+        let name = Arc::new(Name {
+            slot: Arc::downgrade(slot),
+            lost: AtomicBool::new(false),
+            epoll: Arc::clone(epoll),
+            bell: Arc::clone(bell),
+            token,
+        });
+        let watched = servers.and_then(|servers| {
+            let watch = servers.watch(slot, &name)?;
+            let watched = NameWatch { name: Arc::clone(&name), watched: Some((servers, watch)) };
+            let (servers, _) = watched.watched.as_ref()?;
+            let added = epoll.add(&servers.inotify, EpollEvent::new(EpollFlags::EPOLLIN, token)).is_ok();
+            added.then_some(watched)
+        });
+        // It may have been lost before that.
+        name.look();
+        watched.unwrap_or(NameWatch { name, watched: None })
+    }
+
+    /// Whether the name is lost. Takes the events that tell of that.
+    pub(super) fn is_lost(&self) -> bool {
+        if let Some((servers, _)) = &self.watched {
+            if servers.pid != std::process::id() {
+                // A forked child has the events of its parent, and none of its names.
+                servers.distribute(&[]);
+                self.name.look();
+            } else if let Some(names) = servers.names() {
+                servers.distribute(&names);
+            }
+        }
+        self.name.lost.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for NameWatch {
+    fn drop(&mut self) {
+        let Some((servers, watch)) = self.watched.take() else { return };
+        let _ = self.name.epoll.delete(&servers.inotify);
+        let mut names = (servers.pid == std::process::id()).then(|| servers.names()).flatten();
+        if let Some(names) = &mut names {
+            names.retain(|(_, name)| !Arc::ptr_eq(name, &self.name));
+            if names.is_empty() {
+                // Nobody is left to be told, and the end of the instance ends the watch.
+                return;
+            }
+        }
+        // It may have ended by itself. Its end is an event, which must not wake the others.
+        let _ = servers.inotify.rm_watch(watch);
+        servers.distribute(names.as_deref().map_or(&[], Vec::as_slice));
+    }
+}
