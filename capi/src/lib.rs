@@ -5,7 +5,7 @@
 //!
 //! * `layout` is what C programs see of a channel, `handle` what they don't.
 //! * `init`, `io`, `state` and `close` are `libxenvchan.h`; the `ext_` modules are `vchan-rs.h`.
-//! * `event` and `logger` are the two places where Xen's other libraries are met, if they are there.
+//! * `event` and `logger` are the two places where Xen's other libraries are met, if they are there, which `symbol` finds out.
 
 mod cancelled;
 mod close;
@@ -23,3 +23,4 @@ mod kinds;
 mod layout;
 mod logger;
 mod state;
+mod symbol;

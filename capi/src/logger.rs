@@ -5,7 +5,7 @@ use std::mem;
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::event::look_up;
+use crate::symbol::look_up;
 
 /// A `struct xentoollog_logger`, which only Xen's libxentoollog looks into.
 #[repr(C)]

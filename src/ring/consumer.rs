@@ -5,34 +5,26 @@ use std::sync::Arc;
 
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
-use super::endpoint::{is_behind, Shared};
-use super::notify::{self, Want};
+use super::cursor::Cursor;
+use super::notify;
+use super::page::Page;
 use super::reliance::Reliance;
-use super::sync::{AtomicU32, Ordering};
-use crate::fault::{fault, Fault};
+use super::want::Want;
 
 /// Reads from a ring: look for what is [`ready`](Consumer::ready), take it, [`consume`](Consumer::consume).
 ///
 /// Our own index lives here and is only ever written to the shared page, as in [`Producer`](super::Producer).
 #[derive(Debug)]
 pub struct Consumer {
-    shared: Arc<Shared>,
+    page: Arc<Page>,
     buffer: RingBuffer,
-    cons: AtomicU32,
-    /// The peer's index when it was last looked at, by whichever thread.
-    prod_seen: AtomicU32,
+    cursor: Cursor<false>,
     reliance: Reliance,
 }
 
 impl Consumer {
-    pub(super) fn new(shared: Arc<Shared>, buffer: RingBuffer, cons: u32, prod: u32) -> Consumer {
-        Consumer {
-            shared,
-            buffer,
-            cons: AtomicU32::new(cons),
-            prod_seen: AtomicU32::new(prod),
-            reliance: Reliance::default(),
-        }
+    pub(super) fn new(page: Arc<Page>, buffer: RingBuffer, cons: u32, prod: u32) -> Consumer {
+        Consumer { page, buffer, cursor: Cursor::new(cons, prod), reliance: Reliance::default() }
     }
 
     pub(super) fn relies(&self) -> bool {
@@ -57,30 +49,16 @@ impl Consumer {
     ///
     /// Any thread may ask, also while another consumes.
     pub fn ready(&self) -> Result<u32, Corrupt> {
-        self.shared.poison.check()?;
-        loop {
-            let seen = self.prod_seen.load(Ordering::Acquire);
-            let cons = self.cons.load(Ordering::Acquire);
-            let prod = self.shared.read_ring().prod.load(Ordering::Acquire);
-            let ready = prod.wrapping_sub(cons);
-            if ready <= self.size() && !is_behind(prod, seen) {
-                self.prod_seen.store(prod, Ordering::Release);
-                return Ok(ready);
-            }
-            // All may have moved on between the looks.
-            let same =
-                self.cons.load(Ordering::Relaxed) == cons && self.prod_seen.load(Ordering::Relaxed) == seen;
-            if same || fault(Fault::OneLook) {
-                return Err(self.shared.poison.set(self.shared.role.read_prod(), prod));
-            }
-        }
+        self.page.poison.check()?;
+        let (peers, field) = (&self.page.read_ring().prod, self.page.role.read_prod());
+        self.cursor.look(peers, self.size(), &self.page.poison, field)
     }
 
     /// How many bytes may be read, looking at the peer's index only if fewer than `wanted` were known of.
     #[inline]
     pub fn ready_for(&self, wanted: usize) -> Result<u32, Corrupt> {
-        self.shared.poison.check()?;
-        let known = self.prod_seen.load(Ordering::Acquire).wrapping_sub(self.cons.load(Ordering::Relaxed));
+        self.page.poison.check()?;
+        let known = self.cursor.known();
         if known as usize >= wanted && known <= self.size() {
             return Ok(known);
         }
@@ -89,13 +67,13 @@ impl Consumer {
 
     /// How many bytes have been read since the ring was made, modulo 2^32.
     pub fn consumed(&self) -> u32 {
-        self.cons.load(Ordering::Relaxed)
+        self.cursor.own()
     }
 
     /// The next `len` bytes to be read, in up to two parts; `len` must be within what is ready.
     #[inline]
     pub fn ready_slices(&self, len: u32) -> [RawSlice; 2] {
-        self.buffer.slices(self.cons.load(Ordering::Relaxed), len)
+        self.buffer.slices(self.cursor.own(), len)
     }
 
     /// Copies the next bytes into `into`, which must be within what is ready, without consuming them.
@@ -107,7 +85,7 @@ impl Consumer {
     /// As [`peek`](Self::peek), behind `offset` bytes that were read but not yet consumed.
     #[inline]
     pub fn peek_behind(&self, offset: u32, into: &mut [u8]) {
-        self.buffer.copy_out(self.cons.load(Ordering::Relaxed).wrapping_add(offset), into);
+        self.buffer.copy_out(self.cursor.own().wrapping_add(offset), into);
     }
 
     /// Gives `len` bytes back to the peer as space. Says whether the peer has asked to be told, that is, whether
@@ -115,9 +93,8 @@ impl Consumer {
     #[inline]
     #[must_use]
     pub fn consume(&self, len: u32) -> bool {
-        let cons = self.cons.load(Ordering::Relaxed).wrapping_add(len);
-        self.cons.store(cons, Ordering::Release);
-        let asked = self.shared.asked(Want::Space, &self.reliance);
-        notify::publish(&self.shared.read_ring().cons, cons, asked)
+        let cons = self.cursor.advance(len);
+        let asked = self.page.asked(Want::Space, &self.reliance);
+        notify::publish(&self.page.read_ring().cons, cons, asked)
     }
 }

@@ -8,14 +8,15 @@ use super::buffer::RingBuffer;
 use super::consumer::Consumer;
 use super::corrupt::{Corrupt, Field, Poison};
 use super::layout::{Indices, SharedPage};
-use super::notify::{self, Asked, Want};
+use super::notify;
 use super::order::Orders;
+use super::page::Page;
 use super::producer::Producer;
-use super::reliance::{self, Reliance};
+use super::reliance;
 use super::role::Role;
 use super::stream_end::{self, Said};
 use super::sync::{AtomicU8, Ordering};
-use crate::fault::{fault, Fault};
+use super::want::Want;
 
 /// What a live byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,80 +33,10 @@ const EXITED: u8 = 0;
 const CONNECTED: u8 = 1;
 pub(crate) const WAITING: u8 = 2;
 
-/// What producer and consumer share with the endpoint.
-#[derive(Debug)]
-pub(super) struct Shared {
-    page: NonNull<SharedPage>,
-    pub(super) role: Role,
-    pub(super) poison: Poison,
-    /// See [`Endpoint::use_barriers`].
-    barriers: AtomicBool,
-    /// See [`Endpoint::stop_relying`].
-    may_rely: AtomicBool,
-}
-
-// SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    #[inline]
-    fn page(&self) -> &SharedPage {
-        // SAFETY: mapped and aligned for as long as `self` lives (contract of the constructors); all atomics.
-        unsafe { self.page.as_ref() }
-    }
-
-    #[inline]
-    pub(super) fn read_ring(&self) -> &Indices {
-        match self.role {
-            Role::Server => &self.page().left,
-            Role::Client => &self.page().right,
-        }
-    }
-
-    #[inline]
-    pub(super) fn written_ring(&self) -> &Indices {
-        match self.role {
-            Role::Server => &self.page().right,
-            Role::Client => &self.page().left,
-        }
-    }
-
-    #[inline]
-    pub(super) fn own_notify(&self) -> &AtomicU8 {
-        if fault(Fault::WrongByte) {
-            return self.peer_notify();
-        }
-        match self.role {
-            Role::Server => &self.page().srv_notify,
-            Role::Client => &self.page().cli_notify,
-        }
-    }
-
-    #[inline]
-    pub(super) fn asked<'a>(&'a self, wanted: Want, reliance: &'a Reliance) -> Asked<'a> {
-        Asked { own: self.own_notify(), wanted, reliance, may_rely: &self.may_rely }
-    }
-
-    fn peer_notify(&self) -> &AtomicU8 {
-        match self.role {
-            Role::Server => &self.page().cli_notify,
-            Role::Client => &self.page().srv_notify,
-        }
-    }
-}
-
-/// Whether the peer's index has gone back since an earlier look, which it never does: a count of bytes only grows. Bytes
-/// or space that were there and then are not would cut packets in two and keep waiting calls waiting.
-pub(super) fn is_behind(index: u32, seen: u32) -> bool {
-    (index.wrapping_sub(seen) as i32) < 0
-}
-
 /// One side of the shared memory.
 #[derive(Debug)]
 pub struct Endpoint {
-    shared: Arc<Shared>,
+    page: Arc<Page>,
     /// The ring that this side writes.
     pub producer: Producer,
     /// The ring that this side reads.
@@ -216,25 +147,25 @@ impl Endpoint {
             Role::Server => (left, right),
             Role::Client => (right, left),
         };
-        let shared = Arc::new(Shared {
-            page,
+        let page = Arc::new(Page {
+            start: page,
             role,
             poison: Poison::default(),
             barriers: AtomicBool::new(false),
             may_rely: AtomicBool::new(false),
         });
         let indices = |ring: &Indices| (ring.cons.load(Ordering::Acquire), ring.prod.load(Ordering::Acquire));
-        let (cons, prod) = indices(shared.read_ring());
-        let consumer = Consumer::new(shared.clone(), read, cons, prod);
-        let (cons, prod) = indices(shared.written_ring());
-        let producer = Producer::new(shared.clone(), write, prod, cons);
+        let (cons, prod) = indices(page.read_ring());
+        let consumer = Consumer::new(page.clone(), read, cons, prod);
+        let (cons, prod) = indices(page.written_ring());
+        let producer = Producer::new(page.clone(), write, prod, cons);
         let (met, acknowledged) = (AtomicBool::new(role == Role::Client), AtomicBool::new(false));
-        Endpoint { shared, producer, consumer, met, acknowledged }
+        Endpoint { page, producer, consumer, met, acknowledged }
     }
 
     /// Tells the server, through the page, that this client is here. An event must follow.
     pub(crate) fn announce(&self) {
-        let page = self.shared.page();
+        let page = self.page.fields();
         reliance::forget(&page.cli_notify, &page.srv_notify);
         // Before the live byte: a server that sees its client sees this, too.
         self.acknowledge();
@@ -246,12 +177,12 @@ impl Endpoint {
     /// client of another implementation finds the page as it knows it.
     fn acknowledge(&self) {
         if !self.acknowledged.swap(true, Private::Relaxed) {
-            stream_end::understand(self.shared.peer_notify());
+            stream_end::understand(self.page.peer_notify());
         }
     }
 
     fn said(&self) -> Said {
-        Said::look(self.shared.own_notify())
+        Said::look(self.page.own_notify())
     }
 
     /// Whether the peer understands half-close and abort. If so, the peer learns the same of this side.
@@ -275,36 +206,36 @@ impl Endpoint {
 
     /// Ends this side's stream. An event must follow.
     pub(crate) fn finish(&self) {
-        stream_end::finish(self.shared.peer_notify());
+        stream_end::finish(self.page.peer_notify());
     }
 
     /// Says, before this side [leaves](Self::leave), that it does so because of a failure.
     pub(crate) fn abort(&self) {
-        stream_end::abort(self.shared.peer_notify());
+        stream_end::abort(self.page.peer_notify());
     }
 
     /// Where the shared page is mapped, for programs that look into it themselves.
     pub fn page(&self) -> NonNull<SharedPage> {
-        self.shared.page
+        self.page.start
     }
 
     /// Which side this is.
     pub fn role(&self) -> Role {
-        self.shared.role
+        self.page.role
     }
 
     /// Fails where something impossible has been seen.
     #[inline]
     pub fn check(&self) -> Result<(), Corrupt> {
-        self.shared.poison.check()
+        self.page.poison.check()
     }
 
     /// What the peer's live byte says.
     #[inline]
     pub fn peer_live(&self) -> Result<PeerLive, Corrupt> {
-        self.shared.poison.check()?;
-        let page = self.shared.page();
-        let (field, byte) = match self.shared.role {
+        self.page.poison.check()?;
+        let page = self.page.fields();
+        let (field, byte) = match self.page.role {
             Role::Server => (Field::CliLive, page.cli_live.load(Ordering::Acquire)),
             Role::Client => (Field::SrvLive, page.srv_live.load(Ordering::Acquire)),
         };
@@ -314,7 +245,7 @@ impl Endpoint {
                 Ok(if byte == EXITED { PeerLive::Exited } else { PeerLive::Connected })
             }
             WAITING if !self.met.load(Private::Relaxed) => Ok(PeerLive::Waiting),
-            impossible => Err(self.shared.poison.set(field, impossible.into())),
+            impossible => Err(self.page.poison.set(field, impossible.into())),
         }
     }
 
@@ -330,9 +261,9 @@ impl Endpoint {
     }
 
     fn own_live_byte(&self) -> &AtomicU8 {
-        match self.shared.role {
-            Role::Server => &self.shared.page().srv_live,
-            Role::Client => &self.shared.page().cli_live,
+        match self.page.role {
+            Role::Server => &self.page.fields().srv_live,
+            Role::Client => &self.page.fields().cli_live,
         }
     }
 
@@ -341,20 +272,20 @@ impl Endpoint {
     /// without a fence.
     #[must_use]
     pub fn request(&self, want: Want) -> bool {
-        notify::request(self.shared.peer_notify(), want) && self.shared.barriers.load(Private::Relaxed)
+        notify::request(self.page.peer_notify(), want) && self.page.barriers.load(Private::Relaxed)
     }
 
     /// From now on, who sleeps on this side can make *barriers*: fences on every processor that runs a process of the
     /// peer. And the peer's barriers reach this process. Without this the rings are those of every other implementation.
     pub(crate) fn use_barriers(&self) {
-        self.shared.barriers.store(true, Private::Relaxed);
-        self.shared.may_rely.store(true, Private::Relaxed);
+        self.page.barriers.store(true, Private::Relaxed);
+        self.page.may_rely.store(true, Private::Relaxed);
     }
 
     /// From now on nothing is published without a fence, whatever is promised: the promise may be an earlier client's. Any
     /// thread may say so, also while another publishes.
     pub(crate) fn stop_relying(&self) {
-        self.shared.may_rely.store(false, Private::SeqCst);
+        self.page.may_rely.store(false, Private::SeqCst);
         self.producer.stop_relying();
         self.consumer.stop_relying();
     }
@@ -367,7 +298,7 @@ impl Endpoint {
     /// Promises the peer a barrier after each request, so that what it publishes needs no fence, or takes that back. Only
     /// for who [uses barriers](Self::use_barriers).
     pub(crate) fn promise_barriers(&self, promised: bool) {
-        reliance::promise(self.shared.peer_notify(), promised);
+        reliance::promise(self.page.peer_notify(), promised);
     }
 
     /// The size in bytes of the ring that gives what is wanted.

@@ -8,10 +8,12 @@
 mod buffer;
 mod consumer;
 mod corrupt;
+mod cursor;
 mod endpoint;
 mod layout;
 mod notify;
 mod order;
+mod page;
 mod producer;
 mod reliance;
 mod role;
@@ -19,6 +21,7 @@ mod stream_end;
 mod sync;
 #[cfg(all(test, not(model)))]
 mod tests;
+mod want;
 
 #[cfg(loom)]
 pub(crate) use buffer::Byte;
@@ -28,7 +31,7 @@ pub use corrupt::{Corrupt, Field};
 pub use endpoint::{Endpoint, PeerLive};
 pub(crate) use endpoint::{Rings, WAITING};
 pub use layout::{SharedPage, MAX_GRANTS, PAGE_SIZE};
-pub use notify::Want;
 pub use order::{Order, OrderTable, Orders};
 pub use producer::Producer;
 pub use role::Role;
+pub use want::Want;

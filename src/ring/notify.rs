@@ -8,24 +8,8 @@ use std::sync::atomic::AtomicBool;
 
 use super::reliance::{self, Reliance};
 use super::sync::{fence, AtomicU32, AtomicU8, Ordering};
+use super::want::Want;
 use crate::fault::{fault, Fault};
-
-/// What a side waits for, as the bit that it sets in the peer's notify byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Want {
-    /// Data: the peer is to tell when it has written.
-    Data = 1,
-    /// Space: the peer is to tell when it has consumed.
-    Space = 2,
-}
-
-impl Want {
-    /// The bit in the notify byte.
-    pub fn bit(self) -> u8 {
-        self as u8
-    }
-}
 
 /// Asks the peer, whose notify byte this is, to tell. Whoever calls this looks at the index again before sleeping, after a
 /// barrier if the result says that one is due.

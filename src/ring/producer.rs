@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
-use super::endpoint::{is_behind, Shared};
-use super::notify::{self, Want};
+use super::cursor::Cursor;
+use super::notify;
+use super::page::Page;
 use super::reliance::Reliance;
-use super::sync::{AtomicU32, Ordering};
-use crate::fault::{fault, Fault};
+use super::want::Want;
 
 /// Writes into a ring: look for [`space`](Producer::space), fill it, [`commit`](Producer::commit).
 ///
@@ -17,23 +17,15 @@ use crate::fault::{fault, Fault};
 /// it. One thread at a time should produce; more than one at once mix up their data, but nothing worse.
 #[derive(Debug)]
 pub struct Producer {
-    shared: Arc<Shared>,
+    page: Arc<Page>,
     buffer: RingBuffer,
-    prod: AtomicU32,
-    /// The peer's index when it was last looked at, by whichever thread.
-    cons_seen: AtomicU32,
+    cursor: Cursor<true>,
     reliance: Reliance,
 }
 
 impl Producer {
-    pub(super) fn new(shared: Arc<Shared>, buffer: RingBuffer, prod: u32, cons: u32) -> Producer {
-        Producer {
-            shared,
-            buffer,
-            prod: AtomicU32::new(prod),
-            cons_seen: AtomicU32::new(cons),
-            reliance: Reliance::default(),
-        }
+    pub(super) fn new(page: Arc<Page>, buffer: RingBuffer, prod: u32, cons: u32) -> Producer {
+        Producer { page, buffer, cursor: Cursor::new(prod, cons), reliance: Reliance::default() }
     }
 
     pub(super) fn relies(&self) -> bool {
@@ -58,31 +50,16 @@ impl Producer {
     ///
     /// Any thread may ask, also while another produces.
     pub fn space(&self) -> Result<u32, Corrupt> {
-        self.shared.poison.check()?;
-        loop {
-            let seen = self.cons_seen.load(Ordering::Acquire);
-            let prod = self.prod.load(Ordering::Acquire);
-            let cons = self.shared.written_ring().cons.load(Ordering::Acquire);
-            let used = prod.wrapping_sub(cons);
-            if used <= self.size() && !is_behind(cons, seen) {
-                self.cons_seen.store(cons, Ordering::Release);
-                return Ok(self.size() - used);
-            }
-            // All may have moved on between the looks.
-            let same =
-                self.prod.load(Ordering::Relaxed) == prod && self.cons_seen.load(Ordering::Relaxed) == seen;
-            if same || fault(Fault::OneLook) {
-                return Err(self.shared.poison.set(self.shared.role.written_cons(), cons));
-            }
-        }
+        self.page.poison.check()?;
+        let (peers, field) = (&self.page.written_ring().cons, self.page.role.written_cons());
+        Ok(self.size() - self.cursor.look(peers, self.size(), &self.page.poison, field)?)
     }
 
     /// How many bytes may be written, looking at the peer's index only if fewer than `wanted` were known of.
     #[inline]
     pub fn space_for(&self, wanted: usize) -> Result<u32, Corrupt> {
-        self.shared.poison.check()?;
-        let used = self.prod.load(Ordering::Relaxed).wrapping_sub(self.cons_seen.load(Ordering::Acquire));
-        let known = self.size().wrapping_sub(used);
+        self.page.poison.check()?;
+        let known = self.size().wrapping_sub(self.cursor.known());
         if known as usize >= wanted && known <= self.size() {
             return Ok(known);
         }
@@ -96,13 +73,13 @@ impl Producer {
 
     /// How many bytes have been written since the ring was made, modulo 2^32.
     pub fn written(&self) -> u32 {
-        self.prod.load(Ordering::Relaxed)
+        self.cursor.own()
     }
 
     /// The next `len` bytes to be written, in up to two parts; `len` must be within the space.
     #[inline]
     pub fn free_slices(&self, len: u32) -> [RawSlice; 2] {
-        self.buffer.slices(self.prod.load(Ordering::Relaxed), len)
+        self.buffer.slices(self.cursor.own(), len)
     }
 
     /// Copies `data` into the free space, which it must fit, without publishing it.
@@ -114,16 +91,15 @@ impl Producer {
     /// As [`fill`](Self::fill), behind `offset` bytes that were filled but not yet published.
     #[inline]
     pub fn fill_behind(&self, offset: u32, data: &[u8]) {
-        self.buffer.copy_in(self.prod.load(Ordering::Relaxed).wrapping_add(offset), data);
+        self.buffer.copy_in(self.cursor.own().wrapping_add(offset), data);
     }
 
     /// Publishes `len` bytes. Says whether the peer has asked to be told, that is, whether to send an event.
     #[inline]
     #[must_use]
     pub fn commit(&self, len: u32) -> bool {
-        let prod = self.prod.load(Ordering::Relaxed).wrapping_add(len);
-        self.prod.store(prod, Ordering::Release);
-        let asked = self.shared.asked(Want::Data, &self.reliance);
-        notify::publish(&self.shared.written_ring().prod, prod, asked)
+        let prod = self.cursor.advance(len);
+        let asked = self.page.asked(Want::Data, &self.reliance);
+        notify::publish(&self.page.written_ring().prod, prod, asked)
     }
 }

@@ -22,8 +22,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8 as AtomicU8Private, Ordering as Private};
 
-use super::notify::Want;
 use super::sync::{fence, AtomicU8, Ordering};
+use super::want::Want;
 use crate::barrier;
 use crate::fault::{fault, Fault};
 

@@ -1,0 +1,77 @@
+//! The shared page, by this side's role in it.
+
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicBool;
+
+use super::corrupt::Poison;
+use super::layout::{Indices, SharedPage};
+use super::notify::Asked;
+use super::reliance::Reliance;
+use super::role::Role;
+use super::sync::AtomicU8;
+use super::want::Want;
+use crate::fault::{fault, Fault};
+
+/// The shared page as one side sees it, for its endpoint and both of its rings.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) start: NonNull<SharedPage>,
+    pub(super) role: Role,
+    pub(super) poison: Poison,
+    /// See [`Endpoint::use_barriers`](super::Endpoint::use_barriers).
+    pub(super) barriers: AtomicBool,
+    /// See [`Endpoint::stop_relying`](super::Endpoint::stop_relying).
+    pub(super) may_rely: AtomicBool,
+}
+
+// SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    #[inline]
+    pub(super) fn fields(&self) -> &SharedPage {
+        // SAFETY: mapped and aligned for as long as `self` lives (contract of the constructors); all atomics.
+        unsafe { self.start.as_ref() }
+    }
+
+    #[inline]
+    pub(super) fn read_ring(&self) -> &Indices {
+        match self.role {
+            Role::Server => &self.fields().left,
+            Role::Client => &self.fields().right,
+        }
+    }
+
+    #[inline]
+    pub(super) fn written_ring(&self) -> &Indices {
+        match self.role {
+            Role::Server => &self.fields().right,
+            Role::Client => &self.fields().left,
+        }
+    }
+
+    #[inline]
+    pub(super) fn own_notify(&self) -> &AtomicU8 {
+        if fault(Fault::WrongByte) {
+            return self.peer_notify();
+        }
+        match self.role {
+            Role::Server => &self.fields().srv_notify,
+            Role::Client => &self.fields().cli_notify,
+        }
+    }
+
+    #[inline]
+    pub(super) fn asked<'a>(&'a self, wanted: Want, reliance: &'a Reliance) -> Asked<'a> {
+        Asked { own: self.own_notify(), wanted, reliance, may_rely: &self.may_rely }
+    }
+
+    pub(super) fn peer_notify(&self) -> &AtomicU8 {
+        match self.role {
+            Role::Server => &self.fields().cli_notify,
+            Role::Client => &self.fields().srv_notify,
+        }
+    }
+}
