@@ -33,6 +33,7 @@ fn part_of_another_process() {
         "meet under a umask" => crate::modes::meet_under_a_umask(root.as_ref()),
         "meet without proc" => crate::no_proc::meet_without_proc(root.as_ref()),
         "refuse without proc" => crate::no_proc::refuse_without_proc(root.as_ref()),
+        "serve in a child" => crate::lost::serve_in_a_child(root.as_ref()),
         "lock the root" => hold(crate::crowded::lock_root(root.as_ref())),
         "meet once" => crate::crowded::meet_once(root.as_ref(), &name),
         "count" => leftovers::count_leftovers(root.as_ref()),

@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::thread;
 
+use super::child::Other;
 use super::*;
 use vchan::{Error, Vchan};
 
@@ -145,4 +146,31 @@ fn a_root_out_of_sight_is_not_lost() {
     hide(0o700);
     assert!(matches!(waited, Err(Error::TimedOut(_))), "{waited:?}");
     connect(&root).unwrap();
+}
+
+/// The child has its parent's descriptors, and takes the events itself.
+pub fn serve_in_a_child(root: &Path) {
+    let server = serve(root);
+    let _ = server.as_fd();
+    // SAFETY: the child has the one thread that it goes on in, and leaves without a look at what else it has inherited.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            let silent = matches!(server.wait(Some(Duration::from_millis(1))), Err(Error::TimedOut(_)));
+            remove_all(root);
+            let told = server.wait(Some(LONG)).is_err_and(|error| is_lost(&error));
+            // SAFETY: ends the child.
+            unsafe { libc::_exit((!silent || !told).into()) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let status = nix::sys::wait::waitpid(child, None).unwrap();
+            assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+        }
+    }
+}
+
+#[test]
+fn a_forked_child_that_serves_is_told() {
+    let temp = private_dir();
+    let output = Other::run("serve in a child", &temp.path().join("root"));
+    assert!(output.status.success(), "{output:?}");
 }
