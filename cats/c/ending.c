@@ -11,8 +11,8 @@
 #include "signals.h"
 #include "size.h"
 
-/* After the end of input the peer is listened to until nothing has come for this long. Data that came in recently
- * means that it is in the middle of something. */
+/* A peer that can't say where its stream ends is listened to, after the end of input, until nothing has come for this long.
+ * Data that came in recently means that it is in the middle of something. */
 #define RECENT (500 * MILLISECOND)
 /* The same where nothing has come yet at all. */
 #define YOUNG (100 * MILLISECOND)
@@ -35,24 +35,38 @@
 
 enum phase {
     TALKING,
-    /* Our input is over and the peer has it; it is still sending. */
+    /* One of the two streams is over. The other one goes on for a while. */
     LINGERING,
     /* We have left; the peer hasn't. */
     LEFT,
+};
+
+/* What ends the lingering before its time. */
+enum quiet {
+    NOTHING,
+    /* Nothing has come in for a while. */
+    NOTHING_CAME,
+    /* Nothing has moved for a while. */
+    NOTHING_MOVED,
 };
 
 struct talk {
     const struct terms *terms;
     struct course *course;
     enum phase phase;
-    /* When the phase ends, where it is not the first. */
+    /* When the phase ends, where it is not the first; and what ends it before. */
     int64_t until;
+    enum quiet quiet;
     /* When to go at the latest, once a signal has come; 0 before. */
     int64_t asked;
     /* Which of the news are known. */
     unsigned int known_asked;
     bool known_sent;
     bool input_over;
+    /* And the peer has taken all of it. */
+    bool delivered;
+    /* The peer has ended its stream, all of which has been delivered, and listens. */
+    bool peer_finished;
     /* The peer has left in order, and everything that it wrote has been delivered. */
     bool peer_left;
     /* What went wrong, perhaps while the rest is still being received. */
@@ -99,26 +113,69 @@ static void ask(void *arg, enum reason reason)
     pthread_mutex_unlock(&news->lock);
 }
 
-/* Tells the peer that we go. What it has put into the ring still arrives. */
+/* Whether a signal came before the end of standard input. Who types has sent all that there is. */
+static bool is_cut_off(const struct talk *talk)
+{
+    bool sends = talk->course->input >= 0 && !reads_terminal(talk->course);
+
+    return talk->asked && sends && !talk->input_over;
+}
+
+/* Tells the peer that we go, once nothing more is sent; and whether that is too early. */
+static void tell(const struct talk *talk)
+{
+    if (!talk->known_sent)
+        return;
+    if (talk->failure.exit != EXIT_DONE || is_cut_off(talk))
+        vchan_rs_abort(talk->course->ctrl);
+    else
+        vchan_rs_leave(talk->course->ctrl);
+}
+
+/* Goes, as soon as what has been read is handed over. What the peer has put into the ring still arrives. */
 static void leave(struct talk *talk)
 {
     if (talk->phase == LEFT)
         return;
-    /* The sending pump may still be handing over what it has read. */
-    if (talk->known_sent && talk->failure.exit != EXIT_DONE)
-        vchan_rs_abort(talk->course->ctrl);
-    else if (talk->known_sent)
-        vchan_rs_leave(talk->course->ctrl);
     talk->phase = LEFT;
     talk->until = now() + FAREWELL;
+    if (!talk->known_sent)
+        course_stop(talk->course);
+    tell(talk);
+}
+
+/* Whether the peer says where its stream ends, as far as is known. */
+static bool peer_half_closes(const struct talk *talk)
+{
+    return vchan_rs_peer_half_closes(talk->course->ctrl) == 1;
+}
+
+/* Goes on for as long as the user says, or else until it has become quiet. */
+static void linger(struct talk *talk, enum quiet quiet)
+{
+    int64_t lasted = now() - talk->course->meter.start, time = lasted > LINGER ? lasted : LINGER;
+
+    if (talk->phase == LEFT)
+        return;
+    talk->phase = LINGERING;
+    talk->until = now() + (talk->terms->linger ? talk->terms->linger : time);
+    talk->quiet = talk->terms->linger ? NOTHING : quiet;
 }
 
 /* For how long nothing may come after the end of input. */
-static int64_t quiet(const struct meter *meter)
+static int64_t quiet_time(const struct meter *meter)
 {
     if (atomic_load(&meter->sent) == 0)
         return PATIENCE;
     return atomic_load(&meter->received) == 0 ? YOUNG : RECENT;
+}
+
+static int64_t end_of_quiet(const struct talk *talk)
+{
+    const struct meter *meter = &talk->course->meter;
+
+    return talk->quiet == NOTHING_CAME ? atomic_load(&meter->last_received) + quiet_time(meter)
+                                       : atomic_load(&meter->last_moved) + RECENT;
 }
 
 /* Does what is due, and says in *wake when to come back, 0 for never. Returns whether it is over. */
@@ -130,14 +187,18 @@ static bool due(struct talk *talk, int64_t *wake)
     if (talk->asked && talk->asked <= moment)
         return true;
     if (talk->phase == LINGERING)
-        end = earlier(talk->until, atomic_load(&meter->last_received) + quiet(meter));
+        end = talk->quiet == NOTHING ? talk->until : earlier(talk->until, end_of_quiet(talk));
     else if (talk->phase == LEFT)
         end = talk->until;
     if (end && end <= moment) {
         if (talk->phase == LEFT)
             return true;
-        leave(talk);
-        end = talk->until;
+        /* The news may have come late: then the peer will say where its stream ends. */
+        if (talk->quiet == NOTHING_CAME && peer_half_closes(talk))
+            talk->phase = TALKING;
+        else
+            leave(talk);
+        end = talk->phase == LEFT ? talk->until : 0;
     }
     *wake = earlier(talk->asked, end);
     if (talk->phase == LEFT || !talk->terms->timeout)
@@ -152,21 +213,10 @@ static bool due(struct talk *talk, int64_t *wake)
     return false;
 }
 
-static void linger(struct talk *talk)
-{
-    int64_t lasted = now() - talk->course->meter.start;
-
-    /* Where nothing has come for long enough already, that is over at once. */
-    talk->phase = LINGERING;
-    talk->until = now() + (lasted > LINGER ? lasted : LINGER);
-}
-
 static void on_sent(struct talk *talk, struct news *news)
 {
     talk->known_sent = true;
     talk->input_over = news->input_over;
-    bool lingers = !talk->asked && talk->terms->ends_with_input && talk->terms->lingers;
-
     switch (news->send_end) {
     case SEND_PEER_GONE:
         /* The receiving pump will report the same, and whether it was in order. */
@@ -175,9 +225,9 @@ static void on_sent(struct talk *talk, struct news *news)
         leave(talk);
         break;
     case SEND_NO_INPUT:
-        warn_of_no_input(talk->terms->report, news->no_input);
-        if (talk->asked)
-            leave(talk);
+        if (news->no_input)
+            warn_of_no_input(talk->terms->report, news->no_input);
+        talk->delivered = true;
         break;
     case SEND_FAILED:
         talk->failure = news->send_failure;
@@ -185,12 +235,18 @@ static void on_sent(struct talk *talk, struct news *news)
         leave(talk);
         break;
     case SEND_END_OF_INPUT:
-        if (lingers)
-            linger(talk);
-        else if (talk->asked || talk->terms->ends_with_input)
+        talk->delivered = true;
+        if (!talk->terms->ends_with_input)
+            break;
+        if (!talk->terms->lingers)
             leave(talk);
+        else if (talk->terms->linger || !peer_half_closes(talk))
+            /* Where nothing has come for long enough already, that is over at once. */
+            linger(talk, NOTHING_CAME);
         break;
     }
+    if (talk->phase == LEFT)
+        tell(talk);
 }
 
 /* Takes in what is new. Returns whether it is over. The lock is held. */
@@ -202,8 +258,7 @@ static bool on_news(struct talk *talk, struct news *news)
             return true;
         talk->asked = now() + IN_TIME;
         course_stop(talk->course);
-        if (talk->known_sent)
-            leave(talk);
+        leave(talk);
     }
     if (news->output_lost) {
         forget(&talk->failure);
@@ -212,15 +267,20 @@ static bool on_news(struct talk *talk, struct news *news)
     }
     if (news->sent && !talk->known_sent)
         on_sent(talk, news);
+    if (news->finished && !talk->peer_finished) {
+        talk->peer_finished = true;
+        /* Where clients come one after the other, each ends the conversation. */
+        if (!talk->terms->ends_with_input && !talk->input_over)
+            linger(talk, NOTHING_MOVED);
+    }
+    if (talk->peer_finished && talk->delivered)
+        return true;
     if (!news->received)
         return false;
     if (news->receive_end == RECEIVE_PEER_LEFT) {
-        if (!talk->peer_left && !talk->known_sent) {
-            /* How far the sending pump came is known when it has ended. */
-            course_stop(talk->course);
-            talk->phase = LEFT;
-            talk->until = now() + FAREWELL;
-        }
+        /* How far the sending pump came is known when it has ended. */
+        if (!talk->peer_left && !talk->known_sent)
+            leave(talk);
         talk->peer_left = true;
         return talk->known_sent;
     }
@@ -329,6 +389,8 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     course->input = terms->input;
     course->output = terms->output;
     course->receives = terms->lingers;
+    /* A client may not have heard yet of what its server is. */
+    course->half_closes = !ctrl->is_server || peer_half_closes(&talk);
     course->look_ms = terms->timeout ? milliseconds(terms->timeout / 4) : -1;
     course->wake = wake;
     meter_start(&course->meter);
@@ -343,8 +405,8 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     ended->sent = atomic_load(&course->meter.sent);
     ended->received = atomic_load(&course->meter.received);
     ended->lasted = now() - course->meter.start;
-    /* A peer that has left in order has nothing to learn from what it didn't get. */
-    if (talk.failure.exit != EXIT_DONE && !talk.peer_left)
+    /* A peer that has left by itself, for whatever reason, has nothing to learn. */
+    if ((talk.failure.exit != EXIT_DONE && talk.failure.exit != EXIT_PEER_FAILED) || is_cut_off(&talk))
         vchan_rs_abort(ctrl);
     part(course, closer, &pumps);
     return talk.failure;

@@ -16,6 +16,8 @@ struct terms {
     bool ends_with_input;
     /* Whether what is coming in at the end of standard input is worth staying for. */
     bool lingers;
+    /* How long to listen after the end of standard input; 0 for as the peer makes it best. */
+    int64_t linger;
     /* How long nothing may move; 0 for ever. */
     int64_t timeout;
     /* Standard input, or -1 to send nothing; and standard output. */

@@ -7,8 +7,8 @@
 
 const char *const option_names[KEYS] = {
     [LISTEN] = "listen", [PATH] = "path", [BUFFER_SIZE] = "buffer-size", [RECV_ONLY] = "recv-only",
-    [SEND_ONLY] = "send-only", [WAIT] = "wait", [TIMEOUT] = "timeout", [KEEP] = "keep-listening", [QUIET] = "quiet",
-    [VERBOSE] = "verbose", [PROGRESS] = "progress", [HELP] = "help", [VERSION] = "version",
+    [SEND_ONLY] = "send-only", [WAIT] = "wait", [LINGER] = "linger", [TIMEOUT] = "timeout", [KEEP] = "keep-listening",
+    [QUIET] = "quiet", [VERBOSE] = "verbose", [PROGRESS] = "progress", [HELP] = "help", [VERSION] = "version",
 };
 
 static const char letters[KEYS] = {
@@ -17,7 +17,7 @@ static const char letters[KEYS] = {
 
 /* What an option has as its value; NULL for none. Only --wait may be without it. */
 static const char *const takes[KEYS] = {
-    [PATH] = "PATH", [BUFFER_SIZE] = "BYTES", [WAIT] = "SECONDS", [TIMEOUT] = "SECONDS",
+    [PATH] = "PATH", [BUFFER_SIZE] = "BYTES", [WAIT] = "SECONDS", [LINGER] = "SECONDS", [TIMEOUT] = "SECONDS",
 };
 
 /* Whether it begins like an option; negative numbers don't. */

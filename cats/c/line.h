@@ -8,7 +8,7 @@
 #include "messages.h"
 #include "tool.h"
 
-enum key { LISTEN, PATH, BUFFER_SIZE, RECV_ONLY, SEND_ONLY, WAIT, TIMEOUT, KEEP, QUIET, VERBOSE, PROGRESS, HELP, VERSION, KEYS };
+enum key { LISTEN, PATH, BUFFER_SIZE, RECV_ONLY, SEND_ONLY, WAIT, LINGER, TIMEOUT, KEEP, QUIET, VERBOSE, PROGRESS, HELP, VERSION, KEYS };
 
 /* How an option is written, without the dashes. */
 extern const char *const option_names[KEYS];

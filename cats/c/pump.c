@@ -45,7 +45,7 @@ void course_stop(struct course *course)
         return;
 }
 
-/* Waits until fd (or nothing, where it is negative) is ready. Returns 1, or 0 if it was stopped, or -1 with errno. */
+/* Waits until fd is ready. Returns 1, or 0 if it was stopped, or -1 with errno. */
 static int wait_for(const struct course *course, int fd, short events)
 {
     struct pollfd fds[] = { { course->wake, POLLIN, 0 }, { fd, events, 0 } };
@@ -61,7 +61,7 @@ static enum send_end send_all(struct course *course, struct failure *failure)
 {
     size_t at_once = portion(&course->ctrl->write);
 
-    for (;;) {
+    while (course->input >= 0) {
         /* Without a look before, the read would block beyond the reach of a stop. */
         int error, ready = wait_for(course, course->input, POLLIN);
         ssize_t count;
@@ -106,6 +106,7 @@ static enum send_end send_all(struct course *course, struct failure *failure)
             return SEND_FAILED;
         }
     }
+    return SEND_NO_INPUT;
 }
 
 /* Waits until the peer has got everything; returns `end`, or why it never will. */
@@ -139,10 +140,15 @@ static enum send_end drain(struct course *course, enum send_end end, struct fail
     return end;
 }
 
+bool reads_terminal(const struct course *course)
+{
+    return course->input >= 0 && isatty(course->input);
+}
+
 bool has_more_input(const struct course *course)
 {
     struct pollfd input = { course->input, POLLIN, 0 };
-    bool terminal = isatty(course->input);
+    bool terminal = reads_terminal(course);
     ssize_t count;
     char byte;
 
@@ -152,6 +158,17 @@ bool has_more_input(const struct course *course)
         return !terminal;
     count = read(course->input, &byte, 1);
     return count > 0 || (count < 0 && errno == EAGAIN && !terminal);
+}
+
+/* The peer has ended its stream. Tells that, the first time, and waits until there is news of the peer. */
+static void await_end(struct course *course)
+{
+    pthread_mutex_lock(&course->news.lock);
+    course->news.finished = true;
+    pthread_cond_signal(&course->news.changed);
+    pthread_mutex_unlock(&course->news.lock);
+    /* The next read says what an error here means. */
+    libxenvchan_wait(course->ctrl);
 }
 
 static enum receive_end receive_all(struct course *course, struct failure *failure)
@@ -168,6 +185,9 @@ static enum receive_end receive_all(struct course *course, struct failure *failu
             continue;
         }
         switch (vchan_rs_last_error_kind()) {
+        case VCHAN_RS_ERROR_PEER_FINISHED:
+            await_end(course);
+            break;
         case VCHAN_RS_ERROR_PEER_CLOSED:
             return RECEIVE_PEER_LEFT;
         case VCHAN_RS_ERROR_CLOSED:
@@ -192,6 +212,16 @@ static enum receive_end receive_all(struct course *course, struct failure *failu
     }
 }
 
+/* Tells the peer that nothing more is sent. */
+static void finish(struct course *course, enum send_end *end, struct failure *failure)
+{
+    if (vchan_rs_shutdown(course->ctrl) == 0)
+        return;
+    *end = vchan_rs_last_error_kind() == VCHAN_RS_ERROR_CLOSED ? SEND_STOPPED : SEND_FAILED;
+    if (*end == SEND_FAILED)
+        *failure = library_failure("conversation");
+}
+
 static void *send_body(void *arg)
 {
     struct course *course = arg;
@@ -199,7 +229,9 @@ static void *send_body(void *arg)
     enum send_end end = send_all(course, &failure);
     bool input_over = end == SEND_END_OF_INPUT || end == SEND_NO_INPUT;
 
-    if (input_over || end == SEND_STOPPED)
+    if (input_over && course->half_closes)
+        finish(course, &end, &failure);
+    if (end == SEND_END_OF_INPUT || end == SEND_NO_INPUT || end == SEND_STOPPED)
         end = drain(course, end, &failure);
     pthread_mutex_lock(&course->news.lock);
     course->news.send_end = end;

@@ -16,7 +16,7 @@
 enum send_end {
     /* Standard input has ended; unless the peer went away, it has got everything. */
     SEND_END_OF_INPUT,
-    /* There is no standard input, in truth. */
+    /* There is no standard input, or none in truth: then with the error of reading it. */
     SEND_NO_INPUT,
     /* It was asked to stop, and the peer has got what had been read. */
     SEND_STOPPED,
@@ -43,6 +43,8 @@ struct news {
     /* How many signals have asked for the end; and whether nobody reads the output any more. */
     unsigned int asked;
     bool output_lost;
+    /* Whether the peer has ended its stream, all of which has been delivered. It listens on. */
+    bool finished;
     /* Whether the pumps have ended, and how. */
     bool sent, received;
     enum send_end send_end;
@@ -50,7 +52,7 @@ struct news {
     bool input_over;
     enum receive_end receive_end;
     struct failure send_failure, receive_failure;
-    /* Where that is SEND_NO_INPUT: the reason. */
+    /* The error of reading a standard input that is none, or 0. */
     int no_input;
 };
 
@@ -59,6 +61,8 @@ struct course {
     struct libxenvchan *ctrl;
     /* Standard input, or -1 for nothing; standard output. */
     int input, output;
+    /* Whether to end this side's stream with standard input: the peer may understand that. */
+    bool half_closes;
     /* Whether what comes in is wanted. */
     bool receives;
     /* How often to look whether the peer still consumes, after standard input has ended; negative for never. */
@@ -88,6 +92,8 @@ void pumps_interrupt(const struct pumps *pumps, struct course *course);
 void pumps_join(const struct pumps *pumps);
 void pumps_abandon(const struct pumps *pumps);
 
+/* Whether somebody types standard input, and all that has been typed has been sent. */
+bool reads_terminal(const struct course *course);
 /* Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end, for a
  * moment. A terminal where nobody has typed anything has nothing. */
 bool has_more_input(const struct course *course);

@@ -45,6 +45,7 @@ static struct failure talk_with(struct session *session, struct side *side)
     struct terms terms = {
         .ends_with_input = !options->keep_listening,
         .lingers = !options->send_only,
+        .linger = options->linger,
         .timeout = options->timeout,
         .input = session->reads_input ? STDIN_FILENO : -1,
         .output = STDOUT_FILENO,

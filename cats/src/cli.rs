@@ -40,6 +40,8 @@ pub struct Options {
     pub send_only: bool,
     /// How long a client waits for its server.
     pub patience: Patience,
+    /// How long to listen after the end of standard input.
+    pub linger: Option<Duration>,
     /// Give up when nothing has moved for this long.
     pub timeout: Option<Duration>,
     /// Serve one client after the other.
@@ -115,6 +117,7 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     let buffer_size = value(&line, Key::BufferSize, size::bytes)?.unwrap_or(tool.buffer_size());
     let wait = value(&line, Key::Wait, size::seconds)?;
     let timeout = value(&line, Key::Timeout, size::seconds)?;
+    let linger = value(&line, Key::Linger, size::seconds)?;
     let (domid, point) = match (domid, path.map(Point::Path).or(port.map(Point::Port))) {
         (Some(domid), Some(point)) => (domid, point),
         (Some(_), None) => return Err("PORT is missing".into()),
@@ -134,6 +137,7 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
         recv_only: line.has(Key::RecvOnly),
         send_only: line.has(Key::SendOnly),
         patience,
+        linger,
         timeout,
         keep_listening: line.has(Key::KeepListening),
         quiet: line.has(Key::Quiet),

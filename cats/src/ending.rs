@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use vchan::transport::Role;
 use vchan::{Closer, Error, Vchan, Writer};
 
-use crate::failure::{no_input, Failure};
+use crate::failure::{no_input, Exit, Failure};
 use crate::meter::Meter;
 use crate::progress::Progress;
 use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop};
@@ -24,6 +25,8 @@ pub struct Terms<'a> {
     pub ends_with_input: bool,
     /// Whether what is coming in at the end of standard input is worth staying for.
     pub lingers: bool,
+    /// How long to listen after the end of standard input, if not as the peer makes it best.
+    pub linger: Option<Duration>,
     /// How long nothing may move.
     pub timeout: Option<Duration>,
     /// Where to warn.
@@ -38,8 +41,8 @@ pub struct Ended {
     pub lasted: Duration,
 }
 
-/// After the end of input the peer is listened to until nothing has come for this long. Data that came in recently
-/// means that it is in the middle of something.
+/// A peer that can't say where its stream ends is listened to, after the end of input, until nothing has come for this long.
+/// Data that came in recently means that it is in the middle of something.
 const RECENT: Duration = Duration::from_millis(500);
 /// The same where nothing has come yet at all.
 const YOUNG: Duration = Duration::from_millis(100);
@@ -70,6 +73,8 @@ pub fn converse(
     progress: &Progress,
 ) -> Result<Ended, Failure> {
     let closer = vchan.closer();
+    // A client may not have heard yet of what its server is.
+    let half_closes = vchan.role() == Role::Client || vchan.peer_half_closes();
     let (reader, writer) = vchan.split();
     let (sender, events) = mpsc::channel();
     let to_self = sender.clone();
@@ -83,6 +88,8 @@ pub fn converse(
         meter: Arc::new(Meter::start()),
         stop,
         look: terms.timeout.map(|timeout| timeout / 4),
+        half_closes,
+        receives: terms.lingers,
         input: input.clone(),
     };
     let receive = course.receive(reader, output).map_err(|error| system("start a thread", error))?;
@@ -101,6 +108,8 @@ pub fn converse(
         asked: None,
         writer: None,
         input_over: false,
+        delivered: false,
+        peer_finished: false,
         peer_left: false,
         failure: None,
     };
@@ -109,8 +118,9 @@ pub fn converse(
     if talk.input_over {
         *input = None;
     }
-    // A peer that has left in order has nothing to learn from what it didn't get.
-    if verdict.is_err() && !talk.peer_left {
+    // A peer that has left by itself, for whatever reason, has nothing to learn.
+    let failed = verdict.as_ref().is_err_and(|failure| failure.exit != Exit::PeerFailed);
+    if failed || talk.is_cut_off() {
         closer.abort();
     }
     part(&course, &closer, &events, &[send, receive]);
@@ -137,14 +147,26 @@ fn part(course: &Course, closer: &Closer, events: &Receiver<Event>, pumps: &[Pum
 
 enum Phase {
     Talking,
-    /// Our input is over and the peer has it; it is still sending.
+    /// One of the two streams is over. The other one goes on for a while.
     Lingering {
         until: Instant,
+        /// Ends it before, where nothing moves any more.
+        quiet: Quiet,
     },
     /// We have left; the peer hasn't.
     Left {
         until: Instant,
     },
+}
+
+/// What ends the lingering before its time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quiet {
+    Nothing,
+    /// Nothing has come in for a while.
+    NothingCame,
+    /// Nothing has moved for a while.
+    NothingMoved,
 }
 
 struct Talk<'a> {
@@ -156,6 +178,10 @@ struct Talk<'a> {
     /// From the sending pump, when it has ended.
     writer: Option<Writer>,
     input_over: bool,
+    /// And the peer has taken all of it.
+    delivered: bool,
+    /// The peer has ended its stream, all of which has been delivered, and listens.
+    peer_finished: bool,
     /// The peer has left in order, and everything that it wrote has been delivered.
     peer_left: bool,
     /// What went wrong, while the rest is still being received.
@@ -199,14 +225,26 @@ impl Talk<'_> {
         }
         let end_of_phase = match self.phase {
             Phase::Talking => None,
-            Phase::Lingering { until } => Some(until.min(meter.last_received() + self.quiet())),
+            Phase::Lingering { until, quiet: Quiet::Nothing } => Some(until),
+            Phase::Lingering { until, quiet: Quiet::NothingCame } => {
+                Some(until.min(meter.last_received() + self.quiet()))
+            }
+            Phase::Lingering { until, quiet: Quiet::NothingMoved } => {
+                Some(until.min(meter.last_moved() + RECENT))
+            }
             Phase::Left { until } => Some(until),
         };
         if end_of_phase.is_some_and(|end| end <= now) {
             if matches!(self.phase, Phase::Left { .. }) {
                 return Err(self.verdict());
             }
-            self.leave();
+            match self.phase {
+                // The news came late: it will say where its stream ends.
+                Phase::Lingering { quiet: Quiet::NothingCame, .. } if self.peer_half_closes() => {
+                    self.phase = Phase::Talking;
+                }
+                _ => self.leave(),
+            }
             return self.due(now);
         }
         if matches!(self.phase, Phase::Left { .. }) {
@@ -231,15 +269,24 @@ impl Talk<'_> {
             Event::Ends(Reason::Asked) => {
                 self.asked = Some(Instant::now() + ASKED);
                 self.course.stop.stop();
-                if self.writer.is_some() {
-                    self.leave();
-                }
+                self.leave();
                 None
             }
             Event::Sent(writer, end) => {
                 self.writer = Some(writer);
                 self.on_sent(end);
-                self.peer_left.then(|| self.verdict())
+                if matches!(self.phase, Phase::Left { .. }) {
+                    self.tell();
+                }
+                (self.peer_left || self.is_complete()).then(|| self.verdict())
+            }
+            Event::PeerFinished => {
+                self.peer_finished = true;
+                // Where clients come one after the other, each ends the conversation.
+                if !self.terms.ends_with_input && !self.input_over {
+                    self.linger(Quiet::NothingMoved);
+                }
+                self.is_complete().then(|| self.verdict())
             }
             Event::Received(_, ReceiveEnd::Failed(failure)) => {
                 Some(Err(self.failure.take().unwrap_or(failure)))
@@ -251,8 +298,7 @@ impl Talk<'_> {
                     return Some(self.verdict());
                 }
                 // How far the sending pump came is known when it has ended.
-                self.course.stop.stop();
-                self.phase = Phase::Left { until: Instant::now() + FAREWELL };
+                self.leave();
                 None
             }
         }
@@ -263,32 +309,50 @@ impl Talk<'_> {
             // The receiving pump will report the same, and whether it was in order.
             SendEnd::PeerGone { input_over } => self.input_over = input_over,
             SendEnd::Stopped => self.leave(),
-            SendEnd::NoInput(errno) if self.terms.lingers => {
+            SendEnd::NoInput(None) => (self.input_over, self.delivered) = (true, true),
+            SendEnd::NoInput(Some(errno)) => {
                 self.terms.report.warning(no_input(errno));
-                self.input_over = true;
-                if self.asked.is_some() {
-                    self.leave();
-                }
-            }
-            SendEnd::NoInput(errno) => {
-                self.failure = Some(Failure::stream("standard input", errno));
-                self.leave();
+                (self.input_over, self.delivered) = (true, true);
             }
             SendEnd::Failed(failure) => {
                 self.failure = Some(failure);
                 self.leave();
             }
             SendEnd::EndOfInput => {
-                self.input_over = true;
-                if self.asked.is_none() && self.terms.ends_with_input && self.terms.lingers {
-                    // Where nothing has come for long enough already, that is over at once.
-                    let until = Instant::now() + LINGER.max(self.course.meter.elapsed());
-                    self.phase = Phase::Lingering { until };
-                } else if self.asked.is_some() || self.terms.ends_with_input {
+                (self.input_over, self.delivered) = (true, true);
+                if !self.terms.ends_with_input {
+                    return;
+                }
+                if !self.terms.lingers {
                     self.leave();
+                } else if self.terms.linger.is_some() || !self.peer_half_closes() {
+                    // Where nothing has come for long enough already, that is over at once.
+                    self.linger(Quiet::NothingCame);
                 }
             }
         }
+    }
+
+    /// Whether the peer says where its stream ends, as far as is known.
+    fn peer_half_closes(&self) -> bool {
+        self.writer.as_ref().is_some_and(Writer::peer_half_closes)
+    }
+
+    /// Whether both streams are over, and all of both has been delivered.
+    fn is_complete(&self) -> bool {
+        self.peer_finished && self.delivered
+    }
+
+    /// Goes on for as long as the user says, or else until it has become quiet.
+    fn linger(&mut self, quiet: Quiet) {
+        if matches!(self.phase, Phase::Left { .. }) {
+            return;
+        }
+        let now = Instant::now();
+        self.phase = match self.terms.linger {
+            Some(time) => Phase::Lingering { until: now + time, quiet: Quiet::Nothing },
+            None => Phase::Lingering { until: now + LINGER.max(self.course.meter.elapsed()), quiet },
+        };
     }
 
     /// For how long nothing may come after the end of input.
@@ -300,19 +364,31 @@ impl Talk<'_> {
         }
     }
 
-    /// Tells the peer that we go. What it has put into the ring still arrives.
+    /// Goes, as soon as what has been read is handed over. What the peer has put into the ring still arrives.
     fn leave(&mut self) {
-        if matches!(self.phase, Phase::Left { .. }) {
-            return;
-        }
-        if let Some(writer) = &mut self.writer {
-            if self.failure.is_some() {
-                writer.abort();
-            } else {
-                writer.leave();
+        if !matches!(self.phase, Phase::Left { .. }) {
+            self.phase = Phase::Left { until: Instant::now() + FAREWELL };
+            if self.writer.is_none() {
+                self.course.stop.stop();
             }
+            self.tell();
         }
-        self.phase = Phase::Left { until: Instant::now() + FAREWELL };
+    }
+
+    /// Whether a signal came before the end of standard input. Who types has sent all that there is.
+    fn is_cut_off(&self) -> bool {
+        let sends = self.course.input.is_some() && !self.course.reads_terminal();
+        self.asked.is_some() && sends && !self.input_over
+    }
+
+    /// Tells the peer that we go, once nothing more is sent; and whether that is too early.
+    fn tell(&self) {
+        let Some(writer) = &self.writer else { return };
+        if self.failure.is_some() || self.is_cut_off() {
+            writer.abort();
+        } else {
+            writer.leave();
+        }
     }
 
     /// What a peer that left by itself has not got. Where clients come one after the other, what is left of standard input is

@@ -19,6 +19,7 @@ pub enum Key {
     RecvOnly,
     SendOnly,
     Wait,
+    Linger,
     Timeout,
     KeepListening,
     Quiet,
@@ -57,13 +58,14 @@ const fn known(key: Key, letter: Option<char>, name: &'static str, takes: Takes)
 }
 
 /// All options, in the order in which the help has them.
-pub const KNOWN: [Known; 13] = [
+pub const KNOWN: [Known; 14] = [
     known(Key::Listen, Some('l'), "listen", Takes::Nothing),
     known(Key::Path, None, "path", Takes::Value("PATH")),
     known(Key::BufferSize, None, "buffer-size", Takes::Value("BYTES")),
     known(Key::RecvOnly, None, "recv-only", Takes::Nothing),
     known(Key::SendOnly, None, "send-only", Takes::Nothing),
     known(Key::Wait, None, "wait", Takes::Perhaps("SECONDS")),
+    known(Key::Linger, None, "linger", Takes::Value("SECONDS")),
     known(Key::Timeout, None, "timeout", Takes::Value("SECONDS")),
     known(Key::KeepListening, Some('k'), "keep-listening", Takes::Nothing),
     known(Key::Quiet, Some('q'), "quiet", Takes::Nothing),

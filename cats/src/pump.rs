@@ -14,7 +14,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::pthread::{pthread_kill, Pthread};
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::unistd::{isatty, read};
-use vchan::{Error, Reader, Writer};
+use vchan::{Error, Reader, State, Writer};
 
 use crate::failure::Failure;
 use crate::meter::Meter;
@@ -27,6 +27,8 @@ pub enum Event {
     Ends(Reason),
     /// The sending pump has ended.
     Sent(Writer, SendEnd),
+    /// The peer has ended its stream, and all of it has been delivered. It listens on.
+    PeerFinished,
     /// The receiving pump has ended.
     Received(Reader, ReceiveEnd),
 }
@@ -42,8 +44,8 @@ pub enum SendEnd {
         /// Whether standard input had ended before.
         input_over: bool,
     },
-    /// There is no standard input, in truth.
-    NoInput(Errno),
+    /// There is no standard input, or none in truth: then with the error of reading it.
+    NoInput(Option<Errno>),
     /// Standard input or the channel failed.
     Failed(Failure),
 }
@@ -95,9 +97,8 @@ impl Stop {
     }
 
     /// Waits until `fd` is ready, and says false if it was stopped before.
-    fn wait(&self, fd: Option<(BorrowedFd, PollFlags)>) -> nix::Result<bool> {
-        let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-        fds.extend(fd.map(|(fd, flags)| PollFd::new(fd, flags)));
+    fn wait(&self, (fd, flags): (BorrowedFd, PollFlags)) -> nix::Result<bool> {
+        let mut fds = [PollFd::new(self.wake.as_fd(), PollFlags::POLLIN), PollFd::new(fd, flags)];
         loop {
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) => return Ok(fds[0].any() != Some(true)),
@@ -146,6 +147,10 @@ pub struct Course {
     pub meter: Arc<Meter>,
     /// Stops them.
     pub stop: Arc<Stop>,
+    /// Whether to end this side's stream with standard input: the peer may understand that.
+    pub half_closes: bool,
+    /// Whether what comes in is wanted.
+    pub receives: bool,
     /// Standard input, unless nothing is to be sent.
     pub input: Option<Arc<OwnedFd>>,
     /// How often to look whether the peer still consumes, after standard input has ended.
@@ -179,13 +184,13 @@ impl Course {
         let input = self.input.as_ref().map(|input| input.as_fd());
         let portion = portion(writer.ring_size());
         let end = loop {
+            let Some(input) = input else { break SendEnd::NoInput(None) };
             // Without a look before, the read would block beyond the reach of `stop`.
-            match self.stop.wait(input.map(|fd| (fd, PollFlags::POLLIN))) {
+            match self.stop.wait((input, PollFlags::POLLIN)) {
                 Ok(true) => (),
                 Ok(false) => break SendEnd::Stopped,
                 Err(errno) => return SendEnd::Failed(Failure::stream("standard input", errno)),
             }
-            let Some(input) = input else { continue };
             match writer.copy_from_fd(input, portion) {
                 Ok(0) => break SendEnd::EndOfInput,
                 Ok(count) => self.meter.add_sent(count),
@@ -194,13 +199,22 @@ impl Course {
                 }
                 Err(Error::Closed) => return SendEnd::Stopped,
                 Err(error) if is_passing(&error) => (),
-                Err(error @ Error::Os { .. }) if is_no_input(input, Errno::from_raw(error.errno())) => {
-                    break SendEnd::NoInput(Errno::from_raw(error.errno()))
+                Err(error @ Error::Os { .. })
+                    if self.receives && is_no_input(input, Errno::from_raw(error.errno())) =>
+                {
+                    break SendEnd::NoInput(Some(Errno::from_raw(error.errno())))
                 }
                 Err(error) => return SendEnd::Failed(failure("standard input", &error)),
             }
         };
         let input_over = matches!(end, SendEnd::EndOfInput | SendEnd::NoInput(_));
+        if input_over && self.half_closes {
+            match writer.shutdown() {
+                Ok(()) => (),
+                Err(Error::Closed) => return SendEnd::Stopped,
+                Err(error) => return SendEnd::Failed(Failure::new("conversation", &error)),
+            }
+        }
         self.drain(writer, input_over).unwrap_or(end)
     }
 
@@ -227,11 +241,16 @@ impl Course {
         }
     }
 
+    /// Whether somebody types standard input, and all that has been typed has been sent.
+    pub fn reads_terminal(&self) -> bool {
+        self.input.as_ref().is_some_and(|input| isatty(input).unwrap_or(false))
+    }
+
     /// Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end,
     /// for a moment. A terminal where nobody has typed anything has nothing.
     pub fn has_more_input(&self) -> bool {
         let Some(input) = &self.input else { return false };
-        let terminal = isatty(input).unwrap_or(false);
+        let terminal = self.reads_terminal();
         let grace = if terminal { PollTimeout::ZERO } else { PollTimeout::from(GRACE) };
         let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, grace) {
@@ -245,19 +264,27 @@ impl Course {
 
     fn receiving(&self, reader: &mut Reader, output: BorrowedFd) -> ReceiveEnd {
         let portion = portion(reader.ring_size());
+        let mut finished = false;
         loop {
             match reader.copy_to_fd(output, portion) {
+                Ok(0) if matches!(reader.state(), Ok(State::Connected)) => {
+                    if !finished {
+                        finished = true;
+                        // As above.
+                        let _ = self.events.send(Event::PeerFinished);
+                    }
+                    // The next turn says what an error here means.
+                    let _ = reader.wait(None);
+                }
                 Ok(0) | Err(Error::PeerClosed) => return ReceiveEnd::PeerLeft,
                 Ok(count) => self.meter.add_received(count),
                 Err(Error::Closed) => return ReceiveEnd::Stopped,
                 // A write that was interrupted, or one to a descriptor that doesn't block.
-                Err(error) if is_passing(&error) => {
-                    match self.stop.wait(Some((output, PollFlags::POLLOUT))) {
-                        Ok(_) if self.stop.stopped() => return ReceiveEnd::Stopped,
-                        Ok(_) => (),
-                        Err(errno) => return ReceiveEnd::Failed(Failure::stream("standard output", errno)),
-                    }
-                }
+                Err(error) if is_passing(&error) => match self.stop.wait((output, PollFlags::POLLOUT)) {
+                    Ok(_) if self.stop.stopped() => return ReceiveEnd::Stopped,
+                    Ok(_) => (),
+                    Err(errno) => return ReceiveEnd::Failed(Failure::stream("standard output", errno)),
+                },
                 Err(error) => return ReceiveEnd::Failed(failure("standard output", &error)),
             }
         }
@@ -289,6 +316,8 @@ mod tests {
             meter: Arc::new(Meter::start()),
             stop: Arc::new(Stop::new().unwrap()),
             input: input.map(Arc::new),
+            half_closes: false,
+            receives: true,
             look: None,
         };
         course.has_more_input()

@@ -195,6 +195,7 @@ impl Session<'_> {
         let terms = Terms {
             ends_with_input: !self.options.keep_listening,
             lingers: !self.options.send_only,
+            linger: self.options.linger,
             timeout: self.options.timeout,
             report: self.report,
         };

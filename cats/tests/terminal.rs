@@ -84,6 +84,8 @@ fn a_peer_that_leaves_an_idle_terminal_leaves_in_order() {
     let (server, mut client) = at_the_terminal(&place, &mut terminal, &[]);
     terminal.press(b"a line\n");
     client.hear("a line\n");
+    // It has said all that it wants to say, and listens.
+    client.close_input();
     client.signal(Signal::SIGTERM);
     client.end().is_in_order();
     terminal.shows("Disconnected.");

@@ -149,7 +149,7 @@ fn send_only_throws_away_what_comes() {
     let file = place.file("file", 3 * MIB, 4);
     let mut server = place.server(&["--send-only", "--buffer-size", "4K", "0", "port"]).piped().start();
     server.serving();
-    let client = place.client(&["0", "port"]).from(&file).start();
+    let client = place.client(&["--linger", "0.1", "0", "port"]).from(&file).start();
     // The client's file gets through although nobody wants it.
     assert_eq!(client.end().code, 0);
     let server = server.end();

@@ -97,6 +97,38 @@ impl Reader {
         end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.wait()))
     }
 
+    /// Waits until an event comes, at most `timeout`, as [`Vchan::wait`](super::Vchan::wait) does: at the end of the peer's
+    /// stream, until it leaves, say.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use vchan::{transport::in_process::InProcess, State, Vchan};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let machine = InProcess::new();
+    /// let server = Vchan::server(1, "end").transport(&machine.domain(0)).listen()?;
+    /// let mut client = Vchan::client(0, "end").transport(&machine.domain(1)).connect()?;
+    /// let (mut reader, _writer) = server.accept(None)?.split();
+    /// client.write_all(b"last words")?;
+    /// client.shutdown()?;
+    /// reader.read_to_end(&mut Vec::new())?;
+    /// let leaving = std::thread::spawn(move || client.close());
+    /// while reader.state()? == State::Connected {
+    ///     // It fails where the peer has left already.
+    ///     let _ = reader.wait(None);
+    /// }
+    /// leaving.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`]; [`Error::PeerClosed`], [`Error::PeerDied`] and
+    /// [`Error::PeerAborted`] where no event will come any more.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        self.channel.wait(timeout)
+    }
+
     /// See [`Vchan::state`](super::Vchan::state).
     pub fn state(&self) -> Result<State> {
         self.channel.state_now()

@@ -411,6 +411,22 @@ impl Cat {
         }
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
+    /// Ends its standard input, and waits until it has noticed: the thread that reads it ends.
+    #[track_caller]
+    pub fn end_input(&mut self) {
+        let (limit, before) = (Instant::now() + LIMIT, self.threads());
+        self.close_input();
+        while self.threads() >= before {
+            assert!(Instant::now() < limit, "has not noticed the end of its input");
+            std::thread::yield_now();
+        }
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
