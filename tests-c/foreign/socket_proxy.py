@@ -51,12 +51,13 @@ def through(proxy: str, library: str, tool: str, work: str, number: int) -> bool
     data = os.urandom(SIZE)
     try:
         client = subprocess.Popen(
-            [tool, "--quiet", f"--wait={PATIENCE}", "--path", path, "0"],
+            # The proxy doesn't look for the end of one stream, although the library under it can tell it.
+            [tool, "--quiet", f"--wait={PATIENCE}", "--linger=1", "--path", path, "0"],
             env=dict(env, VCHAN_DOMID="1"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        # Standard input stays open until everything has come back: its end would end the conversation.
+        # Standard input stays open until everything has come back.
         feeder = threading.Thread(target=feed, args=(client.stdin, data), daemon=True)
         feeder.start()
         watchdog = threading.Timer(PATIENCE, client.kill)
