@@ -311,7 +311,8 @@ int vchan_rs_leave(struct libxenvchan *ctrl);
  * VCHAN_RS_ERROR_PEER_FINISHED), while the other direction goes on. Later writes fail with ESHUTDOWN. Not while another
  * thread writes. Does not block.
  *
- * Only a peer of this library hears of it, see vchan_rs_peer_half_closes().
+ * Only a peer of this library that was made by vchan_rs_server_init() or vchan_rs_client_init() hears of it, see
+ * vchan_rs_peer_half_closes().
  *
  * @param ctrl the channel
  * @return 0, or -1 with errno: ESHUTDOWN (this side has left), EINVAL
@@ -328,8 +329,9 @@ int vchan_rs_shutdown(struct libxenvchan *ctrl);
 int vchan_rs_abort(struct libxenvchan *ctrl);
 
 /**
- * Whether the peer is known to understand vchan_rs_shutdown() and vchan_rs_abort(): it uses this library too. A client
- * says so when it connects, a server when it first hears of its client.
+ * Whether the peer is known to understand vchan_rs_shutdown() and vchan_rs_abort(): it uses this library too, and was made by
+ * vchan_rs_server_init() or vchan_rs_client_init(). A client says so when it connects, a server when it first hears of its
+ * client.
  *
  * @param ctrl the channel
  * @return 1 or 0, or -1 with errno: ESHUTDOWN, EINVAL

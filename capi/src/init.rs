@@ -92,6 +92,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_server_init(
             .read_size(read_min)
             .write_size(write_min)
             .order_table(OrderTable::Xen)
+            .without_half_close()
             .listen()?;
         Ok(handle::new(server.channel().clone(), which.transport, which.path, logger))
     })
@@ -121,8 +122,10 @@ pub unsafe extern "C-unwind" fn libxenvchan_client_init(
     answer("libxenvchan_client_init", logger, ptr::null_mut(), || {
         // SAFETY: the caller's.
         let which = unsafe { Which::new(domain, xs_path, ptr::null()) }?;
-        let client =
-            Vchan::client_at(which.peer, which.path_text()?).transport(&*which.transport).connect()?;
+        let client = Vchan::client_at(which.peer, which.path_text()?)
+            .transport(&*which.transport)
+            .without_half_close()
+            .connect()?;
         Ok(handle::new(client.channel().clone(), which.transport, which.path, logger))
     })
 }

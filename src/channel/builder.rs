@@ -49,12 +49,22 @@ struct Common<'a> {
     closer: Option<&'a Closer>,
     spin: Option<Duration>,
     nudges: bool,
+    half_closes: bool,
     looks: bool,
 }
 
 impl<'a> Common<'a> {
     fn new(peer: DomId, name: Name) -> Common<'a> {
-        Common { peer, name, transport: None, closer: None, spin: None, nudges: true, looks: false }
+        Common {
+            peer,
+            name,
+            transport: None,
+            closer: None,
+            spin: None,
+            nudges: true,
+            half_closes: true,
+            looks: false,
+        }
     }
 
     fn with_transport<T>(&self, body: impl FnOnce(&dyn Transport) -> Result<T>) -> Result<T> {
@@ -69,7 +79,7 @@ impl<'a> Common<'a> {
     }
 
     fn habits(&self) -> Habits {
-        Habits { spin: self.spin, nudges: self.nudges, persistent: false }
+        Habits { spin: self.spin, nudges: self.nudges, persistent: false, half_closes: self.half_closes }
     }
 }
 
@@ -113,6 +123,14 @@ macro_rules! common_options {
         /// microsecond where that is seen to help; zero ends this, too.
         pub fn spin(mut self, longest: Duration) -> Self {
             self.common.spin = Some(longest);
+            self
+        }
+
+        /// For programs that know one end of a channel only, the peer's leaving: to its peer, this end is one of another
+        /// implementation, whose streams end together.
+        #[doc(hidden)]
+        pub fn without_half_close(mut self) -> Self {
+            self.common.half_closes = false;
             self
         }
 

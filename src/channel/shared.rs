@@ -40,6 +40,7 @@ pub(super) struct Habits {
     pub spin: Option<Duration>,
     pub nudges: bool,
     pub persistent: bool,
+    pub half_closes: bool,
 }
 
 /// One end of a channel, to be shared between threads.
@@ -65,6 +66,8 @@ pub struct Channel {
     pub(super) persistent: AtomicBool,
     /// More than one client may have used the memory: what is said there of a stream's end may be an earlier one's.
     many_clients: AtomicBool,
+    /// Whether this end takes part in half-close and abort.
+    half_closes: bool,
     meeting: Meeting,
     path: String,
     /// Behind `ring`, whose pointers lead here.
@@ -94,10 +97,14 @@ impl Channel {
             leaving: AtomicBool::new(false),
             persistent: AtomicBool::new(false),
             many_clients: AtomicBool::new(false),
+            half_closes: habits.half_closes,
             meeting: parts.meeting,
             path: parts.path,
             _mappings: parts.mappings,
         });
+        if !habits.half_closes {
+            channel.ring.keep_silent();
+        }
         if channel.waits.promise.is_possible() {
             channel.ring.use_barriers();
         }
@@ -233,9 +240,9 @@ impl Channel {
         }
     }
 
-    /// Whether the end of a stream that the page tells of can only be that of the one peer.
+    /// Whether this end takes part in half-close, and the end of a stream that the page tells of can only be that of the one peer.
     fn heeds_stream_end(&self) -> bool {
-        !self.many_clients.load(Ordering::Relaxed)
+        self.half_closes && !self.many_clients.load(Ordering::Relaxed)
     }
 
     /// Whether the peer is known to be an end of this implementation.

@@ -181,6 +181,11 @@ impl Endpoint {
         }
     }
 
+    /// From now on the peer isn't told that this side understands half-close and abort.
+    pub(crate) fn keep_silent(&self) {
+        self.acknowledged.store(true, Private::Relaxed);
+    }
+
     fn said(&self) -> Said {
         Said::look(self.page.own_notify())
     }

@@ -26,9 +26,9 @@ static void expect(int holds, const char *what, int line)
 
 static void open_pair(int blocking)
 {
-    ends[0] = libxenvchan_server_init(NULL, 0, "/vchan/half-close", 4096, 4096);
+    ends[0] = vchan_rs_server_init(0, "/vchan/half-close", 4096, 4096, NULL);
     EXPECT(ends[0] != NULL);
-    ends[1] = libxenvchan_client_init(NULL, 0, "/vchan/half-close");
+    ends[1] = vchan_rs_client_init(0, "/vchan/half-close", NULL);
     EXPECT(ends[1] != NULL);
     /* The server hears of its client. */
     EXPECT(vchan_rs_accept(ends[0], -1) == 0);
@@ -60,6 +60,35 @@ static void question_and_answer(struct libxenvchan *asking, struct libxenvchan *
     EXPECT(vchan_rs_wait_drained(asking, -1) == 0 && vchan_rs_wait_drained(answering, -1) == 0);
     EXPECT(vchan_rs_shutdown(answering) == 0);
     EXPECT(FAILS(libxenvchan_read(asking, data, sizeof(data)), EPIPE, PEER_FINISHED));
+}
+
+/* Programs of Xen's library know one end only. To their peers they are such programs, and no stream ends for them before the
+ * peer leaves. */
+static void programs_of_the_original(int ours_serves)
+{
+    struct libxenvchan *original, *ours;
+    char data[16];
+
+    if (ours_serves) {
+        ours = vchan_rs_server_init(0, "/vchan/original", 4096, 4096, NULL);
+        original = libxenvchan_client_init(NULL, 0, "/vchan/original");
+        EXPECT(ours && original && vchan_rs_accept(ours, -1) == 0);
+    } else {
+        original = libxenvchan_server_init(NULL, 0, "/vchan/original", 4096, 4096);
+        ours = vchan_rs_client_init(0, "/vchan/original", NULL);
+        EXPECT(ours && original && vchan_rs_accept(original, -1) == 0);
+    }
+    EXPECT(libxenvchan_write(original, "word", 4) == 4);
+    EXPECT(vchan_rs_read(ours, data, sizeof(data), -1) == 4);
+    EXPECT(vchan_rs_peer_half_closes(ours) == 0);
+    EXPECT(libxenvchan_write(ours, "last", 4) == 4 && vchan_rs_shutdown(ours) == 0);
+    EXPECT(libxenvchan_read(original, data, sizeof(data)) == 4);
+    EXPECT(FAILS(vchan_rs_read(original, data, sizeof(data), 10), ETIMEDOUT, TIMED_OUT));
+    EXPECT(libxenvchan_is_open(original) == 1);
+    EXPECT(vchan_rs_abort(ours) == 0);
+    EXPECT(FAILS(vchan_rs_read(original, data, sizeof(data), -1), EPIPE, PEER_CLOSED));
+    libxenvchan_close(original);
+    libxenvchan_close(ours);
 }
 
 static void *read_to_the_end(void *end)
@@ -119,6 +148,7 @@ int main(void)
         open_pair(1);
         a_failure(ends[first], ends[!first]);
         close_pair();
+        programs_of_the_original(first);
     }
     puts("half_close: passed");
     return 0;

@@ -63,7 +63,7 @@ static void peer(void)
     unsigned long sent = 0, came = 0;
     ssize_t count;
 
-    ctrl = libxenvchan_client_init(NULL, 0, "/vchan/handlers");
+    ctrl = vchan_rs_client_init(0, "/vchan/handlers", NULL);
     EXPECT(ctrl != NULL);
     ctrl->blocking = 1;
     while (sent < TOTAL) {
@@ -94,7 +94,7 @@ static void asking_while_it_reads(void)
     FILE *said;
 
     EXPECT(pipe(line) == 0);
-    ctrl = libxenvchan_server_init(NULL, 0, "/vchan/handlers", 4096, 4096);
+    ctrl = vchan_rs_server_init(0, "/vchan/handlers", 4096, 4096, NULL);
     EXPECT(ctrl != NULL);
     child = fork();
     if (child == 0) {
@@ -135,9 +135,9 @@ static void sleeping_after_a_jump(void)
     pid_t child;
     int status;
 
-    ctrl = libxenvchan_server_init(NULL, 0, "/vchan/jumps", 4096, 4096);
+    ctrl = vchan_rs_server_init(0, "/vchan/jumps", 4096, 4096, NULL);
     EXPECT(ctrl != NULL);
-    client = libxenvchan_client_init(NULL, 0, "/vchan/jumps");
+    client = vchan_rs_client_init(0, "/vchan/jumps", NULL);
     EXPECT(client != NULL && vchan_rs_accept(ctrl, 10000) == 0);
     ctrl->blocking = 1;
     if (sigsetjmp(out, 1) == 0) {

@@ -51,8 +51,7 @@ def through(proxy: str, library: str, tool: str, work: str, number: int) -> bool
     data = os.urandom(SIZE)
     try:
         client = subprocess.Popen(
-            # The proxy doesn't look for the end of one stream, although the library under it can tell it.
-            [tool, "--quiet", f"--wait={PATIENCE}", "--linger=1", "--path", path, "0"],
+            [tool, "--quiet", f"--wait={PATIENCE}", "--path", path, "0"],
             env=dict(env, VCHAN_DOMID="1"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

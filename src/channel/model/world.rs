@@ -295,7 +295,7 @@ impl World {
             path: String::new(),
         };
         let spin = std::time::Duration::from_micros(if self.spin { 50 } else { 0 });
-        let habits = Habits { spin: Some(spin), nudges: false, persistent: false };
+        let habits = Habits { spin: Some(spin), nudges: false, persistent: false, half_closes: true };
         Channel::new(parts, &Closer::new().unwrap(), habits).unwrap()
     }
 
