@@ -31,7 +31,8 @@ check-pairs: cats-c $(OUT)/foreign-transfer
 # and what the library does to its buffers by the C library's calls. Leaks are valgrind's business, in check-capi: some
 # tests end with a channel open. There is no run for data races (-fsanitize=thread): it doesn't see how the library's
 # threads wait for each other, and takes every descriptor that is closed for a race.
+check-sanitized: CANCELLED = the address sanitizer takes what a cancelled thread has left on its stack for alive
 check-sanitized: build-capi
-	ASAN_OPTIONS=detect_leaks=0 $(MAKE) -C tests-c ours LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(abspath $(LIBS))' B=build/sanitized \
+	ASAN_OPTIONS=detect_leaks=0 $(MAKE) -C tests-c ours RUNARGS="-x 'cancelled.*=$(CANCELLED)'" LIB=ours VCHAN_INCLUDE='$(CURDIR)/include' VCHAN_LIBDIR='$(abspath $(LIBS))' B=build/sanitized \
 		CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' LDFLAGS='-fsanitize=address,undefined'
 	SANITIZE=address,undefined scripts/check-capi.sh '$(LIBRARY)'
