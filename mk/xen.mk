@@ -8,5 +8,7 @@ XEN_TABLE ?=
 .PHONY: check-xen
 check-xen:
 	$(CARGO) build --release -p vchan-cats
+	$(MAKE) -C tests-c build/behaviour-original
 	tests-xen/run --ours '$(PRELOAD)' --with '$(LIBRARY)' --with '$(OUT)/xencat' --with '$(OUT)/xencat-c' \
+		--with tests-c/build/behaviour-original \
 		$(if $(XEN_TABLE),--table '$(XEN_TABLE)') $(XEN_TESTS)

@@ -9,10 +9,17 @@ LIMIT = [
     "A PVH or HVM guest can't have a channel with itself: when its client maps the server's pages, Xen takes them away from",
     "the server, with both implementations. This library refuses it (`EACCES`).",
     "",
-    "When a whole domain is destroyed, xenstored tells only dom0 so (`@releaseDomain` is not for guests). A guest's client",
-    "sees instead that the server's nodes vanish, and a guest's server that a node vanishes which a client of this library",
-    "made there. A server in a guest is therefore not told of the destruction of a domain whose client was the original's;",
-    "of the death of its process it is.",
+    "Each end watches one node that vanishes with its peer's domain, so that it hears of no other domain. In dom0 that is the",
+    "domain's `domid`. A guest's client watches the server's `ring-ref`, and a guest's server a node which a client of this",
+    "library made there. A server in a guest is therefore not told of the destruction of a domain whose client was the",
+    "original's; of the death of its process it is.",
+    "",
+    "The server's program may remove the nodes that a channel was found by, once its client has come, as Qubes OS' libvchan does.",
+    "In dom0 that changes nothing. Between two guests each end is woken for it at most once, and is then not told of the",
+    "destruction of the peer's domain any more, as with the original. The client can't see whether nodes were removed by the",
+    "program or went with the domain. It takes the latter for sure where they were still there at the server's first event:",
+    "such programs remove them before they do anything else. If they vanish earlier, the domain counts as destroyed when",
+    "the server sends no event for five seconds. An xenstored that ends takes this notice along, and leaves the channel as it is.",
 ]
 KINDS = {"dom0": "dom0", "pv1": "PV guest", "pv2": "another PV guest", "pvh1": "PVH guest", "pvh2": "another PVH guest"}
 

@@ -1,22 +1,39 @@
 //! Noticing that the peer's whole domain has gone: its kernel can't tell any more, so nobody would be woken.
 //!
-//! Dom0 hears of every domain's end by `@releaseDomain`. A guest doesn't, but it hears when a node vanishes that it
-//! may read, and xenstored removes a domain's nodes with it. So a guest's client watches its server's `ring-ref`, and
-//! a guest's server watches a *mark* which its client makes below the published path, in a directory that the server
+//! Each end watches one node, its *sign*, that vanishes with the peer's domain and at hardly any other time. `@releaseDomain`, which
+//! tells of every domain's end, would wake whoever polls the channel for each.
+//!
+//! Dom0's sign is the `domid` of the peer's domain, which goes with the domain alone. A guest may read only what the
+//! peer gave it, and that goes with the peer's domain too. So a guest's client watches its server's `ring-ref`, and a
+//! guest's server watches a *mark* which its client makes below the published path, in a directory that the server
 //! leaves open to it. Peers that know nothing of the mark make none, and a guest's server isn't told of their end.
+//!
+//! While a server waits for its client, nothing but the client may wake it. So a mark is watched from the client's first event on.
+//!
+//! The server's program may remove what it published, when its client has come. The server then knows by the directory, which
+//! goes along. The client looks whether the `ring-ref` is there at the server's first event, since such programs remove it before they
+//! do anything else. If it vanishes before that event, the domain has gone, or an event will come yet: [`PATIENCE`].
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::xenstore::{Access, Nodes, Perm, XsClient, XsError};
-use crate::transport::Role;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use once_cell::sync::OnceCell;
+
+use super::doubt::Doubt;
+use super::xenstore::{Access, Nodes, Perm, XsClient, XsError, DEFAULT_TIMEOUT};
+use crate::transport::{Role, Tokens};
 use crate::{DomId, Error, Result};
 
 /// The directory, below the published path, in which the client may leave its mark.
 pub(super) const MARKS: &str = "client";
 const MARK: &str = "client/alive";
+const TOKEN: &str = "domain";
+
+/// How long a server that has sent no event yet may keep silence after its `ring-ref` has vanished.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether a server in `server` hears of the end of `client` by a mark only.
 pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
@@ -25,20 +42,66 @@ pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
 
 /// Watches the peer's domain from one end of a channel.
 #[derive(Debug)]
-pub(super) struct DomainWatch {
+pub struct DomainWatch {
     peer: DomId,
     xs: Arc<XsClient>,
     sign: Sign,
+    /// One of [`UNBEGUN`], [`CONNECTED`], [`SILENT`], [`WATCHING`], [`WITHOUT`] and [`LOST`].
+    stage: AtomicU8,
     gone: AtomicBool,
+    doubt: Mutex<Option<Doubt>>,
+    attached: OnceCell<(Arc<Epoll>, Tokens)>,
 }
+
+/// The sign is not watched yet: there is none so far.
+const UNBEGUN: u8 = 0;
+/// The sign is watched, and no event was taken yet. The first one may be Xen's own, which it sends to whoever connects a port.
+const CONNECTED: u8 = 1;
+/// The sign is watched, and the peer itself has sent no event yet, after which its vanishing means more.
+const SILENT: u8 = 2;
+const WATCHING: u8 = 3;
+/// There is no sign, as far as this client goes.
+const WITHOUT: u8 = 4;
+/// Xenstored can't be heard any more.
+const LOST: u8 = 5;
 
 /// By what the peer's domain is seen to be alive.
 #[derive(Debug)]
-enum Sign {
-    /// Dom0 can ask.
-    Introduced,
-    /// A node, once it has been seen.
-    Node { path: String, seen: AtomicBool },
+struct Sign {
+    path: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It goes with the domain only.
+    Domid,
+    /// The server's program may remove it.
+    RingRef,
+    /// It comes with the client.
+    Mark,
+}
+
+/// What a look after the sign has found.
+#[derive(Clone, Copy, Debug)]
+enum Sight {
+    There,
+    Gone,
+}
+
+impl Sign {
+    fn new(own: DomId, peer: DomId, role: Role, path: &str) -> Sign {
+        match role {
+            _ if own == 0 => Sign { path: format!("/local/domain/{peer}/domid"), kind: Kind::Domid },
+            Role::Client => Sign { path: format!("{path}/ring-ref"), kind: Kind::RingRef },
+            Role::Server => Sign { path: format!("{path}/{MARK}"), kind: Kind::Mark },
+        }
+    }
+
+    /// Where it is.
+    fn directory(&self) -> &str {
+        self.path.rsplit_once('/').map_or("/", |(directory, _)| directory)
+    }
 }
 
 impl DomainWatch {
@@ -48,21 +111,59 @@ impl DomainWatch {
             return Ok(None);
         }
         let xs = XsClient::open_unpolled().map_err(Error::Xenstore)?;
-        let sign = match role {
-            _ if own == 0 => Sign::Introduced,
-            Role::Client => Sign::node(format!("{path}/ring-ref")),
-            Role::Server => Sign::node(format!("{path}/{MARK}")),
-        };
-        let watched = match &sign {
-            Sign::Introduced => "@releaseDomain",
-            Sign::Node { path, .. } => path,
-        };
-        xs.watch(watched, "domain").map_err(Error::Xenstore)?;
-        Ok(Some(DomainWatch { peer, xs: Arc::new(xs), sign, gone: AtomicBool::new(false) }))
+        Self::over(xs, own, peer, role, path).map(Some)
     }
 
-    /// One of them is readable when there may be news.
-    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+    /// The same, over this connection.
+    pub fn over(xs: XsClient, own: DomId, peer: DomId, role: Role, path: &str) -> Result<DomainWatch> {
+        let watch = DomainWatch {
+            peer,
+            xs: Arc::new(xs),
+            sign: Sign::new(own, peer, role, path),
+            stage: AtomicU8::new(UNBEGUN),
+            gone: AtomicBool::new(false),
+            doubt: Mutex::default(),
+            attached: OnceCell::new(),
+        };
+        if watch.sign.kind != Kind::Mark {
+            watch.begin().map_err(Error::Xenstore)?;
+        }
+        Ok(watch)
+    }
+
+    /// Watches the sign, if there is one. Only what becomes of it from now on is news.
+    fn begin(&self) -> std::result::Result<bool, XsError> {
+        self.xs.watch(&self.sign.path, TOKEN)?;
+        // It comes at once, and tells nothing.
+        self.xs.next_event(Some(DEFAULT_TIMEOUT))?;
+        if self.exists(&self.sign.path)? {
+            let stage = if self.sign.kind == Kind::RingRef { CONNECTED } else { WATCHING };
+            self.stage.store(stage, Ordering::Release);
+            return Ok(true);
+        }
+        // Its coming would be no news.
+        self.xs.unwatch(&self.sign.path, TOKEN)?;
+        Ok(false)
+    }
+
+    fn exists(&self, path: &str) -> std::result::Result<bool, XsError> {
+        match self.xs.read(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_yet() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes `epoll` readable when there may be news. Called once.
+    pub fn attach(&self, epoll: &Arc<Epoll>, tokens: Tokens) -> nix::Result<()> {
+        for fd in self.fds() {
+            epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))?;
+        }
+        let _once = self.attached.set((Arc::clone(epoll), tokens));
+        Ok(())
+    }
+
+    fn fds(&self) -> [BorrowedFd<'_>; 2] {
         self.xs.fds()
     }
 
@@ -85,63 +186,133 @@ impl DomainWatch {
         }
     }
 
-    /// Takes the news; says whether there were any. Then [`is_gone`](Self::is_gone) knows.
-    pub(super) fn take(&self) -> Result<bool> {
-        let mut any = false;
-        // What arrives while the store is asked is kept inside, where no poll sees it: hence another look.
-        while self.news()? {
-            any = true;
-            if !self.sign.is_there(&self.xs, self.peer).map_err(Error::Xenstore)? {
-                self.gone.store(true, Ordering::Release);
+    /// An event has come. After the peer's first one its sign is there, or never.
+    pub fn take_event(&self) {
+        if matches!(self.stage.load(Ordering::Acquire), WATCHING | WITHOUT | LOST) {
+            return;
+        }
+        let mut doubt = self.doubt();
+        let there = match self.stage.load(Ordering::Acquire) {
+            UNBEGUN => self.begin(),
+            CONNECTED => {
+                self.stage.store(SILENT, Ordering::Release);
+                return;
             }
+            SILENT => {
+                *doubt = None;
+                self.exists(&self.sign.path)
+            }
+            _ => return,
+        };
+        match there {
+            Ok(true) => self.stage.store(WATCHING, Ordering::Release),
+            Ok(false) => self.stage.store(WITHOUT, Ordering::Release),
+            // A channel works without, as with Xen's library.
+            Err(_) => self.lose(),
         }
-        Ok(any)
     }
 
-    /// Whether there were watch events; takes them all.
-    fn news(&self) -> Result<bool> {
-        let mut news = false;
-        while self.xs.next_event(Some(Duration::ZERO)).map_err(Error::Xenstore)?.is_some() {
-            news = true;
+    /// Takes the news; says whether there were any. Then [`is_gone`](Self::is_gone) knows.
+    pub fn take(&self) -> bool {
+        let mut doubt = self.doubt();
+        let over = doubt.as_ref().is_some_and(Doubt::is_over);
+        if over {
+            *doubt = None;
+            self.gone.store(true, Ordering::Release);
         }
-        Ok(news)
-    }
-
-    /// Whether the domain was seen to have gone.
-    pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
-    }
-
-    /// Begins anew with the next client; `false` where the domain is known to have gone for good.
-    pub(super) fn forget(&self) -> bool {
-        match &self.sign {
-            Sign::Introduced => false,
-            Sign::Node { seen, .. } => {
-                seen.store(false, Ordering::Relaxed);
-                self.gone.store(false, Ordering::Release);
+        match self.news().and_then(|news| self.judge(news, &mut doubt).map(|()| news.is_some())) {
+            Ok(news) => news || over,
+            // The channel itself lives on.
+            Err(_) => {
+                self.lose();
                 true
             }
         }
     }
-}
 
-impl Sign {
-    fn node(path: String) -> Sign {
-        Sign::Node { path, seen: AtomicBool::new(false) }
+    fn judge(&self, news: Option<Sight>, doubt: &mut Option<Doubt>) -> std::result::Result<(), XsError> {
+        let gone = match news {
+            None => return Ok(()),
+            Some(Sight::There) => {
+                *doubt = None;
+                return Ok(());
+            }
+            Some(Sight::Gone) => match (self.sign.kind, self.stage.load(Ordering::Acquire)) {
+                (Kind::Domid, _) => true,
+                (Kind::Mark, _) => self.exists(self.sign.directory())?,
+                (Kind::RingRef, CONNECTED | SILENT) => {
+                    if doubt.is_none() {
+                        *doubt = self
+                            .attached
+                            .get()
+                            .and_then(|(epoll, tokens)| Doubt::new(Arc::clone(epoll), *tokens, PATIENCE));
+                    }
+                    return Ok(());
+                }
+                (Kind::RingRef, stage) => stage == WATCHING,
+            },
+        };
+        if gone {
+            self.gone.store(true, Ordering::Release);
+        }
+        Ok(())
     }
 
-    fn is_there(&self, xs: &XsClient, peer: DomId) -> std::result::Result<bool, XsError> {
-        match self {
-            Sign::Introduced => xs.is_domain_introduced(peer),
-            Sign::Node { path, seen } => match xs.read(path) {
-                Ok(_) => {
-                    seen.store(true, Ordering::Relaxed);
-                    Ok(true)
-                }
-                Err(error) if error.is_not_yet() => Ok(!seen.load(Ordering::Relaxed)),
-                Err(error) => Err(error),
-            },
+    /// Takes all watch events; if there were any, looks after the sign.
+    fn news(&self) -> std::result::Result<Option<Sight>, XsError> {
+        let mut seen = None;
+        if self.stage.load(Ordering::Acquire) == LOST {
+            return Ok(seen);
         }
+        loop {
+            let mut any = false;
+            while self.xs.next_event(Some(Duration::ZERO))?.is_some() {
+                any = true;
+            }
+            if !any {
+                return Ok(seen);
+            }
+            // What arrives while the store is asked is kept inside, where no poll sees it: hence another look.
+            seen = Some(if self.exists(&self.sign.path)? { Sight::There } else { Sight::Gone });
+        }
+    }
+
+    /// Listens to xenstored no more: a connection that is broken would stay readable.
+    fn lose(&self) {
+        self.stage.store(LOST, Ordering::Release);
+        if let Some((epoll, _)) = self.attached.get() {
+            for fd in self.fds() {
+                // It may have been removed before.
+                let _ = epoll.delete(fd);
+            }
+        }
+    }
+
+    fn doubt(&self) -> MutexGuard<'_, Option<Doubt>> {
+        self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the domain was seen to have gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Begins anew with the next client; `false` where the domain is known to have gone for good.
+    pub fn forget(&self) -> bool {
+        if self.sign.kind == Kind::Domid {
+            return !self.is_gone();
+        }
+        self.gone.store(false, Ordering::Release);
+        // The next client's mark is no news before that client has come.
+        if self.sign.kind == Kind::Mark {
+            match self.stage.load(Ordering::Acquire) {
+                // It takes the events along.
+                WATCHING if self.xs.unwatch(&self.sign.path, TOKEN).is_err() => self.lose(),
+                LOST => {}
+                _ => self.stage.store(UNBEGUN, Ordering::Release),
+            }
+        }
+        true
     }
 }
 

@@ -107,13 +107,12 @@ impl EventChannel for XenChannel {
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        let watched = self.peer.iter().flat_map(DomainWatch::fds);
-        for fd in watched.chain([self.device.as_fd()]) {
-            epoll
-                .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
-                .map_err(|errno| Error::os("watch an event channel", errno))?;
-        }
-        Ok(())
+        let watched = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
+        self.peer
+            .as_ref()
+            .map_or(Ok(()), |peer| peer.attach(&epoll, tokens))
+            .and_then(|()| epoll.add(&self.device, watched))
+            .map_err(|errno| Error::os("watch an event channel", errno))
     }
 
     fn notify(&self) -> Result<()> {
@@ -138,8 +137,12 @@ impl EventChannel for XenChannel {
         // Looking after the domain costs more system calls: only where the port wasn't what woke us. News that mean
         // nothing count as an event, since they have made the descriptor readable, and who then waits must not sleep.
         let news = match &self.peer {
-            Some(peer) if !event => peer.take()?,
-            _ => false,
+            Some(peer) if event => {
+                peer.take_event();
+                false
+            }
+            Some(peer) => peer.take(),
+            None => false,
         };
         let ended = self.ended();
         Ok(Received { event: event || (news && !ended), ended })

@@ -5,7 +5,10 @@
 
 mod config;
 mod device;
-mod domain_watch;
+// For tests that play the domains of a machine.
+#[doc(hidden)]
+pub mod domain_watch;
+mod doubt;
 mod events;
 mod memory;
 pub mod xenstore;
