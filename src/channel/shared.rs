@@ -149,14 +149,7 @@ impl Channel {
         if self.events.name_is_due().is_some() {
             self.events.watch_name();
         }
-        let first = !self.outside.is_polled();
-        let fd = self.outside.fd(want, self.sleepers.fd(), &*self.events)?;
-        // The event of this data may have been taken together with that of the peer's coming: a program that waits for its client
-        // and then polls would sleep beside it.
-        if first && self.ring.available(Want::Data).is_ok_and(|count| count > 0) {
-            self.wake_caller(Want::Data);
-        }
-        Ok(fd)
+        self.outside.fd(want, self.sleepers.fd(), &*self.events)
     }
 
     /// As [`fd`](Self::fd). Where that fails, a descriptor that is readable all the time, or else one that doesn't tell of

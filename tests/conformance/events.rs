@@ -184,12 +184,3 @@ pub fn the_least_need_is_met(world: &dyn World) {
     client.recv(&mut [0; 4096]).expect("recv");
     leader.join().expect("the thread").expect("the ring is empty");
 }
-
-/// A program waits for its client in a call, and polls after that: the call may have taken the event of the client's first data, too.
-pub fn data_from_before_the_first_poll(world: &dyn World) {
-    let (server, mut client) = pair(world, 4096);
-    client.write_all(b"early").expect("write");
-    server.wait(Some(LONG)).expect("an event");
-    assert!(readable(&server, LONG), "the data is there");
-    drop(client);
-}
