@@ -18,14 +18,18 @@ SIZE = int(os.environ.get("MIB", "16")) << 20
 PATIENCE = 120
 
 
-def send_back(listener: socket.socket) -> None:
+def send_back(listener: socket.socket, connected: threading.Event) -> None:
     connection, _ = listener.accept()
+    connected.set()
     with connection:
         while data := connection.recv(1 << 16):
             connection.sendall(data)
 
 
-def feed(pipe, data: bytes) -> None:
+def feed(pipe, data: bytes, connected: threading.Event) -> None:
+    """Nothing before the proxy has taken the event of its client's coming: it polls without a look at the ring first, so it
+    would sleep beside data whose event came together with that one, on any library."""
+    connected.wait(PATIENCE)
     try:
         pipe.write(data)
         pipe.flush()
@@ -40,7 +44,8 @@ def through(proxy: str, library: str, tool: str, work: str, number: int) -> bool
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(os.path.join(work, f"socket{number}"))
     listener.listen(1)
-    echo = threading.Thread(target=send_back, args=(listener,), daemon=True)
+    connected = threading.Event()
+    echo = threading.Thread(target=send_back, args=(listener, connected), daemon=True)
     echo.start()
     env = dict(os.environ, XEN_ROOT=root, VCHAN_TRANSPORT="unix")
     server = subprocess.Popen(
@@ -57,7 +62,7 @@ def through(proxy: str, library: str, tool: str, work: str, number: int) -> bool
             stdout=subprocess.PIPE,
         )
         # Standard input stays open until everything has come back.
-        feeder = threading.Thread(target=feed, args=(client.stdin, data), daemon=True)
+        feeder = threading.Thread(target=feed, args=(client.stdin, data, connected), daemon=True)
         feeder.start()
         watchdog = threading.Timer(PATIENCE, client.kill)
         watchdog.start()
