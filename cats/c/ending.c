@@ -113,12 +113,13 @@ static void ask(void *arg, enum reason reason)
     pthread_mutex_unlock(&news->lock);
 }
 
-/* Whether a signal came before the end of standard input. Who types has sent all that there is. */
+/* Whether a signal came before the end of standard input, which the sending pump need not have seen. A terminal has sent all
+ * that was typed. */
 static bool is_cut_off(const struct talk *talk)
 {
-    bool sends = talk->course->input >= 0 && !reads_terminal(talk->course);
+    bool may_send = !talk->input_over && !reads_terminal(talk->course);
 
-    return talk->asked && sends && !talk->input_over;
+    return talk->asked && may_send && has_more_input(talk->course, 0);
 }
 
 /* Tells the peer that we go, once nothing more is sent; and whether that is too early. */
@@ -313,7 +314,7 @@ static void look_for_undelivered(struct talk *talk)
 
     if (!talk->peer_left || talk->asked || talk->failure.exit != EXIT_DONE)
         return;
-    rest = talk->terms->ends_with_input && !talk->input_over && has_more_input(talk->course);
+    rest = talk->terms->ends_with_input && !talk->input_over && has_more_input(talk->course, GRACE);
     talk->failure = undelivered_failure(rest, talk->known_sent ? count_untaken(talk->course->ctrl) : 0);
 }
 

@@ -18,7 +18,7 @@ struct line {
     /* Which options were given, and with what value. */
     bool given[KEYS];
     const char *values[KEYS];
-    /* What is neither: the first ones of so many. */
+    /* The arguments that are neither options nor their values: how many, and the first of them. */
     const char *words[4];
     int count;
     /* Which of these follows after a --wait without a value; -1 for none. */

@@ -13,8 +13,6 @@
  * below, the calls cost more than the copies; above, the peer waits long for the first byte. */
 #define LEAST ((size_t)8 << 10)
 #define MOST ((size_t)128 << 10)
-/* How long standard input may take to come to its end after a peer that took everything has left, in milliseconds. */
-#define GRACE 500
 
 static size_t portion(const struct libxenvchan_ring *ring)
 {
@@ -145,7 +143,7 @@ bool reads_terminal(const struct course *course)
     return course->input >= 0 && isatty(course->input);
 }
 
-bool has_more_input(const struct course *course)
+bool has_more_input(const struct course *course, int grace)
 {
     struct pollfd input = { course->input, POLLIN, 0 };
     bool terminal = reads_terminal(course);
@@ -154,7 +152,7 @@ bool has_more_input(const struct course *course)
 
     if (course->input < 0)
         return false;
-    if (poll(&input, 1, terminal ? 0 : GRACE) < 1)
+    if (poll(&input, 1, terminal ? 0 : grace) < 1)
         return !terminal;
     count = read(course->input, &byte, 1);
     return count > 0 || (count < 0 && errno == EAGAIN && !terminal);

@@ -94,9 +94,11 @@ void pumps_abandon(const struct pumps *pumps);
 
 /* Whether somebody types standard input, and all that has been typed has been sent. */
 bool reads_terminal(const struct course *course);
-/* Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end, for a
- * moment. A terminal where nobody has typed anything has nothing. */
-bool has_more_input(const struct course *course);
+/* How long standard input may take to come to its end after a peer that took everything has left, in milliseconds. */
+#define GRACE 500
+/* Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end for
+ * grace milliseconds. A terminal where nobody has typed anything has nothing. */
+bool has_more_input(const struct course *course, int grace);
 
 /* Ends the pumps' wait for standard input or output. Who waits for the ring is stopped by a closer. */
 void course_stop(struct course *course);

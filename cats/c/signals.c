@@ -47,7 +47,7 @@ static void *take_signals(void *unused)
 
 static void *watch(void *output)
 {
-    /* An error or a hang-up is told without being asked for. */
+    /* poll reports errors and hang-ups without being asked for them. */
     struct pollfd fd = { (int)(intptr_t)output, 0, 0 };
     const struct timespec slower = { 0, SLOWER };
 

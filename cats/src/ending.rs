@@ -15,7 +15,7 @@ use vchan::{Closer, Error, Vchan, Writer};
 use crate::failure::{no_input, Exit, Failure};
 use crate::meter::Meter;
 use crate::progress::Progress;
-use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop};
+use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop, GRACE};
 use crate::report::Report;
 use crate::signals::{Reason, Signals};
 
@@ -375,10 +375,11 @@ impl Talk<'_> {
         }
     }
 
-    /// Whether a signal came before the end of standard input. Who types has sent all that there is.
+    /// Whether a signal came before the end of standard input, which the sending pump need not have seen. A terminal has sent all
+    /// that was typed.
     fn is_cut_off(&self) -> bool {
-        let sends = self.course.input.is_some() && !self.course.reads_terminal();
-        self.asked.is_some() && sends && !self.input_over
+        let may_send = !self.input_over && !self.course.reads_terminal();
+        self.asked.is_some() && may_send && self.course.has_more_input(Duration::ZERO)
     }
 
     /// Tells the peer that we go, once nothing more is sent; and whether that is too early.
@@ -397,7 +398,7 @@ impl Talk<'_> {
         if !self.peer_left || self.asked.is_some() {
             return None;
         }
-        let rest = self.terms.ends_with_input && !self.input_over && self.course.has_more_input();
+        let rest = self.terms.ends_with_input && !self.input_over && self.course.has_more_input(GRACE);
         let untaken = self.writer.as_ref().map_or(0, untaken);
         Failure::undelivered(rest, untaken)
     }

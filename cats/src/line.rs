@@ -191,7 +191,7 @@ fn parser() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .version("")
-        // What the wish for help is told by, see `wish_or_complaint`.
+        // Marks that tell -h from --help, see `wish_or_complaint`.
         .help_template("{before-help}")
         .before_help(BRIEF)
         .before_long_help(ALL)

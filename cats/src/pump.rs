@@ -65,8 +65,8 @@ pub enum ReceiveEnd {
 const LEAST: usize = 8 << 10;
 const MOST: usize = 128 << 10;
 
-/// How long standard input may take to come to its end after a peer that took everything has left, in milliseconds.
-const GRACE: u16 = 500;
+/// How long standard input may take to come to its end after a peer that took everything has left.
+pub const GRACE: Duration = Duration::from_millis(500);
 
 fn portion(ring: usize) -> usize {
     (ring / 4).clamp(LEAST, MOST)
@@ -246,12 +246,16 @@ impl Course {
         self.input.as_ref().is_some_and(|input| isatty(input).unwrap_or(false))
     }
 
-    /// Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end,
-    /// for a moment. A terminal where nobody has typed anything has nothing.
-    pub fn has_more_input(&self) -> bool {
+    /// Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end
+    /// for so long. A terminal where nobody has typed anything has nothing.
+    pub fn has_more_input(&self, grace: Duration) -> bool {
         let Some(input) = &self.input else { return false };
         let terminal = self.reads_terminal();
-        let grace = if terminal { PollTimeout::ZERO } else { PollTimeout::from(GRACE) };
+        let grace = if terminal {
+            PollTimeout::ZERO
+        } else {
+            PollTimeout::try_from(grace).unwrap_or(PollTimeout::MAX)
+        };
         let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, grace) {
             Ok(1..) => match read(input, &mut [0]) {
@@ -320,7 +324,7 @@ mod tests {
             receives: true,
             look: None,
         };
-        course.has_more_input()
+        course.has_more_input(GRACE)
     }
 
     #[test]

@@ -32,7 +32,7 @@ struct State {
     listener: Option<Listener>,
 }
 
-/// The signals and other reasons that have come, and who wants to know.
+/// The reasons to end that have occurred, and the listener for them.
 #[derive(Clone, Default)]
 pub struct Signals {
     state: Arc<Mutex<State>>,
@@ -68,7 +68,7 @@ impl Signals {
         let state = self.clone();
         std::thread::Builder::new().name("output".into()).spawn(move || {
             let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
-            // An error or a hang-up is told without being asked for; it is no signal's turn here.
+            // poll reports errors and hang-ups without being asked for them. Signals don't interrupt this thread.
             if poll(&mut fds, PollTimeout::NONE).is_ok() {
                 std::thread::sleep(SLOWER);
                 state.tell(Reason::OutputLost);
@@ -87,7 +87,7 @@ impl Signals {
         self.lock().output_lost
     }
 
-    /// From now on `listener` is told about each reason, and at once of what has come already.
+    /// Calls `listener` for each reason from now on, and at once for those that have occurred already.
     pub fn direct_to(&self, listener: impl Fn(Reason) + Send + 'static) {
         let mut state = self.lock();
         if state.asked {

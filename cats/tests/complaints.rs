@@ -97,7 +97,7 @@ const COMPLAINTS: &[(&[&str], &str)] = &[
         &["--buffer-size=1G", "0", "port"],
         "--buffer-size '1G' is not a number of bytes, such as 65536, 64K or 1M",
     ),
-    // What comes first is told first.
+    // The first mistake is reported.
     (&["x", "a.b", "--timeout=x"], "DOMID 'x' is not a number from 0 to 32751"),
     (&["--timeout=x", "--nonsense"], "there is no option '--nonsense'"),
     // Seconds that are meant for --wait, or not.

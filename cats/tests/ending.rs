@@ -287,6 +287,27 @@ fn a_second_signal_ends_it_at_once() {
     place.assert_clean();
 }
 
+/// Standard input has ended when the signal comes, though the client may not have seen it: nothing is cut off.
+#[test]
+fn a_signal_at_the_end_of_input_cuts_nothing_off() {
+    for _ in 0..8 {
+        let place = Place::new();
+        let mut server = place.server(&["0", "port"]).piped().start();
+        server.serving();
+        let mut client = place.client(&["0", "port"]).piped().start();
+        client.say("all of it");
+        server.hear("all of it");
+        stop(&client);
+        client.close_input();
+        client.signal(Signal::SIGTERM);
+        client.signal(Signal::SIGCONT);
+        client.end().is_in_order();
+        server.close_input();
+        server.end().is_in_order();
+        place.assert_clean();
+    }
+}
+
 /// Stops a tool, and waits until all of it stands still.
 fn stop(cat: &Cat) {
     use nix::sys::wait::{waitid, Id, WaitPidFlag, WaitStatus};
