@@ -130,18 +130,23 @@ fn a_short_root_needs_no_proc() {
     let mut client = hidden(place.client(&["--wait", "0", "port"]), "UNIXCAT_CLIENT").piped().start();
     client.asleep();
     let server = hidden(place.server(&["--recv-only", "0", "port"]), "UNIXCAT_SERVER").start();
-    client.say("word");
-    client.close_input();
-    assert_eq!(client.end().code, 0);
-    let server = server.end();
-    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+    delivers_a_word(client, server);
     place.assert_clean();
     let place = Place::with_root("r".repeat(120));
     let server = hidden(place.server(&["0", "port"]), "UNIXCAT_SERVER").start().end();
     assert!(server.code == 1 && server.last().contains("takes /proc"), "{server:?}");
 }
 
-/// As `rm -r` does it, or whoever cleans /tmp.
+/// What the client reads, the server writes.
+fn delivers_a_word(mut client: Cat, server: Cat) {
+    client.say("word");
+    client.close_input();
+    assert_eq!(client.end().code, 0);
+    let server = server.end();
+    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+}
+
+/// As `rm -r` does it, or a program that cleans /tmp.
 #[test]
 fn a_server_whose_root_was_removed_publishes_again() {
     let place = Place::new();
@@ -150,11 +155,7 @@ fn a_server_whose_root_was_removed_publishes_again() {
     std::fs::remove_dir_all(place.root()).unwrap();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
     client.connected();
-    client.say("word");
-    client.close_input();
-    assert_eq!(client.end().code, 0);
-    let server = server.end();
-    assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
+    delivers_a_word(client, server);
     place.assert_clean();
 }
 

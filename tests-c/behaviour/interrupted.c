@@ -160,13 +160,9 @@ static void leaving(struct end *e, const void *arg)
     close_end(e);
 }
 
-static void interrupt_and_serve(struct end *e, const void *arg)
+/* Releases the call that the other side makes again. */
+static void release(struct end *e, enum call call)
 {
-    const enum call call = *(const enum call *)arg;
-
-    open_both(e, 4096, 4096);
-    watch(e, e->other);
-    kill(e->other, SIGUSR1);
     hear(e);
     if (call == WRITE)
         take_some(e, 4096);
@@ -176,9 +172,17 @@ static void interrupt_and_serve(struct end *e, const void *arg)
     close_end(e);
 }
 
+static void interrupt_and_release(struct end *e, const void *arg)
+{
+    open_both(e, 4096, 4096);
+    watch(e, e->other);
+    kill(e->other, SIGUSR1);
+    release(e, *(const enum call *)arg);
+}
+
 static void run_leaving(const void *arg)
 {
-    with_peer(CLIENT, leaving, interrupt_and_serve, arg);
+    with_peer(CLIENT, leaving, interrupt_and_release, arg);
 }
 
 /* --- pthread_cancel --- */
@@ -228,23 +232,15 @@ static void cancelled(struct end *e, const void *arg)
     close_end(e);
 }
 
-static void serve(struct end *e, const void *arg)
+static void open_and_release(struct end *e, const void *arg)
 {
-    const enum call call = *(const enum call *)arg;
-
     open_both(e, 4096, 4096);
-    hear(e);
-    if (call == WRITE)
-        take_some(e, 4096);
-    else
-        put_some(e, FEW);
-    meet(e);
-    close_end(e);
+    release(e, *(const enum call *)arg);
 }
 
 static void run_cancelled(const void *arg)
 {
-    with_peer(CLIENT, cancelled, serve, arg);
+    with_peer(CLIENT, cancelled, open_and_release, arg);
 }
 
 /* --- fork while another thread is in a call --- */
