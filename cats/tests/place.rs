@@ -127,7 +127,7 @@ fn a_short_root_needs_no_proc() {
     // The linker wants /proc for libraries beside the program.
     let hidden =
         |setup: Setup, choice| setup.prepared(hide).env("LD_LIBRARY_PATH", program(choice).parent().unwrap());
-    let mut client = hidden(place.client(&["--wait", "0", "port"]), "UNIXCAT_CLIENT").piped().start();
+    let client = hidden(place.client(&["--wait", "0", "port"]), "UNIXCAT_CLIENT").piped().start();
     client.asleep();
     let server = hidden(place.server(&["--recv-only", "0", "port"]), "UNIXCAT_SERVER").start();
     delivers_a_word(client, server);
