@@ -64,8 +64,8 @@ fi
 
 step 'the tools'
 for cat in unixcat unixcat-c; do
-    "$work/moved/bin/$cat" -q -l --recv-only --timeout 60 0 tools >"$work/received" &
-    echo word | "$work/moved/bin/$cat" -q --wait=60 0 tools || fail "$cat failed as a client"
+    "$work/moved/bin/$cat" --quiet -l --recv-only --timeout 60 0 tools >"$work/received" &
+    echo word | "$work/moved/bin/$cat" --quiet --wait=60 0 tools || fail "$cat failed as a client"
     wait $! || fail "$cat failed as a server"
     [ "$(cat "$work/received")" = word ] || fail "$cat did not carry its word"
 done

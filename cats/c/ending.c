@@ -159,8 +159,8 @@ static void linger(struct talk *talk, enum quiet quiet)
     if (talk->phase == LEFT)
         return;
     talk->phase = LINGERING;
-    talk->until = now() + (talk->terms->linger ? talk->terms->linger : time);
-    talk->quiet = talk->terms->linger ? NOTHING : quiet;
+    talk->until = now() + (talk->terms->linger >= 0 ? talk->terms->linger : time);
+    talk->quiet = talk->terms->linger >= 0 ? NOTHING : quiet;
 }
 
 /* For how long nothing may come after the end of input. */
@@ -241,7 +241,7 @@ static void on_sent(struct talk *talk, struct news *news)
             break;
         if (!talk->terms->lingers)
             leave(talk);
-        else if (talk->terms->linger || !peer_half_closes(talk))
+        else if (talk->terms->linger >= 0 || !peer_half_closes(talk))
             /* Where nothing has come for long enough already, that is over at once. */
             linger(talk, NOTHING_CAME);
         break;

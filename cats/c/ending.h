@@ -16,7 +16,7 @@ struct terms {
     bool ends_with_input;
     /* Whether what is coming in at the end of standard input is worth staying for. */
     bool lingers;
-    /* How long to listen after the end of standard input; 0 for as the peer makes it best. */
+    /* How long to listen after the end of standard input; negative for as the peer makes it best. */
     int64_t linger;
     /* How long nothing may move; 0 for ever. */
     int64_t timeout;

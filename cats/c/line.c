@@ -12,7 +12,7 @@ const char *const option_names[KEYS] = {
 };
 
 static const char letters[KEYS] = {
-    [LISTEN] = 'l', [KEEP] = 'k', [QUIET] = 'q', [VERBOSE] = 'v', [HELP] = 'h', [VERSION] = 'V',
+    [LISTEN] = 'l', [LINGER] = 'q', [KEEP] = 'k', [VERBOSE] = 'v', [HELP] = 'h', [VERSION] = 'V',
 };
 
 /* What an option has as its value; NULL for none. Only --wait may be without it. */

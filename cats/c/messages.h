@@ -57,7 +57,7 @@ struct report {
 
 /* Lines which scripts wait for or evaluate: as they are. */
 void say_lines(const struct report *report, const char *lines);
-/* A line that -q leaves out. */
+/* A line that --quiet leaves out. */
 void say_note(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A line for people who want to know more. */
 void say_detail(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -95,7 +95,7 @@ static bool read_values(const struct line *line, struct options *options)
     read_bytes(line->tool->buffer_size, &options->buffer_size);
     return (!values[BUFFER_SIZE] || valid(line, BUFFER_SIZE, read_bytes(values[BUFFER_SIZE], &options->buffer_size))) &&
            (!values[WAIT] || valid(line, WAIT, read_seconds(values[WAIT], &options->wait_time))) &&
-           (!values[LINGER] || valid(line, LINGER, read_seconds(values[LINGER], &options->linger))) &&
+           (!values[LINGER] || valid(line, LINGER, read_seconds_or_zero(values[LINGER], &options->linger))) &&
            (!values[TIMEOUT] || valid(line, TIMEOUT, read_seconds(values[TIMEOUT], &options->timeout)));
 }
 
@@ -134,6 +134,7 @@ bool read_options(const struct tool *tool, int argc, char **argv, struct options
     struct line line = { .tool = tool };
 
     memset(options, 0, sizeof(*options));
+    options->linger = -1;
     *exit = EXIT_USAGE;
     if (!read_line(&line, argc, argv))
         return false;

@@ -18,6 +18,7 @@ struct options {
     bool recv_only, send_only;
     bool wait;
     int64_t wait_time;
+    /* Negative unless given. */
     int64_t linger;
     int64_t timeout;
     bool keep_listening;

@@ -32,21 +32,31 @@ const char *read_bytes(const char *text, size_t *bytes)
     return NULL;
 }
 
-const char *read_seconds(const char *text, int64_t *time)
+/* Whether the text is a number of seconds, with or without a fraction. */
+static bool number_of_seconds(const char *text, int64_t *time)
 {
-    static const char wrong[] = "is not a positive number of seconds, such as 10 or 0.5";
     char *end;
     double number;
 
     if (*text == '\0' || text[strspn(text, "0123456789.")] != '\0')
-        return wrong;
+        return false;
     number = strtod(text, &end);
     if (end == text || *end != '\0')
-        return wrong;
+        return false;
     if (number > LONGEST)
         number = LONGEST;
     *time = (int64_t)(number * (double)SECOND + 0.5);
-    return *time == 0 ? wrong : NULL;
+    return true;
+}
+
+const char *read_seconds(const char *text, int64_t *time)
+{
+    return number_of_seconds(text, time) && *time > 0 ? NULL : "is not a positive number of seconds, such as 10 or 0.5";
+}
+
+const char *read_seconds_or_zero(const char *text, int64_t *time)
+{
+    return number_of_seconds(text, time) ? NULL : "is not a number of seconds, such as 0, 10 or 0.5";
 }
 
 struct words human(uint64_t bytes)

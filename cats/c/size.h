@@ -9,10 +9,11 @@
 #define SECOND INT64_C(1000000000)
 #define MILLISECOND INT64_C(1000000)
 
-/* Read a number of bytes (4096, 64K, 1M), and a positive number of seconds. Return NULL, or what is
- * wrong, so that it can follow the text. */
+/* Read a number of bytes (4096, 64K, 1M), a positive number of seconds, and one that may be zero. Return NULL, or
+ * what is wrong, so that it can follow the text. */
 const char *read_bytes(const char *text, size_t *bytes);
 const char *read_seconds(const char *text, int64_t *time);
+const char *read_seconds_or_zero(const char *text, int64_t *time);
 
 /* Write a number of bytes as people read it (17 bytes, 1.5 MiB), and a time (1.5s, 300ms). */
 struct words {

@@ -117,7 +117,7 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     let buffer_size = value(&line, Key::BufferSize, size::bytes)?.unwrap_or(tool.buffer_size());
     let wait = value(&line, Key::Wait, size::seconds)?;
     let timeout = value(&line, Key::Timeout, size::seconds)?;
-    let linger = value(&line, Key::Linger, size::seconds)?;
+    let linger = value(&line, Key::Linger, size::seconds_or_zero)?;
     let (domid, point) = match (domid, path.map(Point::Path).or(port.map(Point::Port))) {
         (Some(domid), Some(point)) => (domid, point),
         (Some(_), None) => return Err("PORT is missing".into()),

@@ -37,7 +37,7 @@ impl Report {
         self.note(format_args!("warning: {warning}"));
     }
 
-    /// A line that `-q` leaves out.
+    /// A line that `--quiet` leaves out.
     pub fn note(&self, note: impl Display) {
         if !self.quiet {
             say(format!("{}: {}\n", self.name, one_line(&note.to_string())));

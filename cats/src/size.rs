@@ -25,17 +25,22 @@ pub fn bytes(text: &str) -> Result<usize, &'static str> {
     Ok(count.min(LARGEST_RING))
 }
 
-/// Reads a positive number of seconds, with or without a fraction. What is wrong is said as for [`bytes`].
+/// Reads a positive number of seconds, with or without a fraction. The error reads as that of [`bytes`].
 pub fn seconds(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "is not a positive number of seconds, such as 10 or 0.5";
+    let time = number_of_seconds(text).filter(|time| !time.is_zero());
+    time.ok_or("is not a positive number of seconds, such as 10 or 0.5")
+}
+
+/// As [`seconds`], but zero is allowed.
+pub fn seconds_or_zero(text: &str) -> Result<Duration, &'static str> {
+    number_of_seconds(text).ok_or("is not a number of seconds, such as 0, 10 or 0.5")
+}
+
+fn number_of_seconds(text: &str) -> Option<Duration> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number: f64 = text.parse().ok().filter(|_| plain).ok_or(WRONG)?;
-    // A century is for ever, and far from what the clock's arithmetic can't represent.
-    let time = Duration::from_secs_f64(number.min(100.0 * 365.0 * 86400.0));
-    if time.is_zero() {
-        return Err(WRONG);
-    }
-    Ok(time)
+    let number: f64 = text.parse().ok().filter(|_| plain)?;
+    // A century stands for ever: the clock's arithmetic can represent it.
+    Some(Duration::from_secs_f64(number.min(100.0 * 365.0 * 86400.0)))
 }
 
 /// Writes the size of a ring as [`bytes`] reads it: `64K`, `1M`.
@@ -90,6 +95,8 @@ mod tests {
         for text in ["", ".", "0", "0.0", "-1", "inf", "nan", "1e9", "1s", "0x1"] {
             assert!(seconds(text).is_err(), "{text:?}");
         }
+        assert_eq!(seconds_or_zero("0"), Ok(Duration::ZERO));
+        assert!(seconds_or_zero("-1").is_err());
     }
 
     #[test]

@@ -86,6 +86,7 @@ const COMPLAINTS: &[(&[&str], &str)] = &[
         &["--timeout=1.2.3", "0", "port"],
         "--timeout '1.2.3' is not a positive number of seconds, such as 10 or 0.5",
     ),
+    (&["-q", "soon", "0", "port"], "--linger 'soon' is not a number of seconds, such as 0, 10 or 0.5"),
     (&["--wait=never", "0", "port"], "--wait 'never' is not a positive number of seconds, such as 10 or 0.5"),
     (&["--wait=", "0", "port"], "--wait '' is not a positive number of seconds, such as 10 or 0.5"),
     (&["--buffer-size", "0", "0", "port"], "--buffer-size '0' is too small, a ring has at least 1 byte"),
@@ -122,7 +123,7 @@ const COMPLAINTS: &[(&[&str], &str)] = &[
     (&["--recv-only", "--send-only", "0", "port"], "--recv-only and --send-only exclude each other"),
     (&["-l", "--wait", "0", "port"], "--listen and --wait exclude each other"),
     (&["--quiet", "--verbose", "0", "port"], "--quiet and --verbose exclude each other"),
-    (&["--progress", "-q", "0", "port"], "--quiet and --progress exclude each other"),
+    (&["--progress", "--quiet", "0", "port"], "--quiet and --progress exclude each other"),
     (&["-k", "0", "port"], "--keep-listening needs --listen"),
 ];
 

@@ -81,7 +81,7 @@ fn a_failure_after_the_end_is_heard_of() {
 fn linger_ends_the_listening() {
     for server_asks in [true, false] {
         let place = Place::new();
-        let linger = ["--linger", "0.3"];
+        let linger = ["-q", "0.3"];
         let (server, client): (&[&str], &[&str]) = if server_asks { (&linger, &[]) } else { (&[], &linger) };
         let (mut asks, mut answers) = connect(&place, server_asks, server, client);
         asks.say("query");
@@ -91,6 +91,23 @@ fn linger_ends_the_listening() {
         asks.end().is_in_order();
         assert!(begun.elapsed() >= std::time::Duration::from_millis(300));
         // Its input had not come to its end.
+        answers.end().saw_the_peer_leave();
+        place.assert_clean();
+    }
+}
+
+/// `-q 0`, as netcat has it: the end of standard input ends the conversation.
+#[test]
+fn no_linger_leaves_at_the_end_of_input() {
+    for server_asks in [true, false] {
+        let place = Place::new();
+        let linger = ["-q0"];
+        let (server, client): (&[&str], &[&str]) = if server_asks { (&linger, &[]) } else { (&[], &linger) };
+        let (mut asks, mut answers) = connect(&place, server_asks, server, client);
+        asks.say("query");
+        answers.hear("query");
+        asks.close_input();
+        asks.end().is_in_order();
         answers.end().saw_the_peer_leave();
         place.assert_clean();
     }

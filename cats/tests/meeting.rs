@@ -171,7 +171,7 @@ fn who_waits_in_vain_is_told_where() {
     let line = client.line("still waiting", |_| true);
     assert!(line.contains("/nowhere/0") && line.contains("unset XEN_CONFIGURATION"), "{line}");
     assert_eq!(client.end().code, 124);
-    let quiet = place.client(&["-q", "--wait=1.5", "0", "port"]).start().end();
+    let quiet = place.client(&["--quiet", "--wait=1.5", "0", "port"]).start().end();
     assert_eq!((quiet.code, quiet.stderr.len()), (124, 1), "{quiet:?}");
 }
 

@@ -45,12 +45,12 @@ fn ports_may_have_every_allowed_character() {
 #[test]
 fn quiet_says_nothing_but_errors() {
     let place = Place::new();
-    let server = place.server(&["-q", "0", "port"]).start();
-    let client = place.client(&["-q", "--wait", "0", "port"]).start();
+    let server = place.server(&["--quiet", "0", "port"]).start();
+    let client = place.client(&["--quiet", "--wait", "0", "port"]).start();
     let (client, server) = (client.end(), server.end());
     assert_eq!((client.code, server.code), (0, 0));
     assert_eq!((client.stderr.len(), server.stderr.len()), (0, 0), "{client:?} {server:?}");
-    let end = place.client(&["-q", "0", "port"]).start().end();
+    let end = place.client(&["--quiet", "0", "port"]).start().end();
     assert_eq!((end.code, end.stderr.len()), (1, 1));
 }
 
@@ -160,7 +160,7 @@ fn a_transport_that_is_not_the_tools_is_told() {
             "{end:?}"
         );
         assert!(end.stderr[0].ends_with(" always uses the transport unix"), "{end:?}");
-        assert_eq!(told(transport, &["-q", "0", "port"]).stderr.len(), 1, "{transport}");
+        assert_eq!(told(transport, &["--quiet", "0", "port"]).stderr.len(), 1, "{transport}");
     }
 }
 

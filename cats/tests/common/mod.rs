@@ -11,6 +11,7 @@ pub mod terminal;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{kill, signal, SigHandler, Signal};
 use nix::unistd::Pid;
 use tempfile::TempDir;
@@ -351,9 +353,16 @@ impl Cat {
         self.input.as_mut().expect("stdin is piped").write_all(data.as_ref()).unwrap();
     }
 
-    /// Ends its standard input.
+    /// Ends its standard input. A process that another test is starting at this moment has a copy of the pipe until its
+    /// exec; the tool sees the end only after that, which is waited for.
     pub fn close_input(&mut self) {
+        // There is none, when the tool has ended.
+        let reader = File::open(format!("/proc/{}/fd/0", self.pid()));
         self.input = None;
+        if let Ok(reader) = reader {
+            let mut fds = [PollFd::new(reader.as_fd(), PollFlags::empty())];
+            assert_eq!(poll(&mut fds, PollTimeout::from(10_000u16)), Ok(1), "standard input has not ended");
+        }
     }
 
     /// Takes the test's end of its standard input.
