@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use vchan::ring::{Endpoint, Want};
+use vchan::ring::{Endpoint, Interest};
 use vchan::transport::in_process::InProcess;
 use vchan::Vchan;
 
@@ -66,12 +66,12 @@ fn notification(criterion: &mut Criterion) {
     group.bench_function("not asked for", |bencher| bencher.iter(|| black_box(client.producer.commit(0))));
     group.bench_function("asked for and taken", |bencher| {
         bencher.iter(|| {
-            let _ = server.request(Want::Data);
+            let _ = server.enable_notification(Interest::Readable);
             assert!(client.producer.commit(0));
         });
     });
     group.bench_function("fresh look at the peer's index", |bencher| {
-        bencher.iter(|| black_box(server.available(Want::Data)));
+        bencher.iter(|| black_box(server.available(Interest::Readable)));
     });
     group.finish();
 }

@@ -7,7 +7,7 @@
 //! * [`Vchan`] is one end of a channel: it reads and writes like a socket. Make one with [`Vchan::server`] or
 //!   [`Vchan::client`].
 //! * [`transport`] holds what a channel is carried by: the traits [`Memory`](transport::Memory),
-//!   [`Events`](transport::Events) and [`Config`](transport::Config), and their implementations.
+//!   [`Events`](transport::Events) and [`Registry`](transport::Config), and their implementations.
 //! * [`ring`] is the shared-memory protocol itself. It makes no system call.
 //!
 //! ```
@@ -29,14 +29,14 @@
 //! # }
 //! ```
 
-#[cfg(not(model))]
-pub mod barrier;
-#[cfg(model)]
-#[path = "barrier_model.rs"]
-mod barrier;
 pub mod channel;
 mod error;
 mod fault;
+#[cfg(not(model))]
+pub mod fence;
+#[cfg(model)]
+#[path = "fence_model.rs"]
+mod fence;
 pub mod ring;
 #[doc(hidden)]
 pub mod thread;

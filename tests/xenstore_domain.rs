@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use support::xenstored::{Xenstored, LONG, SHORT};
-use vchan::transport::xen::domain_watch::{DomainWatch, PATIENCE};
+use vchan::transport::xen::domain_watch::{DomainWatch, ANSWER_TIMEOUT};
 use vchan::transport::xen::xenstore::{Access, Nodes, Perm, XsClient};
 use vchan::transport::{Role, Tokens};
 
@@ -196,7 +196,7 @@ fn a_program_may_remove_what_was_published() {
         }
         end.take_peers_event();
         end.take();
-        assert!(!end.readable(PATIENCE + SHORT), "woken for nothing");
+        assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "woken for nothing");
         assert!(!end.watch.is_gone());
     }
 }
@@ -212,7 +212,7 @@ fn xens_event_on_connecting_is_none_of_the_peers() {
     end.assert_news();
     assert!(!end.watch.is_gone());
     end.watch.take_event();
-    assert!(!end.readable(PATIENCE + SHORT), "woken for nothing");
+    assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "woken for nothing");
 }
 
 #[test]

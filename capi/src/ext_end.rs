@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 
 use libc::ssize_t;
-use vchan::ring::Want;
+use vchan::ring::Interest;
 use vchan::Closer;
 
 use crate::errors::answer;
@@ -189,7 +189,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_wait_drained(ctrl: *mut libxenvchan, ti
                 Timeout::Upto(limit) => channel.wait_drained(limit)?,
                 Timeout::Not if channel.ring().producer.pending()? == 0 => channel.check_open()?,
                 Timeout::Not => {
-                    channel.check_peer(Want::Space)?;
+                    channel.check_peer(Interest::Writable)?;
                     return Err(vchan::Error::WouldBlock);
                 }
             }

@@ -76,7 +76,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_export_lines(
     size: usize,
 ) -> ssize_t {
     let body = |call: &Call<'_>| {
-        let lines = call.transport().export_lines(call.channel().meeting())?;
+        let lines = call.transport().export_lines(call.channel().rendezvous())?;
         let lines: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
         // SAFETY: the caller's.
         unsafe { copy_out(&lines, text, size) }

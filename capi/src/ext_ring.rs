@@ -4,7 +4,7 @@ use std::ffi::c_int;
 
 use libc::{iovec, ssize_t};
 use vchan::channel::Channel;
-use vchan::ring::{RawSlice, Want};
+use vchan::ring::{Interest, RawSlice};
 use vchan::{Error, Result};
 
 use crate::errors::null;
@@ -36,7 +36,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_borrow(
     timeout_ms: c_int,
 ) -> ssize_t {
     let body = |call: &Call<'_>| {
-        let there = at_least(call.channel(), Want::Data, min, timeout_ms)?;
+        let there = at_least(call.channel(), Interest::Readable, min, timeout_ms)?;
         // SAFETY: the caller's.
         unsafe { show(call.channel().ring().consumer.ready_slices(there), parts) }?;
         Ok(there as ssize_t)
@@ -59,7 +59,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: u
     let body = |call: &Call<'_>| {
         let consumer = &call.channel().ring().consumer;
         let size = within(size, consumer.ready_for(size)?)?;
-        tell_if(call.channel(), Want::Data, size > 0 && consumer.consume(size))
+        tell_if(call.channel(), Interest::Readable, size > 0 && consumer.consume(size))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_consume", -1, body) }
@@ -88,7 +88,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_reserve(
     timeout_ms: c_int,
 ) -> ssize_t {
     let body = |call: &Call<'_>| {
-        let there = at_least(call.channel(), Want::Space, min, timeout_ms)?;
+        let there = at_least(call.channel(), Interest::Writable, min, timeout_ms)?;
         // SAFETY: the caller's.
         unsafe { show(call.channel().ring().producer.free_slices(there), parts) }?;
         Ok(there as ssize_t)
@@ -111,13 +111,13 @@ pub unsafe extern "C-unwind" fn vchan_rs_commit(ctrl: *mut libxenvchan, size: us
     let body = |call: &Call<'_>| {
         let producer = &call.channel().ring().producer;
         let size = within(size, producer.space_for(size)?)?;
-        tell_if(call.channel(), Want::Space, size > 0 && producer.commit(size))
+        tell_if(call.channel(), Interest::Writable, size > 0 && producer.commit(size))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_commit", -1, body) }
 }
 
-fn tell_if(channel: &Channel, moved: Want, asked: bool) -> Result<c_int> {
+fn tell_if(channel: &Channel, moved: Interest, asked: bool) -> Result<c_int> {
     if asked {
         channel.tell(moved)?;
     }
@@ -125,15 +125,15 @@ fn tell_if(channel: &Channel, moved: Want, asked: bool) -> Result<c_int> {
 }
 
 /// Waits until there are `min` bytes; says how many there are.
-fn at_least(channel: &Channel, want: Want, min: usize, timeout_ms: c_int) -> Result<u32> {
-    let ring = channel.ring().size(want) as usize;
+fn at_least(channel: &Channel, interest: Interest, min: usize, timeout_ms: c_int) -> Result<u32> {
+    let ring = channel.ring().size(interest) as usize;
     match min {
         0 => return Err(Error::Invalid("at least 1 byte must be asked for".into())),
         _ if min > ring => return Err(Error::PacketTooLarge { size: min, ring }),
-        _ => channel.at_least(want, min, timeout(timeout_ms).into())?,
+        _ => channel.at_least(interest, min, timeout(timeout_ms).into())?,
     }
     // Where a quarter of the ring is known to be there, it isn't looked for more: that may cost as much as moving it.
-    Ok(channel.ring().known(want, min.max(ring / 4))?)
+    Ok(channel.ring().known(interest, min.max(ring / 4))?)
 }
 
 fn within(size: usize, there: u32) -> Result<u32> {

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use vchan::channel::{cancellation, Channel, Lane, Own};
+use vchan::channel::{cancellation, CallGate, Channel, Own};
 use vchan::ring::Role;
 use vchan::thread::depth;
 use vchan::transport::Transport;
@@ -37,7 +37,7 @@ const LEFT_TO_THE_CALL: u8 = 2;
 
 /// For how long closing waits for the calls of others. They leave within microseconds once the channel is closed; only one that
 /// was left by `longjmp`, in a thread that goes on with something else, never does.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The whole of a channel. C gets a pointer to its beginning.
 #[repr(C)]
@@ -56,7 +56,7 @@ struct Private {
     door: AtomicU8,
     /// The last `server_persist` that the channel was told.
     persistent: AtomicBool,
-    lanes: [Lane; 3],
+    lanes: [CallGate; 3],
 }
 
 /// The kinds of calls that different threads make at the same time.
@@ -129,20 +129,20 @@ impl Private {
 impl Private {
     /// Whether this thread is in a call, which a signal handler has interrupted. `now` is the [depth] of the entry that asks.
     fn is_inside(&self, now: usize) -> bool {
-        self.lanes.iter().any(|lane| lane.own(now) == Own::Inside)
+        self.lanes.iter().any(|gate| gate.own(now) == Own::Inside)
     }
 
     /// Waits until no other thread is in a call, after the door was shut. Says whether that has come true.
     ///
     /// Polls: a caller that has left must not touch the channel again, not even to wake this thread.
     fn wait_for_others(&self) -> bool {
-        Lane::order_close();
+        CallGate::order_close();
         let (mut pause, mut waited) = (Duration::from_micros(1), Duration::ZERO);
-        while !self.lanes.iter().all(Lane::is_empty) {
-            if self.lanes.iter().all(Lane::is_empty_of_the_living) {
+        while !self.lanes.iter().all(CallGate::is_empty) {
+            if self.lanes.iter().all(CallGate::is_empty_of_the_living) {
                 return true;
             }
-            if waited >= PATIENCE {
+            if waited >= CLOSE_TIMEOUT {
                 return false;
             }
             thread::sleep(pause);
@@ -171,10 +171,10 @@ pub(crate) unsafe fn call<T: Copy>(
     }
     // SAFETY: by the contract `ctrl` begins a `Handle`. No reference is made to its public part.
     let private = unsafe { &(*ctrl.cast::<Handle>()).private };
-    let lane = &private.lanes[kind as usize];
+    let gate = &private.lanes[kind as usize];
     let mut logger = Logger::NONE;
     // A thread that is cancelled between two attempts stays counted until it has ended.
-    let ticket = lane.enter();
+    let ticket = gate.enter();
     let result = cancelled::attempts(|| {
         guarded(|| {
             if private.door.load(Ordering::SeqCst) != OPEN {

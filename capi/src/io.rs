@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::slice;
 
 use vchan::channel::{cancellation, Channel, Progress, Wait};
-use vchan::ring::Want;
+use vchan::ring::Interest;
 use vchan::{Error, Result};
 
 use crate::errors::null;
@@ -73,13 +73,13 @@ fn wait(flags: Flags) -> Wait {
 
 /// A packet larger than the ring can't be moved as a whole, now or ever. It counts as one that can't now for those who
 /// don't wait.
-fn never_fits(channel: &Channel, flags: Flags, want: Want, size: usize, ring: u32) -> Result<c_int> {
+fn never_fits(channel: &Channel, flags: Flags, interest: Interest, size: usize, ring: u32) -> Result<c_int> {
     channel.ring().check()?;
-    channel.check_peer(want)?;
+    channel.check_peer(interest)?;
     if flags.blocking() {
         Err(Error::PacketTooLarge { size, ring: ring as usize })
     } else {
-        channel.expect(want);
+        channel.expect(interest);
         Ok(0)
     }
 }
@@ -87,11 +87,11 @@ fn never_fits(channel: &Channel, flags: Flags, want: Want, size: usize, ring: u3
 /// A read of no bytes asks whether there is something, or waits until there is.
 fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
     if flags.blocking() {
-        channel.wait_for(Want::Data, 1, None)?;
+        channel.wait_for(Interest::Readable, 1, None)?;
     } else {
-        channel.expect(Want::Data);
-        if channel.ring().available(Want::Data)? == 0 {
-            channel.check_peer(Want::Data)?;
+        channel.expect(Interest::Readable);
+        if channel.ring().available(Interest::Readable)? == 0 {
+            channel.check_peer(Interest::Readable)?;
         }
     }
     Ok(0)
@@ -119,7 +119,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_recv(
     let body = |channel: &Channel, flags| {
         let ring = channel.ring().consumer.size();
         if size > ring as usize {
-            return never_fits(channel, flags, Want::Data, size, ring);
+            return never_fits(channel, flags, Interest::Readable, size, ring);
         }
         // SAFETY: the caller's.
         let into = unsafe { output(data, size, size) }?;
@@ -182,7 +182,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_send(
     let body = |channel: &Channel, flags| {
         let ring = channel.ring().producer.size();
         if size > ring as usize {
-            return never_fits(channel, flags, Want::Space, size, ring);
+            return never_fits(channel, flags, Interest::Writable, size, ring);
         }
         // SAFETY: the caller's.
         let packet = unsafe { input(data, size, size) }?;

@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
 
-use vchan::ring::{Role, Want};
+use vchan::ring::{Interest, Role};
 use vchan::State;
 
 use crate::handle::{call, Call, Kind};
@@ -91,7 +91,9 @@ pub unsafe extern "C-unwind" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Reading, "libxenvchan_data_ready", -1, |call| available(call, Want::Data)) }
+    unsafe {
+        call(ctrl, Kind::Reading, "libxenvchan_data_ready", -1, |call| available(call, Interest::Readable))
+    }
 }
 
 /// How many bytes can be written now. Also asks the peer for an event when it reads.
@@ -105,12 +107,14 @@ pub unsafe extern "C-unwind" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_buffer_space(ctrl: *mut libxenvchan) -> c_int {
     // SAFETY: the caller's.
-    unsafe { call(ctrl, Kind::Writing, "libxenvchan_buffer_space", -1, |call| available(call, Want::Space)) }
+    unsafe {
+        call(ctrl, Kind::Writing, "libxenvchan_buffer_space", -1, |call| available(call, Interest::Writable))
+    }
 }
 
-fn available(call: &Call<'_>, want: Want) -> vchan::Result<c_int> {
+fn available(call: &Call<'_>, interest: Interest) -> vchan::Result<c_int> {
     call.channel().check_open()?;
-    call.channel().expect(want);
+    call.channel().expect(interest);
     // A ring holds 1 MiB at most.
-    Ok(call.channel().ring().available(want)? as c_int)
+    Ok(call.channel().ring().available(interest)? as c_int)
 }

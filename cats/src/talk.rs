@@ -152,7 +152,7 @@ impl Session<'_> {
                 .closer(&closer)
                 .listen();
             let Some(listening) = self.unless_asked(&self.doing, listening)? else { return Ok(()) };
-            let announcement = self.transport.export_lines(listening.meeting());
+            let announcement = self.transport.export_lines(listening.rendezvous());
             let announcement = announcement.map_err(|error| Failure::new(&self.doing, &error))?;
             if announcement != announced {
                 announcement.iter().for_each(|line| self.report.line(line));

@@ -12,7 +12,7 @@ pub fn description(variable: &str, vchan: &Vchan) -> String {
 /// That it is another one than was asked for, where the server says which it is. The variable may be an old one.
 pub fn warning(variable: &str, asked: &Point, vchan: &Vchan) -> Option<String> {
     let (served, asked) = (vchan.path(), asked.to_string());
-    let is_known = served != vchan.meeting().event_channel;
+    let is_known = served != vchan.rendezvous().event_channel;
     let is_asked = served == asked || served.ends_with(&format!("/{asked}"));
     (is_known && !is_asked).then(|| {
         format!(

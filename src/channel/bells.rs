@@ -29,7 +29,7 @@ pub(super) struct Heard {
 pub(super) struct Bells {
     set: Arc<Epoll>,
     #[cfg(model)]
-    model: Arc<super::model::Bell>,
+    model: Arc<super::model::Doorbell>,
 }
 
 impl Bells {
@@ -39,7 +39,7 @@ impl Bells {
         Ok(Bells {
             set,
             #[cfg(model)]
-            model: super::model::Bell::of_port(events.local_port()),
+            model: super::model::Doorbell::of_port(events.local_port()),
         })
     }
 

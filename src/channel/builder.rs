@@ -8,10 +8,10 @@ use nix::errno::Errno;
 use super::closer::Closer;
 use super::interrupt::wait_for_any;
 use super::limit::Limit;
-use super::shared::{Channel, Habits, Parts};
+use super::shared::{Channel, ChannelParts, Settings};
 use super::Vchan;
 use crate::ring::{Endpoint, OrderTable, Orders, Rings, Role, SharedPage};
-use crate::transport::{self, CrashNotice, Mapping, Meeting, Transport, Watch};
+use crate::transport::{self, CrashNotice, Mapping, Rendezvous, Transport, Watch};
 use crate::{DomId, Error, Result};
 
 /// Under which name the sides meet.
@@ -78,8 +78,8 @@ impl<'a> Common<'a> {
         self.closer.map_or_else(Closer::new, |closer| Ok(closer.clone()))
     }
 
-    fn habits(&self) -> Habits {
-        Habits { spin: self.spin, nudges: self.nudges, persistent: false, half_closes: self.half_closes }
+    fn settings(&self) -> Settings {
+        Settings { spin: self.spin, nudges: self.nudges, persistent: false, half_closes: self.half_closes }
     }
 }
 
@@ -211,8 +211,8 @@ impl<'a> ServerBuilder<'a> {
             let path = self.common.name.path(transport.own_domid()?, self.common.peer)?;
             serve(&transport.open(Role::Server, self.common.peer, &path)?, orders, self.first_index)
         })?;
-        let habits = Habits { persistent: self.persistent, ..self.common.habits() };
-        Ok(Vchan::new(Channel::new(parts, &closer, habits)?))
+        let settings = Settings { persistent: self.persistent, ..self.common.settings() };
+        Ok(Vchan::new(Channel::new(parts, &closer, settings)?))
     }
 }
 
@@ -257,7 +257,7 @@ impl<'a> ClientBuilder<'a> {
                 Some(timeout) => wait_and_attach(&parts, timeout, &closer, self.common.looks),
             }
         })?;
-        let channel = Channel::new(parts, &closer, self.common.habits())?;
+        let channel = Channel::new(parts, &closer, self.common.settings())?;
         channel.ring.announce();
         channel.notify()?;
         Ok(Vchan::new(channel))
@@ -265,7 +265,7 @@ impl<'a> ClientBuilder<'a> {
 }
 
 /// Shares the memory, binds the event channel, publishes both.
-fn serve(transport: &transport::Parts, orders: Orders, first_index: u32) -> Result<Parts> {
+fn serve(transport: &transport::Parts, orders: Orders, first_index: u32) -> Result<ChannelParts> {
     let events = transport.events.listen()?;
     let crash = CrashNotice { offset: SharedPage::SRV_LIVE_OFFSET, port: events.local_port() };
     let page = transport.memory.share(1, Some(crash))?;
@@ -282,19 +282,26 @@ fn serve(transport: &transport::Parts, orders: Orders, first_index: u32) -> Resu
     // SAFETY: the page is fresh, the rings have as many pages as the orders say, and the mappings go along with the
     // endpoint into the channel, which drops them after it.
     let ring = unsafe { Endpoint::server(page.base(), rings, orders, first_index) };
-    let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
-    let publication = Some(transport.config.publish(&meeting)?);
+    let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
+    let publication = Some(transport.registry.publish(&rendezvous)?);
     let mappings = [Some(page), left, right].into_iter().flatten().collect();
-    Ok(Parts { ring, events, mappings, publication, meeting, path: transport.config.path().into() })
+    Ok(ChannelParts {
+        ring,
+        events,
+        mappings,
+        publication,
+        rendezvous,
+        path: transport.registry.path().into(),
+    })
 }
 
 /// Finds the server, maps its memory, connects to its event channel. Announces nothing yet.
-fn attach(transport: &transport::Parts) -> Result<Parts> {
-    let meeting = transport.config.look_up()?;
-    let page = transport.memory.map(&[meeting.ring_ref])?;
+fn attach(transport: &transport::Parts) -> Result<ChannelParts> {
+    let rendezvous = transport.registry.look_up()?;
+    let page = transport.memory.map(&[rendezvous.ring_ref])?;
     // SAFETY: a mapped page.
     let (orders, left, right) = unsafe { Endpoint::published(page.base()) }?;
-    let events = transport.events.connect(&meeting.event_channel)?;
+    let events = transport.events.connect(&rendezvous.event_channel)?;
     page.on_crash(CrashNotice { offset: SharedPage::CLI_LIVE_OFFSET, port: events.local_port() })?;
     let map = |grants: Vec<u32>| (!grants.is_empty()).then(|| transport.memory.map(&grants)).transpose();
     let (left, right) = (map(left)?, map(right)?);
@@ -304,7 +311,14 @@ fn attach(transport: &transport::Parts) -> Result<Parts> {
     // along with the endpoint into the channel, which drops them after it.
     let ring = unsafe { Endpoint::client(page.base(), rings, orders) }?;
     let mappings = [Some(page), left, right].into_iter().flatten().collect();
-    Ok(Parts { ring, events, mappings, publication: None, meeting, path: transport.config.path().into() })
+    Ok(ChannelParts {
+        ring,
+        events,
+        mappings,
+        publication: None,
+        rendezvous,
+        path: transport.registry.path().into(),
+    })
 }
 
 /// Tries to attach, and again whenever something has changed.
@@ -313,7 +327,7 @@ fn wait_and_attach(
     timeout: Option<Duration>,
     closer: &Closer,
     looks: bool,
-) -> Result<Parts> {
+) -> Result<ChannelParts> {
     let limit = Limit::from(timeout).fixed();
     let try_to_attach = || match attach(transport) {
         Err(error) if error.is_not_yet() => None,
@@ -324,7 +338,7 @@ fn wait_and_attach(
     if let Some(attached) = try_to_attach() {
         return attached;
     }
-    let mut watch = transport.config.watch()?;
+    let mut watch = transport.registry.watch()?;
     let closing = closer.waiter()?;
     loop {
         closer.check()?;

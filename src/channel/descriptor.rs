@@ -5,14 +5,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use super::cancel;
 use super::shared::Channel;
 use super::transfer::Wait;
-use crate::ring::{RawSlice, Want};
+use crate::ring::{Interest, RawSlice};
 use crate::{Error, Result};
 
 impl Channel {
     /// Reads from `fd` straight into the ring: one `readv`, of at most `max` bytes (at least 1), once there is space.
     /// 0 is the end of the file.
     pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
-        self.at_least(Want::Space, 1, wait)?;
+        self.at_least(Interest::Writable, 1, wait)?;
         let _held = cancel::hold();
         let producer = &self.ring.producer;
         let len = producer.space_for(max)?.min(at_most(max)?);
@@ -21,17 +21,17 @@ impl Channel {
         // the peer, who may write anything anyway.
         let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
         let count = moved("read from the descriptor", count)
-            .inspect_err(|_| self.leave_short(Want::Space, 0, len, max, wait))?;
+            .inspect_err(|_| self.leave_short(Interest::Writable, 0, len, max, wait))?;
         if count > 0 && producer.commit(count as u32) {
-            self.tell_of_moved(Want::Space);
+            self.tell_of_moved(Interest::Writable);
         }
-        self.leave_short(Want::Space, count, len, max, wait);
+        self.leave_short(Interest::Writable, count, len, max, wait);
         Ok(count)
     }
 
     /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes (at least 1), once there is data.
     pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
-        self.at_least(Want::Data, 1, wait)?;
+        self.at_least(Interest::Readable, 1, wait)?;
         let _held = cancel::hold();
         let consumer = &self.ring.consumer;
         let len = consumer.ready_for(max)?.min(at_most(max)?);
@@ -39,40 +39,40 @@ impl Channel {
         // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives.
         let count = unsafe { libc::writev(fd.as_raw_fd(), parts.as_ptr(), 2) };
         let count = moved("write to the descriptor", count)
-            .inspect_err(|_| self.leave_short(Want::Data, 0, len, max, wait))?;
+            .inspect_err(|_| self.leave_short(Interest::Readable, 0, len, max, wait))?;
         if count > 0 && consumer.consume(count as u32) {
-            self.tell_of_moved(Want::Data);
+            self.tell_of_moved(Interest::Readable);
         }
-        self.leave_short(Want::Data, count, len, max, wait);
+        self.leave_short(Interest::Readable, count, len, max, wait);
         Ok(count)
     }
 
     /// `count` of `max` bytes were moved, after the ring had offered `len`. A caller that got less may poll for more. Where the
     /// descriptor was the reason, the ring has more already: no event comes for that. A descriptor that moved nothing is to be
     /// polled itself, and the events that made the channel's readable have been acted on all the same.
-    fn leave_short(&self, want: Want, count: usize, len: u32, max: usize, wait: Wait) {
+    fn leave_short(&self, interest: Interest, count: usize, len: u32, max: usize, wait: Wait) {
         let drain = matches!(wait, Wait::No { drain: true });
         let may_poll = matches!(wait, Wait::No { .. }) || self.outside.is_polled();
         // The bytes were moved. An event channel that fails will do so again.
         if count == len as usize {
             if may_poll && count < max {
-                let _ = self.prepare_to_poll(want, 1, drain);
-                self.leave_waiting(want, 1);
+                let _ = self.prepare_to_poll(interest, 1, drain);
+                self.leave_waiting(interest, 1);
             }
             return;
         }
         if drain {
-            let _ = self.take_events(want);
+            let _ = self.take_events(interest);
         }
         if may_poll && count > 0 {
-            self.outside.expect(want, 1);
-            self.wake_caller(want);
+            self.outside.expect(interest, 1);
+            self.wake_caller(interest);
         }
     }
 
     /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the
     /// caller; an event channel that fails will do so again.
-    pub(super) fn tell_of_moved(&self, moved: Want) {
+    pub(super) fn tell_of_moved(&self, moved: Interest) {
         let _ = self.tell(moved);
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::shared::Channel;
 use super::transfer::{Progress, Wait};
 use super::{Closer, State};
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::{Error, Result};
 
 /// How a half waits.
@@ -79,7 +79,7 @@ impl Reader {
 
     /// How many bytes can be read now. The descriptor becomes readable when that changes.
     pub fn data_ready(&self) -> Result<usize> {
-        self.channel.ask(Want::Data)
+        self.channel.ask(Interest::Readable)
     }
 
     /// The size of the ring in bytes.
@@ -193,7 +193,7 @@ impl Writer {
 
     /// How many bytes can be written now. The descriptor becomes readable when that changes.
     pub fn buffer_space(&self) -> Result<usize> {
-        self.channel.ask(Want::Space)
+        self.channel.ask(Interest::Writable)
     }
 
     /// The size of the ring in bytes.
@@ -330,13 +330,13 @@ impl Write for Writer {
 /// For this direction only: it is not kept readable by what the writer waits for.
 impl AsFd for Reader {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd_in_any_case(Some(Want::Data))
+        self.channel.fd_in_any_case(Some(Interest::Readable))
     }
 }
 
 /// For this direction only: it is not kept readable by what the reader waits for.
 impl AsFd for Writer {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.fd_in_any_case(Some(Want::Space))
+        self.channel.fd_in_any_case(Some(Interest::Writable))
     }
 }

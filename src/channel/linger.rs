@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use once_cell::sync::Lazy;
 
-use crate::ring::{Endpoint, Want};
+use crate::ring::{Endpoint, Interest};
 
 /// After so many waits for data with nothing written in between, it is a stream.
 const STREAM: u32 = 16;
@@ -95,20 +95,20 @@ impl Pause<'_> {
             linger.learn(u32::try_from(begun.elapsed().as_nanos()).unwrap_or(LONG_ANSWER));
         }
         if let Some((linger, ring)) = self.stream {
-            let came = if at_once { ring.known(Want::Data, 0).unwrap_or(0) } else { 0 };
+            let came = if at_once { ring.known(Interest::Readable, 0).unwrap_or(0) } else { 0 };
             linger.learn_of_stream(self.length, came);
         }
     }
 }
 
 impl Linger {
-    /// How a wait for `want` is to begin.
-    pub(super) fn pause<'a>(&'a self, ring: &'a Endpoint, want: Want) -> Pause<'a> {
-        if want == Want::Data && !self.reads_only(ring.producer.written()) {
+    /// How a wait for `interest` is to begin.
+    pub(super) fn pause<'a>(&'a self, ring: &'a Endpoint, interest: Interest) -> Pause<'a> {
+        if interest == Interest::Readable && !self.reads_only(ring.producer.written()) {
             return self.before_answer();
         }
-        let length = (PER_KIB * (ring.size(want) / 1024)).min(LONGEST);
-        if want == Want::Space {
+        let length = (PER_KIB * (ring.size(interest) / 1024)).min(LONGEST);
+        if interest == Interest::Writable {
             return Pause { length, ..Pause::default() };
         }
         let longer = length * (1 + self.longer.load(Ordering::Relaxed));

@@ -5,6 +5,7 @@
 
 mod bells;
 mod builder;
+mod call_gate;
 #[cfg_attr(model, allow(dead_code))]
 pub(crate) mod cancel;
 mod closer;
@@ -15,7 +16,6 @@ mod interrupt;
 #[cfg(model)]
 #[path = "interrupt_model.rs"]
 mod interrupt;
-mod lane;
 mod limit;
 mod linger;
 #[cfg(all(test, model))]
@@ -48,10 +48,10 @@ pub mod cancellation {
 }
 
 pub use builder::{ClientBuilder, ServerBuilder};
+#[doc(hidden)]
+pub use call_gate::{CallGate, Own};
 pub use closer::Closer;
 pub use half::{Reader, Writer};
-#[doc(hidden)]
-pub use lane::{Lane, Own};
 pub use shared::Channel;
 pub use transfer::{Progress, Wait};
 pub use vchan::Vchan;

@@ -16,7 +16,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use once_cell::sync::OnceCell;
 
 use super::sync::AtomicU32;
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::transport::EventChannel;
 use crate::{Error, Result};
 
@@ -29,10 +29,10 @@ pub(super) fn new_epoll() -> Result<Epoll> {
 const DATA: u32 = 1;
 const SPACE: u32 = 2;
 
-fn bit(want: Want) -> u32 {
-    match want {
-        Want::Data => DATA,
-        Want::Space => SPACE,
+fn bit(interest: Interest) -> u32 {
+    match interest {
+        Interest::Readable => DATA,
+        Interest::Writable => SPACE,
     }
 }
 
@@ -103,24 +103,24 @@ impl Outside {
         }
     }
 
-    fn need(&self, want: Want) -> &AtomicU32 {
-        match want {
-            Want::Data => &self.need[0],
-            Want::Space => &self.need[1],
+    fn need(&self, interest: Interest) -> &AtomicU32 {
+        match interest {
+            Interest::Readable => &self.need[0],
+            Interest::Writable => &self.need[1],
         }
     }
 
     /// What to poll for one direction, or for both, of a channel whose own descriptor is `own`.
     pub(super) fn fd(
         &self,
-        want: Option<Want>,
+        interest: Option<Interest>,
         own: BorrowedFd<'_>,
         events: &dyn EventChannel,
     ) -> Result<BorrowedFd<'_>> {
-        let polled = match want {
+        let polled = match interest {
             None => &self.both,
-            Some(Want::Data) => &self.data,
-            Some(Want::Space) => &self.space,
+            Some(Interest::Readable) => &self.data,
+            Some(Interest::Writable) => &self.space,
         };
         let set = match polled.set.get() {
             Some(set) => set,
@@ -139,24 +139,24 @@ impl Outside {
     }
 
     /// Somebody is going to poll until there are `need` bytes of what is wanted.
-    pub(super) fn expect(&self, want: Want, need: u32) {
-        self.need(want).store(need, Ordering::SeqCst);
+    pub(super) fn expect(&self, interest: Interest, need: u32) {
+        self.need(interest).store(need, Ordering::SeqCst);
     }
 
     /// How much somebody outside waits for.
-    pub(super) fn expected(&self, want: Want) -> Option<u32> {
-        match self.need(want).load(Ordering::SeqCst) {
+    pub(super) fn expected(&self, interest: Interest) -> Option<u32> {
+        match self.need(interest).load(Ordering::SeqCst) {
             0 => None,
             need => Some(need),
         }
     }
 
     /// The direction is being tried: nobody waits for it any more. Says whether there was a kick to take back.
-    pub(super) fn settle(&self, want: Want, events: &dyn EventChannel) -> bool {
-        let need = self.need(want);
+    pub(super) fn settle(&self, interest: Interest, events: &dyn EventChannel) -> bool {
+        let need = self.need(interest);
         let kicked = need.load(Ordering::Relaxed) != 0
             && need.swap(0, Ordering::SeqCst) != 0
-            && self.kicked.fetch_and(!bit(want), Ordering::SeqCst) & bit(want) != 0;
+            && self.kicked.fetch_and(!bit(interest), Ordering::SeqCst) & bit(interest) != 0;
         if kicked {
             self.show(events);
         }
@@ -164,11 +164,11 @@ impl Outside {
     }
 
     /// Wakes whoever waits for the direction.
-    pub(super) fn kick(&self, want: Want, events: &dyn EventChannel) {
-        if self.kicked.fetch_or(bit(want), Ordering::SeqCst) & bit(want) == 0 {
+    pub(super) fn kick(&self, interest: Interest, events: &dyn EventChannel) {
+        if self.kicked.fetch_or(bit(interest), Ordering::SeqCst) & bit(interest) == 0 {
             self.show(events);
             #[cfg(model)]
-            super::model::Bell::ring_all();
+            super::model::Doorbell::ring_all();
         }
     }
 

@@ -1,14 +1,14 @@
-//! When to promise the peer [barriers](crate::barrier).
+//! When to promise the peer [barriers](crate::fence).
 //!
-//! What they are good for is told in `ring/reliance.rs`. One costs up to ten microseconds, and the other processor an
+//! What they are good for is told in `ring/elision.rs`. One costs up to ten microseconds, and the other processor an
 //! interruption. So a side promises barriers as long as it seldom has to ask: it finds again and again what it waits for,
 //! or much is moved in between. Who asks often takes the promise back.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::shared::Channel;
-use crate::barrier;
-use crate::ring::Want;
+use crate::fence;
+use crate::ring::Interest;
 
 /// Who waits so many times without asking, asks seldom.
 const MANY_WAITS: u32 = if cfg!(model) { 1 } else { 16 };
@@ -35,7 +35,7 @@ pub(super) struct Promise {
 
 impl Promise {
     pub(super) fn new(same_scheduler: bool) -> Promise {
-        Promise { possible: same_scheduler && barrier::is_available(), ..Promise::default() }
+        Promise { possible: same_scheduler && fence::is_available(), ..Promise::default() }
     }
 
     pub(super) fn is_possible(&self) -> bool {
@@ -79,7 +79,10 @@ impl Channel {
     pub(super) fn waited_unasked(&self) {
         let promise = &self.waits.promise;
         promise.waited();
-        if promise.change() == Some(true) && !self.events.is_kin() && promise.is_time_to_ask_who() {
+        if promise.change() == Some(true)
+            && !self.events.peer_has_extensions()
+            && promise.is_time_to_ask_who()
+        {
             // What is wrong with the event channel is told by who sleeps on it.
             let _ = self.take_since(self.sleepers.ticket());
         }
@@ -104,16 +107,16 @@ impl Channel {
     #[cold]
     fn change_promise(&self, wanted: bool) {
         // Of two threads, one does it.
-        let may = !wanted || self.events.is_kin() || self.ring.relies();
+        let may = !wanted || self.events.peer_has_extensions() || self.ring.elides();
         if may && self.waits.promise.made.swap(wanted, Ordering::Relaxed) != wanted {
-            self.ring.promise_barriers(wanted);
+            self.ring.offer_heavy_fences(wanted);
         }
     }
 
     /// Asks the peer to tell. What is wanted is to be looked at after this.
-    pub(super) fn request(&self, want: Want) {
-        if self.ring.request(want) {
-            barrier::make();
+    pub(super) fn enable_notification(&self, interest: Interest) {
+        if self.ring.enable_notification(interest) {
+            fence::heavy();
         }
     }
 }

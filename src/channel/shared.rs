@@ -14,8 +14,8 @@ use super::sleep::Sleepers;
 use super::waiting::Waits;
 use super::State;
 use crate::fault::{fault, Fault};
-use crate::ring::{Endpoint, PeerLive, Role, Want};
-use crate::transport::{EventChannel, Mapping, Meeting, Publication};
+use crate::ring::{Endpoint, Interest, PeerLive, Role};
+use crate::transport::{EventChannel, Mapping, Publication, Rendezvous};
 use crate::{Error, Result};
 
 /// This side may write.
@@ -26,17 +26,17 @@ const FINISHED: u8 = 1;
 const LEFT: u8 = 2;
 
 /// What a channel is made of; see [`Channel::new`].
-pub(super) struct Parts {
+pub(super) struct ChannelParts {
     pub ring: Endpoint,
     pub events: Box<dyn EventChannel>,
     pub mappings: Vec<Box<dyn Mapping>>,
     pub publication: Option<Box<dyn Publication>>,
-    pub meeting: Meeting,
+    pub rendezvous: Rendezvous,
     pub path: String,
 }
 
 /// How a channel behaves; see [`ServerBuilder`](super::ServerBuilder).
-pub(super) struct Habits {
+pub(super) struct Settings {
     pub spin: Option<Duration>,
     pub nudges: bool,
     pub persistent: bool,
@@ -68,7 +68,7 @@ pub struct Channel {
     many_clients: AtomicBool,
     /// Whether this end takes part in half-close and abort.
     half_closes: bool,
-    meeting: Meeting,
+    rendezvous: Rendezvous,
     path: String,
     /// Behind `ring`, whose pointers lead here.
     _mappings: Vec<Box<dyn Mapping>>,
@@ -81,9 +81,9 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
-    pub(super) fn new(parts: Parts, closer: &Closer, habits: Habits) -> Result<Arc<Channel>> {
+    pub(super) fn new(parts: ChannelParts, closer: &Closer, settings: Settings) -> Result<Arc<Channel>> {
         let sleepers = Sleepers::new(&*parts.events)?;
-        let waits = Waits::new(habits.spin, habits.nudges, parts.events.same_scheduler());
+        let waits = Waits::new(settings.spin, settings.nudges, parts.events.same_scheduler());
         let channel = Arc::new(Channel {
             outside: Outside::new(),
             sleepers,
@@ -97,19 +97,19 @@ impl Channel {
             leaving: AtomicBool::new(false),
             persistent: AtomicBool::new(false),
             many_clients: AtomicBool::new(false),
-            half_closes: habits.half_closes,
-            meeting: parts.meeting,
+            half_closes: settings.half_closes,
+            rendezvous: parts.rendezvous,
             path: parts.path,
             _mappings: parts.mappings,
         });
-        if !habits.half_closes {
+        if !settings.half_closes {
             channel.ring.keep_silent();
         }
         if channel.waits.promise.is_possible() {
-            channel.ring.use_barriers();
+            channel.ring.allow_fence_elision();
         }
         closer.bind(&channel)?;
-        if habits.persistent {
+        if settings.persistent {
             channel.set_persistent(true)?;
         }
         Ok(channel)
@@ -121,8 +121,8 @@ impl Channel {
     }
 
     /// What the server published.
-    pub fn meeting(&self) -> &Meeting {
-        &self.meeting
+    pub fn rendezvous(&self) -> &Rendezvous {
+        &self.rendezvous
     }
 
     /// The configuration path.
@@ -144,18 +144,18 @@ impl Channel {
 
     /// The descriptor to poll for one direction, or for both, see [`Vchan`](super::Vchan). Made when it is first asked for,
     /// which fails where no descriptor is free.
-    pub fn fd(&self, want: Option<Want>) -> Result<BorrowedFd<'_>> {
+    pub fn fd(&self, interest: Option<Interest>) -> Result<BorrowedFd<'_>> {
         // Nobody may be in a call when the name is lost.
         if self.events.name_is_due().is_some() {
             self.events.watch_name();
         }
-        self.outside.fd(want, self.sleepers.fd(), &*self.events)
+        self.outside.fd(interest, self.sleepers.fd(), &*self.events)
     }
 
     /// As [`fd`](Self::fd). Where that fails, a descriptor that is readable all the time, or else one that doesn't tell of
     /// what another thread's call has taken.
-    pub(super) fn fd_in_any_case(&self, want: Option<Want>) -> BorrowedFd<'_> {
-        self.fd(want).unwrap_or_else(|_| match self.events.always_ready() {
+    pub(super) fn fd_in_any_case(&self, interest: Option<Interest>) -> BorrowedFd<'_> {
+        self.fd(interest).unwrap_or_else(|_| match self.events.always_ready() {
             (fd, ready) if ready.contains(EpollFlags::EPOLLIN) => fd,
             _ => self.events_fd(),
         })
@@ -193,7 +193,7 @@ impl Channel {
     /// the account of, another.
     fn expect_other_clients(&self) {
         if !self.many_clients.swap(true, Ordering::Relaxed) && !fault(Fault::LastingPromise) {
-            self.ring.stop_relying();
+            self.ring.stop_eliding();
         }
     }
 
@@ -228,7 +228,7 @@ impl Channel {
 
     /// The error for an absent peer, where `state` says that it is absent. A persistent server waits for the next
     /// one instead.
-    pub(super) fn absent(&self, state: State) -> Option<Error> {
+    pub(super) fn peer_gone(&self, state: State) -> Option<Error> {
         match state {
             _ if self.persistent.load(Ordering::Relaxed) && self.ring.role() == Role::Server => None,
             State::PeerClosed if self.heeds_stream_end() && self.ring.peer_aborted() => {
@@ -247,14 +247,14 @@ impl Channel {
 
     /// Whether the peer is known to be an end of this implementation.
     pub(super) fn peer_is_ours(&self) -> bool {
-        self.events.is_kin() || self.heeds_stream_end() && self.ring.peer_half_closes()
+        self.events.peer_has_extensions() || self.heeds_stream_end() && self.ring.peer_half_closes()
     }
 
     /// The error where nothing of what is wanted comes any more: the peer is [absent](Self::absent), or has ended its stream.
     /// A server that has been persistent heeds no end of a stream: it may be that of an earlier client.
-    pub(super) fn nothing_comes(&self, want: Want, state: State) -> Option<Error> {
-        self.absent(state).or_else(|| {
-            let over = want == Want::Data && self.heeds_stream_end() && self.ring.peer_finished();
+    pub(super) fn terminal_error(&self, interest: Interest, state: State) -> Option<Error> {
+        self.peer_gone(state).or_else(|| {
+            let over = interest == Interest::Readable && self.heeds_stream_end() && self.ring.peer_finished();
             over.then(|| {
                 // An answer, for a peer that has said so before this side heard of it.
                 self.ring.peer_half_closes();
@@ -264,8 +264,8 @@ impl Channel {
     }
 
     /// Fails where nothing of what is wanted comes any more. A persistent server waits for the next client instead.
-    pub fn check_peer(&self, want: Want) -> Result<()> {
-        self.nothing_comes(want, self.state_now()?).map_or(Ok(()), Err)
+    pub fn check_peer(&self, interest: Interest) -> Result<()> {
+        self.terminal_error(interest, self.state_now()?).map_or(Ok(()), Err)
     }
 
     /// Fails where this side was closed.
@@ -320,8 +320,8 @@ impl Channel {
     }
 
     /// Sends the event that the peer asked for, after this side has moved something: taken data, or filled space.
-    pub fn tell(&self, moved: Want) -> Result<()> {
-        if moved == Want::Data {
+    pub fn tell(&self, moved: Interest) -> Result<()> {
+        if moved == Interest::Readable {
             self.waits.peer_sleeps();
         }
         self.notify()
@@ -332,7 +332,7 @@ impl Channel {
         let _held = cancel::hold();
         self.sleepers.close(&*self.events);
         #[cfg(model)]
-        super::model::Bell::ring_all();
+        super::model::Doorbell::ring_all();
         self.leave();
     }
 

@@ -16,7 +16,7 @@ use super::interrupt::Sleep;
 use super::limit::Limit;
 use super::sync::{lock, thread_local, AtomicU64, Condvar, Mutex, MutexGuard};
 use crate::fault::{fault, Fault};
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::transport::EventChannel;
 use crate::{thread, Error, Result};
 
@@ -48,15 +48,15 @@ pub(super) enum Until {
     /// Any event at all.
     AnyEvent,
     /// So many bytes of data or space.
-    Bytes(Want, u32),
+    Bytes(Interest, u32),
 }
 
 impl Until {
     fn place(self) -> usize {
         match self {
             Until::AnyEvent => 0,
-            Until::Bytes(Want::Data, _) => 1,
-            Until::Bytes(Want::Space, _) => 2,
+            Until::Bytes(Interest::Readable, _) => 1,
+            Until::Bytes(Interest::Writable, _) => 2,
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) trait Host {
     /// Takes the events from the event channel that the wait hasn't taken; says whether there were any.
     fn drain(&self) -> Result<bool>;
     /// Asks for the next event on behalf of somebody who sleeps, and says whether they may sleep on.
-    fn sleeps_on(&self, want: Want, need: u32) -> bool;
+    fn sleeps_on(&self, interest: Interest, need: u32) -> bool;
 }
 
 #[derive(Debug)]
@@ -255,9 +255,9 @@ impl Sleepers {
         if fault(Fault::OnBehalf) {
             return;
         }
-        for want in [Want::Data, Want::Space] {
-            let place = Until::Bytes(want, 0).place();
-            if beds.asleep[place] > 0 && (all || !host.sleeps_on(want, beds.need[place])) {
+        for interest in [Interest::Readable, Interest::Writable] {
+            let place = Until::Bytes(interest, 0).place();
+            if beds.asleep[place] > 0 && (all || !host.sleeps_on(interest, beds.need[place])) {
                 self.woken[place].notify_all();
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::shared::Channel;
 use crate::error::fail;
 use crate::fault::{fault, Fault};
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::{Error, Result};
 
 /// How much is copied before it is published, so that a peer that runs beside us can begin on it: less costs more
@@ -69,7 +69,7 @@ impl Channel {
     /// Copies as much of `data` into the ring as fits now.
     fn put(&self, data: &[u8]) -> Progress {
         let producer = &self.ring.producer;
-        self.in_parts(Want::Space, data.len(), |done, len| {
+        self.in_parts(Interest::Writable, data.len(), |done, len| {
             let part = len.min(producer.space_for(len)? as usize);
             if part > 0 {
                 producer.fill(&data[done..done + part]);
@@ -81,7 +81,7 @@ impl Channel {
     /// Copies what is in the ring now into `into`.
     pub(super) fn take(&self, into: &mut [u8]) -> Progress {
         let consumer = &self.ring.consumer;
-        self.in_parts(Want::Data, into.len(), |done, len| {
+        self.in_parts(Interest::Readable, into.len(), |done, len| {
             let part = len.min(consumer.ready_for(len)? as usize);
             if part > 0 {
                 consumer.peek(&mut into[done..done + part]);
@@ -90,14 +90,14 @@ impl Channel {
         })
     }
 
-    /// How much of `len` bytes to publish at a time, for who waits for `want`. A peer that shares our processor would take
+    /// How much of `len` bytes to publish at a time, for who waits for `interest`. A peer that shares our processor would take
     /// it away from us for each part; one that works on the rest of a large ring need not be told of parts, and each
     /// publication costs both sides the line in which the indices are.
     #[inline]
-    fn part(&self, want: Want, len: usize) -> usize {
-        if len <= PART || len <= self.ring.size(want) as usize / FEW {
+    fn part(&self, interest: Interest, len: usize) -> usize {
+        if len <= PART || len <= self.ring.size(interest) as usize / FEW {
             len
-        } else if self.waits.peer_runs_beside(want) {
+        } else if self.waits.peer_runs_beside(interest) {
             PART
         } else {
             usize::MAX
@@ -109,12 +109,12 @@ impl Channel {
     #[inline]
     fn in_parts(
         &self,
-        want: Want,
+        interest: Interest,
         len: usize,
         mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>,
     ) -> Progress {
         self.keep_promise();
-        let most = self.part(want, len);
+        let most = self.part(interest, len);
         let mut done = 0;
         while done < len {
             match step(done, (len - done).min(most)) {
@@ -122,7 +122,7 @@ impl Channel {
                 Ok((part, false)) => done += part,
                 Ok((part, true)) => {
                     done += part;
-                    if let Err(error) = self.tell(want) {
+                    if let Err(error) = self.tell(interest) {
                         return Progress::stopped(done, error);
                     }
                 }
@@ -138,7 +138,7 @@ impl Channel {
         if self.has_finished() {
             return Err(Error::Closed);
         }
-        self.absent(self.state()?).map_or(Ok(()), Err)
+        self.peer_gone(self.state()?).map_or(Ok(()), Err)
     }
 
     /// Writes all of `data`, waiting for space at most `timeout` at a time.
@@ -154,7 +154,7 @@ impl Channel {
             if done == data.len() {
                 return Progress::of(done);
             }
-            if let Err(error) = self.wait_for(Want::Space, 1, timeout) {
+            if let Err(error) = self.wait_for(Interest::Writable, 1, timeout) {
                 return Progress::stopped(done, error);
             }
         }
@@ -164,19 +164,19 @@ impl Channel {
     /// fewer than these the caller may poll the descriptor, or wait for an event: one comes when there is more space.
     pub fn write_now(&self, data: &[u8], asked: usize, drain: bool) -> Progress {
         let mut done = 0;
-        self.settle(Want::Space);
+        self.settle(Interest::Writable);
         let stopped = self.check_writable().and_then(|()| {
             self.put(data).add_to(&mut done)?;
-            if done == 0 && !data.is_empty() && self.comes_in_a_moment(Want::Space, 1) {
+            if done == 0 && !data.is_empty() && self.comes_in_a_moment(Interest::Writable, 1) {
                 self.put(data).add_to(&mut done)?;
             }
             if done < asked {
-                self.prepare_to_poll(Want::Space, 1, drain)?;
+                self.prepare_to_poll(Interest::Writable, 1, drain)?;
                 self.put(&data[done..]).add_to(&mut done)?;
-                self.leave_to_poll(Want::Space, done, data.len(), asked)?;
+                self.leave_to_poll(Interest::Writable, done, data.len(), asked)?;
             }
             if done == 0 && !data.is_empty() {
-                return Err(self.absent_now(Want::Space)?.unwrap_or(Error::WouldBlock));
+                return Err(self.terminal_error_now(Interest::Writable)?.unwrap_or(Error::WouldBlock));
             }
             Ok(())
         });
@@ -195,7 +195,7 @@ impl Channel {
             if done > 0 || into.is_empty() {
                 return Ok(self.leave_read(done, asked));
             }
-            self.wait_for(Want::Data, 1, timeout)?;
+            self.wait_for(Interest::Readable, 1, timeout)?;
         }
     }
 
@@ -209,7 +209,7 @@ impl Channel {
     #[inline]
     fn leave_read(&self, done: usize, asked: usize) -> usize {
         if done < asked {
-            self.leave_polled(Want::Data, 1);
+            self.leave_polled(Interest::Readable, 1);
         }
         done
     }
@@ -219,18 +219,18 @@ impl Channel {
     pub fn read_now(&self, into: &mut [u8], asked: usize, drain: bool) -> Result<usize> {
         let mut done = 0;
         let stopped = self.check_open().and_then(|()| {
-            self.settle(Want::Data);
+            self.settle(Interest::Readable);
             self.take(into).add_to(&mut done)?;
-            if done == 0 && !into.is_empty() && self.comes_in_a_moment(Want::Data, 1) {
+            if done == 0 && !into.is_empty() && self.comes_in_a_moment(Interest::Readable, 1) {
                 self.take(into).add_to(&mut done)?;
             }
             if done < asked {
-                self.prepare_to_poll(Want::Data, 1, drain)?;
+                self.prepare_to_poll(Interest::Readable, 1, drain)?;
                 self.take(&mut into[done..]).add_to(&mut done)?;
-                self.leave_to_poll(Want::Data, done, into.len(), asked)?;
+                self.leave_to_poll(Interest::Readable, done, into.len(), asked)?;
             }
             if done == 0 && !into.is_empty() {
-                let absent = self.absent_now(Want::Data)?;
+                let absent = self.terminal_error_now(Interest::Readable)?;
                 // The peer may have written between the look above and its leaving.
                 if absent.is_some() && !fault(Fault::FinalLookNow) {
                     self.take(into).add_to(&mut done)?;
@@ -249,57 +249,57 @@ impl Channel {
     /// heard that the peer has left: a call that moved something reports no error. The event of the peer's end may have been
     /// taken before anybody knew that the caller waits. And where the buffer ended first, the ring may hold more by now, for
     /// which no event comes.
-    fn leave_to_poll(&self, want: Want, done: usize, len: usize, asked: usize) -> Result<()> {
+    fn leave_to_poll(&self, interest: Interest, done: usize, len: usize, asked: usize) -> Result<()> {
         if done == asked {
             return Ok(());
         }
-        let absent = || self.state().map_or(true, |state| self.nothing_comes(want, state).is_some());
-        let more = done == len && !fault(Fault::CutShort) && self.ring.available(want)? > 0;
+        let absent = || self.state().map_or(true, |state| self.terminal_error(interest, state).is_some());
+        let more = done == len && !fault(Fault::CutShort) && self.ring.available(interest)? > 0;
         if more || absent() && !fault(Fault::SwallowedEnd) {
-            self.wake_caller(want);
+            self.wake_caller(interest);
         }
         Ok(())
     }
 
     /// For somebody who is going to poll until there are `need` bytes of what is wanted.
-    pub(super) fn prepare_to_poll(&self, want: Want, need: u32, drain: bool) -> Result<()> {
+    pub(super) fn prepare_to_poll(&self, interest: Interest, need: u32, drain: bool) -> Result<()> {
         if drain {
-            self.take_events(want)?;
+            self.take_events(interest)?;
         }
-        self.expect_at_least(want, need);
+        self.expect_at_least(interest, need);
         Ok(())
     }
 
     /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there are not. Data that was
     /// left by a peer that has gone counts, space doesn't. Nobody can wait for more than the ring holds.
-    pub fn at_least(&self, want: Want, need: usize, wait: Wait) -> Result<()> {
-        match want {
-            Want::Data => self.check_open(),
-            Want::Space => self.check_writable(),
+    pub fn at_least(&self, interest: Interest, need: usize, wait: Wait) -> Result<()> {
+        match interest {
+            Interest::Readable => self.check_open(),
+            Interest::Writable => self.check_writable(),
         }?;
-        self.settle(want);
-        if self.ring.known(want, need)? as usize >= need {
+        self.settle(interest);
+        if self.ring.known(interest, need)? as usize >= need {
             return Ok(());
         }
-        let (size, ring) = (need, self.ring.size(want) as usize);
+        let (size, ring) = (need, self.ring.size(interest) as usize);
         let need = u32::try_from(need).unwrap_or(u32::MAX);
         let drain = match wait {
             Wait::Upto(_) if size > ring => return Err(Error::PacketTooLarge { size, ring }),
-            Wait::Upto(timeout) => return self.wait_for(want, need, timeout),
-            Wait::No { .. } if self.comes_in_a_moment(want, need) => return Ok(()),
+            Wait::Upto(timeout) => return self.wait_for(interest, need, timeout),
+            Wait::No { .. } if self.comes_in_a_moment(interest, need) => return Ok(()),
             Wait::No { drain } => drain,
         };
-        self.prepare_to_poll(want, need, drain)?;
-        if self.ring.available(want)? >= need {
+        self.prepare_to_poll(interest, need, drain)?;
+        if self.ring.available(interest)? >= need {
             if drain {
                 // Not all of the events just taken need have told of these bytes.
-                self.pass_on(want);
+                self.pass_on(interest);
             }
             return Ok(());
         }
-        let absent = self.absent_now(want)?;
+        let absent = self.terminal_error_now(interest)?;
         // The peer may have written between the look above and its leaving.
-        if want == Want::Data && self.ring.available(want)? >= need {
+        if interest == Interest::Readable && self.ring.available(interest)? >= need {
             return Ok(());
         }
         Err(absent.unwrap_or(Error::WouldBlock))
@@ -307,13 +307,13 @@ impl Channel {
 
     /// Writes `packet` as a whole, waiting for space for all of it.
     pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
-        self.at_least(Want::Space, packet.len(), wait)?;
+        self.at_least(Interest::Writable, packet.len(), wait)?;
         self.put(packet).into_whole(packet.len())
     }
 
     /// Reads exactly `into`.
     pub fn recv(&self, into: &mut [u8], wait: Wait) -> Result<()> {
-        self.at_least(Want::Data, into.len(), wait)?;
+        self.at_least(Interest::Readable, into.len(), wait)?;
         self.take(into).into_whole(into.len())
     }
 
@@ -323,7 +323,7 @@ impl Channel {
         if self.ring.producer.pending()? == 0 {
             return Ok(());
         }
-        match self.wait_for(Want::Space, self.ring.producer.size(), timeout) {
+        match self.wait_for(Interest::Writable, self.ring.producer.size(), timeout) {
             // The peer may have taken the last byte and left after that.
             Err(Error::PeerClosed | Error::PeerDied) if self.ring.producer.pending()? == 0 => Ok(()),
             other => other,

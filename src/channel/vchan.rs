@@ -9,7 +9,7 @@ use super::builder::Name;
 use super::half::{halves, Reader, Writer};
 use super::shared::Channel;
 use super::{ClientBuilder, Closer, ServerBuilder, State};
-use crate::transport::{Meeting, Role};
+use crate::transport::{Rendezvous, Role};
 use crate::{DomId, Result};
 
 /// One end of a channel: a byte stream in both directions.
@@ -111,8 +111,8 @@ impl Vchan {
     }
 
     /// What the server published: the ring reference and the event channel.
-    pub fn meeting(&self) -> &Meeting {
-        self.channel().meeting()
+    pub fn rendezvous(&self) -> &Rendezvous {
+        self.channel().rendezvous()
     }
 
     /// Where the peer is. Does not block.

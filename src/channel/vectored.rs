@@ -5,7 +5,7 @@ use std::iter::Peekable;
 
 use super::shared::Channel;
 use super::transfer::{Progress, PART};
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::Result;
 
 impl Channel {
@@ -16,7 +16,7 @@ impl Channel {
         one: impl Fn(&[u8]) -> Progress,
     ) -> Result<usize> {
         self.check_writable()?;
-        self.settle(Want::Space);
+        self.settle(Interest::Writable);
         let mut bufs = bufs.iter().map(|buf| &buf[..]).filter(|buf| !buf.is_empty()).peekable();
         let mut done = 0;
         loop {
@@ -49,7 +49,7 @@ impl Channel {
             part += buf.len();
         }
         if part > 0 && producer.commit(part as u32) {
-            self.tell_of_moved(Want::Space);
+            self.tell_of_moved(Interest::Writable);
         }
         Ok(part)
     }
@@ -63,7 +63,7 @@ impl Channel {
         more: impl Fn(&mut [u8]) -> Result<usize>,
     ) -> Result<usize> {
         self.check_open()?;
-        self.settle(Want::Data);
+        self.settle(Interest::Readable);
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut bufs = bufs.iter_mut().map(|buf| &mut buf[..]).filter(|buf| !buf.is_empty()).peekable();
         let mut done = 0;
@@ -102,7 +102,7 @@ impl Channel {
             part += buf.len();
         }
         if part > 0 && consumer.consume(part as u32) {
-            self.tell_of_moved(Want::Data);
+            self.tell_of_moved(Interest::Readable);
         }
         Ok(part)
     }

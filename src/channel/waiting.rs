@@ -15,7 +15,7 @@ use super::sleep::{Host, Stay, Ticket, Until, Woken};
 use super::spin::{Begun, Spin};
 use super::State;
 use crate::fault::{fault, Fault};
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::{Error, Result};
 
 /// What an end has learnt of its waits.
@@ -46,10 +46,10 @@ impl Waits {
         }
     }
 
-    fn spin_for(&self, want: Want) -> &Spin {
-        match want {
-            Want::Data => &self.data,
-            Want::Space => &self.space,
+    fn spin_for(&self, interest: Interest) -> &Spin {
+        match interest {
+            Interest::Readable => &self.data,
+            Interest::Writable => &self.space,
         }
     }
 
@@ -58,41 +58,41 @@ impl Waits {
         self.data.peer_sleeps();
     }
 
-    /// Whether the peer seems to run beside this side, as far as waits for `want` and for any event tell.
+    /// Whether the peer seems to run beside this side, as far as waits for `interest` and for any event tell.
     #[inline]
-    pub(super) fn peer_runs_beside(&self, want: Want) -> bool {
-        self.spin_for(want).hopeful() && self.any_event.hopeful()
+    pub(super) fn peer_runs_beside(&self, interest: Interest) -> bool {
+        self.spin_for(interest).hopeful() && self.any_event.hopeful()
     }
 }
 
 impl Channel {
     /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there never will be.
-    pub fn wait_for(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
-        let waited = self.wait_in_call(want, need, timeout);
+    pub fn wait_for(&self, interest: Interest, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let waited = self.wait_in_call(interest, need, timeout);
         if matches!(waited, Err(Error::TimedOut(_) | Error::Interrupted)) {
-            self.leave_polled(want, need);
+            self.leave_polled(interest, need);
         }
         waited
     }
 
-    fn wait_in_call(&self, want: Want, need: u32, timeout: Option<Duration>) -> Result<()> {
-        let spin = self.waits.spin_for(want);
-        let done = || !matches!(self.look(want, need), Ok(false));
+    fn wait_in_call(&self, interest: Interest, need: u32, timeout: Option<Duration>) -> Result<()> {
+        let spin = self.waits.spin_for(interest);
+        let done = || !matches!(self.check(interest, need), Ok(false));
         // Who gives the processor away in turn may take its time. Others are woken by a writer's first byte, and the scheduler
         // then lets them run for each.
-        let kin = self.events.is_kin();
-        let moved = || if kin { self.ring.available(want).unwrap_or(0) } else { 0 };
-        let yields = kin || want == Want::Data;
-        let pause = || self.waits.linger.pause(&self.ring, want);
+        let kin = self.events.peer_has_extensions();
+        let moved = || if kin { self.ring.available(interest).unwrap_or(0) } else { 0 };
+        let yields = kin || interest == Interest::Readable;
+        let pause = || self.waits.linger.pause(&self.ring, interest);
         // A call that is made again has done that.
         let spun =
             if is_made_again() { Some(spin.skip()) } else { spin.until(timeout, pause, yields, done, moved) };
         let Some(begun) = spun else {
             self.waited_unasked();
-            return self.look(want, need).map(drop);
+            return self.check(interest, need).map(drop);
         };
         let _held = cancel::hold();
-        self.settle(want);
+        self.settle(interest);
         let stay = self.sleepers.stay();
         let deadline = Limit::from(timeout).fixed();
         let mut nudges = self.waits.forgetful.nudges(self.peer_is_ours());
@@ -103,14 +103,14 @@ impl Channel {
         self.has_to_ask();
         loop {
             let ticket = self.sleepers.ticket();
-            self.request(want);
-            if !fault(Fault::Recheck) && self.look(want, need)? {
+            self.enable_notification(interest);
+            if !fault(Fault::Recheck) && self.check(interest, need)? {
                 nudges.moved();
                 spin.slept(begun);
                 return Ok(());
             }
-            let woken = self.sleep(&stay, ticket, Until::Bytes(want, need), due.or(deadline))?;
-            if woken == Woken::Event && self.look(want, need)? {
+            let woken = self.sleep(&stay, ticket, Until::Bytes(interest, need), due.or(deadline))?;
+            if woken == Woken::Event && self.check(interest, need)? {
                 // Not asked for again, so the peer need not tell.
                 nudges.moved();
                 spin.slept(begun);
@@ -133,39 +133,41 @@ impl Channel {
     }
 
     /// Why nothing will come, if so, for a call that doesn't wait and has found nothing.
-    pub(super) fn absent_now(&self, want: Want) -> Result<Option<Error>> {
+    pub(super) fn terminal_error_now(&self, interest: Interest) -> Result<Option<Error>> {
         let unasked = self.waits.unasked.load(Ordering::Relaxed);
         let state = if unasked > 0 { self.state() } else { self.state_now() };
         self.waits.unasked.store(unasked.saturating_sub(1), Ordering::Relaxed);
-        Ok(self.nothing_comes(want, state?))
+        Ok(self.terminal_error(interest, state?))
     }
 
     /// Whether `need` bytes of what is wanted, which are not there, come within a moment: without an event, then.
-    pub(super) fn comes_in_a_moment(&self, want: Want, need: u32) -> bool {
-        let moment = &self.waits.moments[usize::from(want == Want::Space)];
+    pub(super) fn comes_in_a_moment(&self, interest: Interest, need: u32) -> bool {
+        let moment = &self.waits.moments[usize::from(interest == Interest::Writable)];
         // Something corrupt is told by the caller's own look.
-        self.waits.spin_for(want).may_spin()
-            && moment.until(|| self.ring.available(want).map_or(true, |count| count >= need))
+        self.waits.spin_for(interest).may_spin()
+            && moment.until(|| self.ring.available(interest).map_or(true, |count| count >= need))
     }
 
     /// Whether there are `need` bytes of what is wanted. Fails where there never will be.
-    fn look(&self, want: Want, need: u32) -> Result<bool> {
+    fn check(&self, interest: Interest, need: u32) -> Result<bool> {
         self.check_open()?;
-        if want == Want::Space && self.has_left() {
+        if interest == Interest::Writable && self.has_left() {
             return Err(Error::Closed);
         }
-        if self.ring.available(want)? >= need && want == Want::Data {
+        if self.ring.available(interest)? >= need && interest == Interest::Readable {
             return Ok(true);
         }
-        match self.nothing_comes(want, self.state()?) {
+        match self.terminal_error(interest, self.state()?) {
             // The peer may have written between the look above and its leaving.
             Some(_)
-                if want == Want::Data && !fault(Fault::FinalLook) && self.ring.available(want)? >= need =>
+                if interest == Interest::Readable
+                    && !fault(Fault::FinalLook)
+                    && self.ring.available(interest)? >= need =>
             {
                 Ok(true)
             }
             Some(error) => Err(error),
-            None => Ok(self.ring.available(want)? >= need),
+            None => Ok(self.ring.available(interest)? >= need),
         }
     }
 
@@ -210,16 +212,17 @@ impl Channel {
         // Whoever calls this will find nothing in both directions, as a rule, before the next time.
         self.waits.unasked.store(2, Ordering::Relaxed);
         let ticket = self.sleepers.remembered();
-        let awaited =
-            [Want::Data, Want::Space].map(|want| self.outside.expected(want).map(|need| (want, need)));
-        let kicked = [Want::Data, Want::Space].map(|want| self.outside.settle(want, &*self.events));
+        let awaited = [Interest::Readable, Interest::Writable]
+            .map(|interest| self.outside.expected(interest).map(|need| (interest, need)));
+        let kicked = [Interest::Readable, Interest::Writable]
+            .map(|interest| self.outside.settle(interest, &*self.events));
         if kicked != [false; 2] {
             return Ok(());
         }
-        if let Some(error) = self.absent(self.state()?) {
+        if let Some(error) = self.peer_gone(self.state()?) {
             // No event will come any more. What has come, or can still be read, is worth waking for once.
             self.sleepers.drain(self)?;
-            let news = self.sleepers.is_past(ticket) || self.ring.available(Want::Data)? > 0;
+            let news = self.sleepers.is_past(ticket) || self.ring.available(Interest::Readable)? > 0;
             return if news { Ok(()) } else { Err(error) };
         }
         // Who was told by the descriptor that there is an event wants it taken.
@@ -254,17 +257,17 @@ impl Channel {
     fn spin_for_awaited(
         &self,
         ticket: Ticket,
-        awaited: [Option<(Want, u32)>; 2],
+        awaited: [Option<(Interest, u32)>; 2],
         timeout: Option<Duration>,
     ) -> Option<Begun> {
         let awaited = || awaited.iter().flatten();
         let done = || {
             self.sleepers.is_past(ticket)
-                || awaited().any(|&(want, need)| !matches!(self.look(want, need), Ok(false)))
+                || awaited().any(|&(interest, need)| !matches!(self.check(interest, need), Ok(false)))
         };
-        let kin = self.events.is_kin();
+        let kin = self.events.peer_has_extensions();
         let moved = || match kin {
-            true => awaited().map(|&(want, _)| self.ring.available(want).unwrap_or(0)).sum(),
+            true => awaited().map(|&(interest, _)| self.ring.available(interest).unwrap_or(0)).sum(),
             false => 0,
         };
         self.waits.any_event.until(timeout, Pause::default, kin, done, moved)
@@ -314,8 +317,8 @@ impl Host for Channel {
         self.take_pending()
     }
 
-    fn sleeps_on(&self, want: Want, need: u32) -> bool {
-        self.request(want);
-        matches!(self.look(want, need), Ok(false))
+    fn sleeps_on(&self, interest: Interest, need: u32) -> bool {
+        self.enable_notification(interest);
+        matches!(self.check(interest, need), Ok(false))
     }
 }

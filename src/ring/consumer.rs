@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
 use super::cursor::Cursor;
+use super::fence_elision::FenceElision;
+use super::interest::Interest;
 use super::notify;
 use super::page::Page;
-use super::reliance::Reliance;
-use super::want::Want;
 
 /// Reads from a ring: look for what is [`ready`](Consumer::ready), take it, [`consume`](Consumer::consume).
 ///
@@ -19,20 +19,20 @@ pub struct Consumer {
     page: Arc<Page>,
     buffer: RingBuffer,
     cursor: Cursor<false>,
-    reliance: Reliance,
+    elision: FenceElision,
 }
 
 impl Consumer {
     pub(super) fn new(page: Arc<Page>, buffer: RingBuffer, cons: u32, prod: u32) -> Consumer {
-        Consumer { page, buffer, cursor: Cursor::new(cons, prod), reliance: Reliance::default() }
+        Consumer { page, buffer, cursor: Cursor::new(cons, prod), elision: FenceElision::default() }
     }
 
-    pub(super) fn relies(&self) -> bool {
-        self.reliance.is_there()
+    pub(super) fn elides(&self) -> bool {
+        self.elision.is_active()
     }
 
-    pub(super) fn stop_relying(&self) {
-        self.reliance.end();
+    pub(super) fn stop_eliding(&self) {
+        self.elision.end();
     }
 
     /// Where the ring is mapped.
@@ -94,7 +94,7 @@ impl Consumer {
     #[must_use]
     pub fn consume(&self, len: u32) -> bool {
         let cons = self.cursor.advance(len);
-        let asked = self.page.asked(Want::Space, &self.reliance);
-        notify::publish(&self.page.read_ring().cons, cons, asked)
+        let notification = self.page.notification(Interest::Writable, &self.elision);
+        notify::publish(&self.page.read_ring().cons, cons, notification)
     }
 }

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::buffer::RingBuffer;
 use super::consumer::Consumer;
 use super::corrupt::{Corrupt, Field, Poison};
+use super::fence_elision;
+use super::interest::Interest;
 use super::layout::{Indices, SharedPage};
 use super::notify;
 use super::order::Orders;
 use super::page::Page;
 use super::producer::Producer;
-use super::reliance;
 use super::role::Role;
 use super::stream_end::{self, Said};
 use super::sync::{AtomicU8, Ordering};
-use super::want::Want;
 
 /// What a live byte says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Endpoint {
         fields.right_order.store(orders.right().get() as u16, Ordering::Relaxed);
         fields.cli_live.store(WAITING, Ordering::Relaxed);
         fields.srv_live.store(CONNECTED, Ordering::Relaxed);
-        fields.cli_notify.store(Want::Data.bit(), Ordering::Release);
+        fields.cli_notify.store(Interest::Readable.bit(), Ordering::Release);
         // SAFETY: the caller's.
         unsafe { Endpoint::over(page, rings, orders, Role::Server) }
     }
@@ -151,8 +151,8 @@ impl Endpoint {
             start: page,
             role,
             poison: Poison::default(),
-            barriers: AtomicBool::new(false),
-            may_rely: AtomicBool::new(false),
+            heavy_fences: AtomicBool::new(false),
+            may_elide: AtomicBool::new(false),
         });
         let indices = |ring: &Indices| (ring.cons.load(Ordering::Acquire), ring.prod.load(Ordering::Acquire));
         let (cons, prod) = indices(page.read_ring());
@@ -166,11 +166,11 @@ impl Endpoint {
     /// Tells the server, through the page, that this client is here. An event must follow.
     pub(crate) fn announce(&self) {
         let page = self.page.fields();
-        reliance::forget(&page.cli_notify, &page.srv_notify);
+        fence_elision::reset(&page.cli_notify, &page.srv_notify);
         // Before the live byte: a server that sees its client sees this, too.
         self.acknowledge();
         page.cli_live.store(CONNECTED, Ordering::SeqCst);
-        page.srv_notify.fetch_or(Want::Data.bit(), Ordering::SeqCst);
+        page.srv_notify.fetch_or(Interest::Readable.bit(), Ordering::SeqCst);
     }
 
     /// Tells the peer that this side understands half-close and abort. A client does so when it comes, a server answers: so a
@@ -273,63 +273,64 @@ impl Endpoint {
     }
 
     /// Asks the peer to send an event after it next moves the index in question. The caller looks at the index
-    /// again before it sleeps: after [a barrier](crate::barrier::make), if this says so, since the peer then publishes
+    /// again before it sleeps: after [a barrier](crate::fence::heavy), if this says so, since the peer then publishes
     /// without a fence.
     #[must_use]
-    pub fn request(&self, want: Want) -> bool {
-        notify::request(self.page.peer_notify(), want) && self.page.barriers.load(Private::Relaxed)
+    pub fn enable_notification(&self, interest: Interest) -> bool {
+        notify::enable_notification(self.page.peer_notify(), interest)
+            && self.page.heavy_fences.load(Private::Relaxed)
     }
 
     /// From now on, who sleeps on this side can make *barriers*: fences on every processor that runs a process of the
     /// peer. And the peer's barriers reach this process. Without this the rings are those of every other implementation.
-    pub(crate) fn use_barriers(&self) {
-        self.page.barriers.store(true, Private::Relaxed);
-        self.page.may_rely.store(true, Private::Relaxed);
+    pub(crate) fn allow_fence_elision(&self) {
+        self.page.heavy_fences.store(true, Private::Relaxed);
+        self.page.may_elide.store(true, Private::Relaxed);
     }
 
     /// From now on nothing is published without a fence, whatever is promised: the promise may be an earlier client's. Any
     /// thread may say so, also while another publishes.
-    pub(crate) fn stop_relying(&self) {
-        self.page.may_rely.store(false, Private::SeqCst);
-        self.producer.stop_relying();
-        self.consumer.stop_relying();
+    pub(crate) fn stop_eliding(&self) {
+        self.page.may_elide.store(false, Private::SeqCst);
+        self.producer.stop_eliding();
+        self.consumer.stop_eliding();
     }
 
     /// Whether anything is published without a fence, since the peer has promised barriers.
-    pub(crate) fn relies(&self) -> bool {
-        self.producer.relies() || self.consumer.relies()
+    pub(crate) fn elides(&self) -> bool {
+        self.producer.elides() || self.consumer.elides()
     }
 
     /// Promises the peer a barrier after each request, so that what it publishes needs no fence, or takes that back. Only
     /// for who [uses barriers](Self::use_barriers).
-    pub(crate) fn promise_barriers(&self, promised: bool) {
-        reliance::promise(self.page.peer_notify(), promised);
+    pub(crate) fn offer_heavy_fences(&self, offered: bool) {
+        fence_elision::offer(self.page.peer_notify(), offered);
     }
 
     /// The size in bytes of the ring that gives what is wanted.
     #[inline]
-    pub fn size(&self, want: Want) -> u32 {
-        match want {
-            Want::Data => self.consumer.size(),
-            Want::Space => self.producer.size(),
+    pub fn size(&self, interest: Interest) -> u32 {
+        match interest {
+            Interest::Readable => self.consumer.size(),
+            Interest::Writable => self.producer.size(),
         }
     }
 
     /// How many bytes of what is wanted there are, looking only if fewer than `enough` were known of.
     #[inline]
-    pub fn known(&self, want: Want, enough: usize) -> Result<u32, Corrupt> {
-        match want {
-            Want::Data => self.consumer.ready_for(enough),
-            Want::Space => self.producer.space_for(enough),
+    pub fn known(&self, interest: Interest, enough: usize) -> Result<u32, Corrupt> {
+        match interest {
+            Interest::Readable => self.consumer.ready_for(enough),
+            Interest::Writable => self.producer.space_for(enough),
         }
     }
 
     /// How many bytes of what is wanted there are: a fresh look.
     #[inline]
-    pub fn available(&self, want: Want) -> Result<u32, Corrupt> {
-        match want {
-            Want::Data => self.consumer.ready(),
-            Want::Space => self.producer.space(),
+    pub fn available(&self, interest: Interest) -> Result<u32, Corrupt> {
+        match interest {
+            Interest::Readable => self.consumer.ready(),
+            Interest::Writable => self.producer.space(),
         }
     }
 }

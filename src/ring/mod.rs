@@ -10,18 +10,18 @@ mod consumer;
 mod corrupt;
 mod cursor;
 mod endpoint;
+mod fence_elision;
+mod interest;
 mod layout;
 mod notify;
 mod order;
 mod page;
 mod producer;
-mod reliance;
 mod role;
 mod stream_end;
 mod sync;
 #[cfg(all(test, not(model)))]
 mod tests;
-mod want;
 
 #[cfg(loom)]
 pub(crate) use buffer::Byte;
@@ -30,8 +30,8 @@ pub use consumer::Consumer;
 pub use corrupt::{Corrupt, Field};
 pub use endpoint::{Endpoint, PeerLive};
 pub(crate) use endpoint::{Rings, WAITING};
+pub use interest::Interest;
 pub use layout::{SharedPage, MAX_GRANTS, PAGE_SIZE};
 pub use order::{Order, OrderTable, Orders};
 pub use producer::Producer;
 pub use role::Role;
-pub use want::Want;

@@ -6,55 +6,56 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::reliance::{self, Reliance};
+use super::fence_elision::{self, FenceElision};
+use super::interest::Interest;
 use super::sync::{fence, AtomicU32, AtomicU8, Ordering};
-use super::want::Want;
 use crate::fault::{fault, Fault};
 
 /// Asks the peer, whose notify byte this is, to tell. Whoever calls this looks at the index again before sleeping, after a
 /// barrier if the result says that one is due.
 #[must_use]
-pub(super) fn request(peers: &AtomicU8, want: Want) -> bool {
-    let before = peers.fetch_or(want.bit(), Ordering::SeqCst);
+pub(super) fn enable_notification(peers: &AtomicU8, interest: Interest) -> bool {
+    let before = peers.fetch_or(interest.bit(), Ordering::SeqCst);
     if !fault(Fault::FenceInRequest) {
         fence(Ordering::SeqCst);
     }
-    reliance::is_barrier_due(before, want)
+    fence_elision::is_heavy_fence_due(before, interest)
 }
 
 /// Where a side that publishes an index learns whether to tell the peer.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct Notification<'a> {
     /// This side's notify byte.
     pub(super) own: &'a AtomicU8,
     /// What the peer would ask for.
-    pub(super) wanted: Want,
-    pub(super) reliance: &'a Reliance,
+    pub(super) wanted: Interest,
+    pub(super) elision: &'a FenceElision,
     /// Whether this side may rely on the peer's barriers: they reach it, and there has been no other peer.
-    pub(super) may_rely: &'a AtomicBool,
+    pub(super) may_elide: &'a AtomicBool,
 }
 
 /// Publishes an index. Says whether the peer asked to be told.
 #[inline]
-pub(super) fn publish(index: &AtomicU32, value: u32, asked: Asked<'_>) -> bool {
-    let early = fault(Fault::ClearedEarly) && asked.take();
+pub(super) fn publish(index: &AtomicU32, value: u32, notification: Notification<'_>) -> bool {
+    let early = fault(Fault::ClearedEarly) && notification.is_requested();
     index.store(value, if fault(Fault::RelaxedIndex) { Ordering::Relaxed } else { Ordering::Release });
-    early || !fault(Fault::ClearedEarly) && asked.take()
+    early || !fault(Fault::ClearedEarly) && notification.is_requested()
 }
 
-impl Asked<'_> {
+impl Notification<'_> {
     /// Says whether the peer asked to be told, and takes the request away. To be called after an index was published.
     ///
     /// A plain look comes first: the atomic operation costs a locked access to the line that both sides share.
     #[inline]
-    fn take(self) -> bool {
-        self.reliance.fence();
-        !self.reliance.is_unchanged(self.own.load(Ordering::Relaxed), self.wanted) && self.take_news()
+    fn is_requested(self) -> bool {
+        self.elision.fence();
+        !self.elision.is_unchanged(self.own.load(Ordering::Relaxed), self.wanted)
+            && self.is_requested_after_change()
     }
 
     #[cold]
-    fn take_news(self) -> bool {
-        self.reliance.follow(self.own, self.wanted, self.may_rely);
+    fn is_requested_after_change(self) -> bool {
+        self.elision.follow(self.own, self.wanted, self.may_elide);
         let bit = self.wanted.bit();
         self.own.load(Ordering::Relaxed) & bit != 0 && self.own.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }

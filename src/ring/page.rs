@@ -4,12 +4,12 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
 
 use super::corrupt::Poison;
+use super::fence_elision::FenceElision;
+use super::interest::Interest;
 use super::layout::{Indices, SharedPage};
-use super::notify::Asked;
-use super::reliance::Reliance;
+use super::notify::Notification;
 use super::role::Role;
 use super::sync::AtomicU8;
-use super::want::Want;
 use crate::fault::{fault, Fault};
 
 /// The shared page as one side sees it, for its endpoint and both of its rings.
@@ -18,10 +18,10 @@ pub(super) struct Page {
     pub(super) start: NonNull<SharedPage>,
     pub(super) role: Role,
     pub(super) poison: Poison,
-    /// See [`Endpoint::use_barriers`](super::Endpoint::use_barriers).
-    pub(super) barriers: AtomicBool,
-    /// See [`Endpoint::stop_relying`](super::Endpoint::stop_relying).
-    pub(super) may_rely: AtomicBool,
+    /// See [`Endpoint::allow_fence_elision`](super::Endpoint::use_barriers).
+    pub(super) heavy_fences: AtomicBool,
+    /// See [`Endpoint::stop_eliding`](super::Endpoint::stop_relying).
+    pub(super) may_elide: AtomicBool,
 }
 
 // SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
@@ -64,8 +64,12 @@ impl Page {
     }
 
     #[inline]
-    pub(super) fn asked<'a>(&'a self, wanted: Want, reliance: &'a Reliance) -> Asked<'a> {
-        Asked { own: self.own_notify(), wanted, reliance, may_rely: &self.may_rely }
+    pub(super) fn notification<'a>(
+        &'a self,
+        wanted: Interest,
+        elision: &'a FenceElision,
+    ) -> Notification<'a> {
+        Notification { own: self.own_notify(), wanted, elision, may_elide: &self.may_elide }
     }
 
     pub(super) fn peer_notify(&self) -> &AtomicU8 {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::buffer::{RawSlice, RingBuffer};
 use super::corrupt::Corrupt;
 use super::cursor::Cursor;
+use super::fence_elision::FenceElision;
+use super::interest::Interest;
 use super::notify;
 use super::page::Page;
-use super::reliance::Reliance;
-use super::want::Want;
 
 /// Writes into a ring: look for [`space`](Producer::space), fill it, [`commit`](Producer::commit).
 ///
@@ -20,20 +20,20 @@ pub struct Producer {
     page: Arc<Page>,
     buffer: RingBuffer,
     cursor: Cursor<true>,
-    reliance: Reliance,
+    elision: FenceElision,
 }
 
 impl Producer {
     pub(super) fn new(page: Arc<Page>, buffer: RingBuffer, prod: u32, cons: u32) -> Producer {
-        Producer { page, buffer, cursor: Cursor::new(prod, cons), reliance: Reliance::default() }
+        Producer { page, buffer, cursor: Cursor::new(prod, cons), elision: FenceElision::default() }
     }
 
-    pub(super) fn relies(&self) -> bool {
-        self.reliance.is_there()
+    pub(super) fn elides(&self) -> bool {
+        self.elision.is_active()
     }
 
-    pub(super) fn stop_relying(&self) {
-        self.reliance.end();
+    pub(super) fn stop_eliding(&self) {
+        self.elision.end();
     }
 
     /// Where the ring is mapped.
@@ -99,7 +99,7 @@ impl Producer {
     #[must_use]
     pub fn commit(&self, len: u32) -> bool {
         let prod = self.cursor.advance(len);
-        let asked = self.page.asked(Want::Data, &self.reliance);
-        notify::publish(&self.page.written_ring().prod, prod, asked)
+        let notification = self.page.notification(Interest::Readable, &self.elision);
+        notify::publish(&self.page.written_ring().prod, prod, notification)
     }
 }

@@ -9,8 +9,8 @@ use super::*;
 /// By the protocol document: a side that says so understands half-close and abort.
 const UNDERSTOOD: u8 = 0x80;
 
+mod fence_elision;
 mod properties;
-mod reliance;
 
 /// None under Miri, which sees for itself what goes beyond a block, if it is not into a guard.
 const GUARD: usize = if cfg!(miri) { 0 } else { 4096 };
@@ -255,7 +255,7 @@ fn the_peer_is_notified_exactly_when_it_asked() {
         // Nobody asked.
         assert!(!one.producer.commit(10) && !two.consumer.consume(10));
         // Whoever wants to be told sets the other's byte, and only that.
-        assert!(!two.request(Want::Data), "nobody uses barriers");
+        assert!(!two.enable_notification(Interest::Readable), "nobody uses heavy_fences");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (1, 0));
         // A request for data is no request for space, and is answered once.
         assert!(!one.consumer.consume(0));
@@ -264,15 +264,15 @@ fn the_peer_is_notified_exactly_when_it_asked() {
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
         assert!(!one.producer.commit(10));
 
-        assert!(!one.request(Want::Space), "nobody uses barriers");
+        assert!(!one.enable_notification(Interest::Writable), "nobody uses heavy_fences");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 2));
         assert!(!two.producer.commit(0));
         assert!(two.consumer.consume(5) && !two.consumer.consume(5));
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
 
         // Both at once: one answer leaves the other request, and bits that mean nothing, alone.
-        assert!(!two.request(Want::Data), "nobody uses barriers");
-        assert!(!two.request(Want::Space), "nobody uses barriers");
+        assert!(!two.enable_notification(Interest::Readable), "nobody uses heavy_fences");
+        assert!(!two.enable_notification(Interest::Writable), "nobody uses heavy_fences");
         ones_byte.fetch_or(0xF0, SeqCst);
         assert!(one.producer.commit(1));
         assert_eq!(ones_byte.load(SeqCst), 0xF2);
@@ -302,8 +302,8 @@ fn spoil(end: &Endpoint, field: Field, value: u32) -> u32 {
 fn assert_poisoned(end: &Endpoint, corrupt: Corrupt) {
     assert_eq!(end.check(), Err(corrupt));
     assert_eq!(end.peer_live(), Err(corrupt));
-    for want in [Want::Data, Want::Space] {
-        assert_eq!(end.available(want), Err(corrupt));
+    for interest in [Interest::Readable, Interest::Writable] {
+        assert_eq!(end.available(interest), Err(corrupt));
     }
     let (producer, consumer) = (&end.producer, &end.consumer);
     assert_eq!([producer.space(), producer.space_for(1), producer.pending()], [Err(corrupt); 3]);

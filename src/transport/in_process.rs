@@ -12,8 +12,8 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{
-    Config, CrashNotice, EventChannel, Events, Mapping, Meeting, Memory, Parts, Publication, Received, Role,
-    Tokens, Transport, Watch,
+    CrashNotice, EventChannel, Events, Mapping, Memory, Parts, Publication, Received, Registry, Rendezvous,
+    Role, Tokens, Transport, Watch,
 };
 use crate::ring::PAGE_SIZE;
 use crate::{DomId, Error, Result};
@@ -35,7 +35,7 @@ struct Machine {
     next: u32,
     pages: HashMap<u32, Arc<Pages>>,
     ports: HashMap<u32, Arc<Line>>,
-    names: HashMap<String, Meeting>,
+    names: HashMap<String, Rendezvous>,
     watchers: Vec<std::sync::Weak<EventFd>>,
 }
 
@@ -95,7 +95,7 @@ impl Transport for Domain {
         Ok(Parts {
             memory: Box::new(LocalMemory { machine: shared() }),
             events: Box::new(LocalEvents { machine: shared() }),
-            config: Box::new(LocalConfig { machine: shared(), path }),
+            registry: Box::new(LocalRegistry { machine: shared(), path }),
         })
     }
 }
@@ -200,7 +200,7 @@ fn reset(eventfd: &EventFd) -> Result<()> {
 /// The two ends of an event channel, `[listener, connector]`.
 struct Line {
     /// Edge-triggered, and never read.
-    bells: [EventFd; 2],
+    doorbells: [EventFd; 2],
     /// Readable once the other end has been let go of.
     ends: [EventFd; 2],
     /// Which ends have been let go of.
@@ -231,7 +231,7 @@ impl Events for LocalEvents {
     fn listen(&self) -> Result<Box<dyn EventChannel>> {
         let pair = || Ok::<_, Error>([new_eventfd()?, new_eventfd()?]);
         let line = Arc::new(Line {
-            bells: pair()?,
+            doorbells: pair()?,
             ends: pair()?,
             gone: Mutex::default(),
             taken: Mutex::new(false),
@@ -277,13 +277,13 @@ impl EventChannel for LocalChannel {
 
     /// An eventfd that isn't full can always be written.
     fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.line.bells[self.end].as_fd(), EpollFlags::EPOLLOUT)
+        (self.line.doorbells[self.end].as_fd(), EpollFlags::EPOLLOUT)
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
         let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
         epoll
-            .add(&self.line.bells[self.end], EpollEvent::new(edges, tokens.rung))
+            .add(&self.line.doorbells[self.end], EpollEvent::new(edges, tokens.rung))
             .and_then(|()| {
                 let end = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
                 epoll.add(&self.line.ends[self.end], end)
@@ -293,7 +293,7 @@ impl EventChannel for LocalChannel {
 
     fn notify(&self) -> Result<()> {
         // A counter that is full is as good as one more event.
-        match self.line.bells[1 - self.end].write(1) {
+        match self.line.doorbells[1 - self.end].write(1) {
             Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
             Err(errno) => Err(Error::os("send an event", errno)),
         }
@@ -303,7 +303,7 @@ impl EventChannel for LocalChannel {
         Ok(Received { event: false, ended: self.ended() })
     }
 
-    fn is_kin(&self) -> bool {
+    fn peer_has_extensions(&self) -> bool {
         true
     }
 
@@ -339,7 +339,7 @@ impl Drop for LocalChannel {
     }
 }
 
-struct LocalConfig {
+struct LocalRegistry {
     machine: Arc<Mutex<Machine>>,
     path: String,
 }
@@ -347,17 +347,17 @@ struct LocalConfig {
 struct Published {
     machine: Arc<Mutex<Machine>>,
     path: String,
-    meeting: Meeting,
+    rendezvous: Rendezvous,
 }
 
-impl Config for LocalConfig {
+impl Registry for LocalRegistry {
     fn path(&self) -> &str {
         &self.path
     }
 
-    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
+    fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
         let mut machine = lock(&self.machine);
-        let waits = |other: &Meeting| {
+        let waits = |other: &Rendezvous| {
             let line = other.event_channel.parse().ok().and_then(|port: u32| machine.ports.get(&port));
             line.is_some_and(|line| line.waits_for_a_client())
         };
@@ -365,24 +365,24 @@ impl Config for LocalConfig {
             let why = "another server waits for its client there".into();
             return Err(Error::InUse { path: self.path.clone(), why, serving: true });
         }
-        machine.names.insert(self.path.clone(), meeting.clone());
+        machine.names.insert(self.path.clone(), rendezvous.clone());
         machine.changed();
         Ok(Box::new(Published {
             machine: self.machine.clone(),
             path: self.path.clone(),
-            meeting: meeting.clone(),
+            rendezvous: rendezvous.clone(),
         }))
     }
 
-    fn look_up(&self) -> Result<Meeting> {
+    fn look_up(&self) -> Result<Rendezvous> {
         let missing = || Error::NoServer { path: self.path.clone(), why: "nothing is published".into() };
         lock(&self.machine).names.get(&self.path).cloned().ok_or_else(missing)
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        let bell = Arc::new(new_eventfd()?);
-        lock(&self.machine).watchers.push(Arc::downgrade(&bell));
-        Ok(Box::new(LocalWatch { bell }))
+        let doorbell = Arc::new(new_eventfd()?);
+        lock(&self.machine).watchers.push(Arc::downgrade(&doorbell));
+        Ok(Box::new(LocalWatch { doorbell }))
     }
 }
 
@@ -392,7 +392,7 @@ impl Drop for Published {
     fn drop(&mut self) {
         let mut machine = lock(&self.machine);
         // Unless a later server has the name by now.
-        if machine.names.get(&self.path) == Some(&self.meeting) {
+        if machine.names.get(&self.path) == Some(&self.rendezvous) {
             machine.names.remove(&self.path);
             machine.changed();
         }
@@ -400,15 +400,15 @@ impl Drop for Published {
 }
 
 struct LocalWatch {
-    bell: Arc<EventFd>,
+    doorbell: Arc<EventFd>,
 }
 
 impl Watch for LocalWatch {
     fn renew(&mut self) -> Result<()> {
-        reset(&self.bell)
+        reset(&self.doorbell)
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.doorbell.as_fd()
     }
 }

@@ -35,9 +35,9 @@ pub trait Transport: Send + Sync {
     /// the parts' own methods are called, except what they all need (a root directory).
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts>;
 
-    /// Lines for a shell: a client that is started in it finds the server which published `meeting`. None where a
+    /// Lines for a shell: a client that is started in it finds the server which published `rendezvous`. None where a
     /// client needs no more than the path.
-    fn export_lines(&self, _meeting: &Meeting) -> Result<Vec<String>> {
+    fn export_lines(&self, _rendezvous: &Rendezvous) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 }
@@ -49,7 +49,7 @@ pub struct Parts {
     /// Makes the event channel.
     pub events: Box<dyn Events>,
     /// Publishes or finds the other two.
-    pub config: Box<dyn Config>,
+    pub registry: Box<dyn Registry>,
 }
 
 /// Shares pages with the peer, or maps the pages that it shares.
@@ -142,7 +142,7 @@ pub trait EventChannel: Send + Sync {
     }
 
     /// Whether the peer is known to be of this implementation.
-    fn is_kin(&self) -> bool {
+    fn peer_has_extensions(&self) -> bool {
         false
     }
 
@@ -193,23 +193,23 @@ pub struct Received {
 
 /// The two words by which a client finds its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meeting {
+pub struct Rendezvous {
     /// The grant reference of the shared page.
     pub ring_ref: u32,
     /// The name of the event channel: a port number on Xen, a socket's path on Unix.
     pub event_channel: String,
 }
 
-/// Publishes and finds [`Meeting`]s under one path.
-pub trait Config: Send + Sync {
+/// Publishes and finds [`Rendezvous`]s under one path.
+pub trait Registry: Send + Sync {
     /// The whole path, for messages and for `xs_path`.
     fn path(&self) -> &str;
 
     /// Publishes; what is returned withdraws the publication when dropped.
-    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>>;
+    fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>>;
 
     /// Finds what a server published, or fails with [`Error::NoServer`](crate::Error::NoServer).
-    fn look_up(&self) -> Result<Meeting>;
+    fn look_up(&self) -> Result<Rendezvous>;
 
     /// Watches for changes under the path, for a client that waits.
     fn watch(&self) -> Result<Box<dyn Watch>>;

@@ -124,7 +124,7 @@ pub fn who_is_where(world: &dyn World) {
     let (server, client) = connect(&server(world).read_size(1024).write_size(70_000), &client(world));
     assert_eq!((server.role(), client.role()), (Role::Server, Role::Client));
     assert_eq!(server.path(), format!("/local/domain/{SERVER}/data/vchan/{CLIENT}/{PORT}"));
-    assert_eq!((server.path(), server.meeting()), (client.path(), client.meeting()));
+    assert_eq!((server.path(), server.rendezvous()), (client.path(), client.rendezvous()));
     assert_eq!([server.state(), client.state()].map(|state| state.expect("state")), [State::Connected; 2]);
     let (server_reader, server_writer) = server.split();
     let (client_reader, client_writer) = client.split();

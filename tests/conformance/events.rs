@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use vchan::channel::Wait;
-use vchan::ring::Want;
+use vchan::ring::Interest;
 use vchan::{Error, Vchan};
 
 use crate::meddling::Meddling;
@@ -74,8 +74,8 @@ pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
     let (mut server, mut client) =
         connect(&server(world).buffer_size(65536), &client(world).transport(&below));
     // Both events that the client is going to owe: for the data it writes, and for the space it makes.
-    server.channel().expect(vchan::ring::Want::Data);
-    server.channel().expect(vchan::ring::Want::Space);
+    server.channel().expect(vchan::ring::Interest::Readable);
+    server.channel().expect(vchan::ring::Interest::Writable);
     server.write_all(&[3; 100]).expect("write");
     mute.store(true, Ordering::Relaxed);
     assert_eq!(client.read(&mut [0; 500]).expect("what was there"), 100);
@@ -169,10 +169,10 @@ pub fn the_least_need_is_met(world: &dyn World) {
         thread
     };
     // Takes the events, on behalf of the others.
-    let leader = asleep("leader", Want::Space, 4096);
-    let much = asleep("much", Want::Data, 3000);
-    let little = asleep("little", Want::Data, 10);
-    let more = asleep("more", Want::Data, 2000);
+    let leader = asleep("leader", Interest::Writable, 4096);
+    let much = asleep("much", Interest::Readable, 3000);
+    let little = asleep("little", Interest::Readable, 10);
+    let more = asleep("more", Interest::Readable, 2000);
     client.write_all(&[0; 9]).expect("write");
     client.write_all(&[0; 1]).expect("write");
     little.join().expect("the thread").expect("10 bytes are there");

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};
 
-use vchan::transport::{EventChannel, Mapping, Meeting, Parts, Publication, Role};
+use vchan::transport::{EventChannel, Mapping, Parts, Publication, Rendezvous, Role};
 
 use crate::support::PORT;
 use crate::world::{World, CLIENT, SERVER};
@@ -34,9 +34,9 @@ impl Raw {
     /// A client that has mapped everything but hasn't said so yet.
     pub fn client(world: &dyn World) -> Raw {
         let parts = open(world, Role::Client);
-        let meeting = parts.config.look_up().expect("look up");
-        let page = parts.memory.map(&[meeting.ring_ref]).expect("map the page");
-        let events = parts.events.connect(&meeting.event_channel).expect("connect");
+        let rendezvous = parts.registry.look_up().expect("look up");
+        let page = parts.memory.map(&[rendezvous.ring_ref]).expect("map the page");
+        let events = parts.events.connect(&rendezvous.event_channel).expect("connect");
         let mut raw = Raw { role: Role::Client, _publication: None, events, page, left: None, right: None };
         let pages = |offset| 1usize << raw.u16(offset).load(Ordering::Acquire).saturating_sub(12);
         let (left, right) = (pages(LEFT_ORDER), pages(RIGHT_ORDER));
@@ -61,7 +61,7 @@ impl Raw {
         let page = parts.memory.share(1, None).expect("share the page");
         let ring = || parts.memory.share(16, None).expect("share a ring");
         let (left, right) = (ring(), ring());
-        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
+        let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
         let grants = [left.grants(), right.grants()].concat();
         let mut raw = Raw {
             role: Role::Server,
@@ -79,7 +79,7 @@ impl Raw {
         raw.u8(CLI_LIVE).store(2, Ordering::Release);
         raw.u8(SRV_LIVE).store(1, Ordering::Release);
         raw.u8(CLI_NOTIFY).store(1, Ordering::Release);
-        raw._publication = Some(parts.config.publish(&meeting).expect("publish"));
+        raw._publication = Some(parts.registry.publish(&rendezvous).expect("publish"));
         raw
     }
 

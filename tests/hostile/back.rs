@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use vchan::channel::Channel;
-use vchan::ring::Want;
+use vchan::ring::Interest;
 use vchan::{Error, Vchan};
 
 use crate::engine::{Hook, Machine, Peer, CLIENT, PORT, SERVER};
@@ -30,9 +30,9 @@ fn a_packet_is_whole_or_fails() {
             let [prod, cons] = peer.pages.peers_indices();
             let [written, read] = peer.pages.victims_indices().map(|at| peer.pages.u32(at));
             let (at, nothing, want) = if sends {
-                (cons, written.wrapping_sub(SIZE), Want::Space)
+                (cons, written.wrapping_sub(SIZE), Interest::Writable)
             } else {
-                (prod, read, Want::Data)
+                (prod, read, Interest::Readable)
             };
             peer.pages.set_u32(at, nothing);
             channel.expect(want);

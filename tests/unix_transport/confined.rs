@@ -46,7 +46,7 @@ pub fn meet_under_a_filter(root: &Path, errno: &str) {
     );
     let transport = transport(root);
     let parts = transport.open(Role::Client, 0, "/local/domain/0/data/vchan/0/x").unwrap();
-    let mut watch = parts.config.watch().unwrap();
+    let mut watch = parts.registry.watch().unwrap();
     watch.renew().unwrap();
     assert!(readable(watch.fd(), LONG), "nothing has the client look again");
     drop(watch);

@@ -48,7 +48,7 @@ fn a_server_takes_over_from_a_killed_one() {
     assert!(matches!(Server::start(root.path(), "data/x"), Err(Error::InUse { serving: true, .. })));
     other.kill();
     let server = Server::start(root.path(), "data/x").unwrap();
-    assert_eq!(server.meeting.ring_ref, 0);
+    assert_eq!(server.rendezvous.ring_ref, 0);
     drop(server);
     assert_eq!(tree(root.path()), [""; 0]);
 }
@@ -95,7 +95,7 @@ fn what_a_historical_program_left_is_not_touched() {
     let listener = std::os::unix::net::UnixListener::bind(root.path().join("1")).unwrap();
     let before = tree(root.path());
     let server = Server::start(root.path(), "data/x").unwrap();
-    assert_eq!(server.meeting.ring_ref, 2048);
+    assert_eq!(server.rendezvous.ring_ref, 2048);
     let other = Other::start("serve", root.path(), "data/y");
     other.kill();
     assert!(Client::start(root.path(), "data/y").is_err());

@@ -42,7 +42,7 @@ pub fn count_leftovers(root: &Path) {
         let server = Server::start(root, "data/x").unwrap();
         assert!(Server::start(root, "data/x").is_err());
         let watching = transport(root).open(Role::Client, 0, "data/x").unwrap();
-        let mut watch = watching.config.watch().unwrap();
+        let mut watch = watching.registry.watch().unwrap();
         watch.renew().unwrap();
         let client = Client::start(root, "data/x").unwrap();
         let (_at_server, _at_client) = (Waiter::on(&*server.events), Waiter::on(&*client.events));

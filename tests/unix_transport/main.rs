@@ -1,18 +1,18 @@
 //! The Unix transport from outside: several servers and clients, in this process and in others.
 
-mod bells;
 mod child;
 mod confined;
 mod crowded;
+mod doorbells;
 mod events;
 mod killed;
 mod leftovers;
 mod lost;
 mod many;
-mod meeting;
 mod modes;
 mod no_proc;
 mod others;
+mod rendezvous;
 mod waiting;
 
 use std::fs;
@@ -27,7 +27,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use tempfile::TempDir;
 use vchan::transport::unix::UnixTransport;
 use vchan::transport::{
-    EventChannel, Mapping, Meeting, Parts, Publication, Received, Role, Tokens, Transport,
+    EventChannel, Mapping, Parts, Publication, Received, Rendezvous, Role, Tokens, Transport,
 };
 use vchan::Result;
 
@@ -49,7 +49,7 @@ struct Server {
     _rings: Vec<Box<dyn Mapping>>,
     page: Box<dyn Mapping>,
     events: Box<dyn EventChannel>,
-    meeting: Meeting,
+    rendezvous: Rendezvous,
 }
 
 impl Server {
@@ -63,9 +63,9 @@ impl Server {
         let page = parts.memory.share(1, None)?;
         let left = parts.memory.share(ring_pages, None)?;
         let right = parts.memory.share(ring_pages, None)?;
-        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
-        let publication = parts.config.publish(&meeting)?;
-        Ok(Server { _publication: publication, _rings: vec![left, right], page, events, meeting })
+        let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
+        let publication = parts.registry.publish(&rendezvous)?;
+        Ok(Server { _publication: publication, _rings: vec![left, right], page, events, rendezvous })
     }
 }
 
@@ -81,9 +81,9 @@ impl Client {
     }
 
     fn meet(parts: &Parts) -> Result<Client> {
-        let meeting = parts.config.look_up()?;
-        let page = parts.memory.map(&[meeting.ring_ref])?;
-        let events = parts.events.connect(&meeting.event_channel)?;
+        let rendezvous = parts.registry.look_up()?;
+        let page = parts.memory.map(&[rendezvous.ring_ref])?;
+        let events = parts.events.connect(&rendezvous.event_channel)?;
         Ok(Client { page, events })
     }
 }

@@ -45,7 +45,7 @@ pub fn meet_without_proc(root: &Path) {
     assert!(!Path::new("/proc/self").exists());
     let transport = transport(root);
     let parts = transport.open(Role::Client, 0, "/local/domain/0/data/vchan/0/x").unwrap();
-    let mut watch = parts.config.watch().unwrap();
+    let mut watch = parts.registry.watch().unwrap();
     watch.renew().unwrap();
     let mut server = Vchan::server(0, "x").transport(&transport).listen().unwrap();
     assert!(readable(watch.fd(), LONG), "the client is not told that its server has come");

@@ -20,7 +20,7 @@ fn until_quiet(looked: &mpsc::Receiver<()>) {
 
 /// Waits as a client does: looks, sleeps until something changes, looks again. Says on `looked` when it has looked.
 fn wait_for_server(parts: &Parts, looked: impl Fn()) -> Client {
-    let mut watch = parts.config.watch().unwrap();
+    let mut watch = parts.registry.watch().unwrap();
     loop {
         watch.renew().unwrap();
         match Client::meet(parts) {
@@ -70,8 +70,8 @@ fn a_client_sees_the_publication_itself() {
         let page = server.memory.share(1, None).unwrap();
         looked.recv_timeout(LONG).unwrap();
         until_quiet(&looked);
-        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
-        let publication = server.config.publish(&meeting).unwrap();
+        let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
+        let publication = server.registry.publish(&rendezvous).unwrap();
         Waiter::on(&*events).until(&*events, |r| r.event);
         (publication, page, events)
     });
@@ -121,7 +121,7 @@ fn a_client_that_waits_is_idle() {
     let other = Other::start("serve", root.path(), "data/x");
     let first = Client::start(root.path(), "data/x").unwrap();
     let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
-    let mut watch = parts.config.watch().unwrap();
+    let mut watch = parts.registry.watch().unwrap();
     // In each of these states looking (in vain) must not wake the one who looks.
     let mut idle = |state: &str| {
         for looks in 1.. {
@@ -171,15 +171,15 @@ fn wait_in_the_default_root() {
             looked.recv_timeout(LONG).unwrap();
             // Another client that gives up takes the empty root away, under the waiting one.
             let other = transport.open(Role::Client, 0, "data/y").unwrap();
-            let mut watch = other.config.watch().unwrap();
+            let mut watch = other.registry.watch().unwrap();
             watch.renew().unwrap();
         }
         until_quiet(&looked);
         let parts = transport.open(Role::Server, 0, "data/x").unwrap();
         let events = parts.events.listen().unwrap();
         let page = parts.memory.share(1, None).unwrap();
-        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
-        let publication = parts.config.publish(&meeting).unwrap();
+        let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
+        let publication = parts.registry.publish(&rendezvous).unwrap();
         Waiter::on(&*events).until(&*events, |r| r.event);
         (publication, page, events)
     });

@@ -14,8 +14,8 @@ use libloading::os::unix::Library;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use vchan::transport::{
-    Config, CrashNotice, EventChannel, Events, Mapping, Meeting, Memory, Parts, Publication, Received, Role,
-    Tokens, Transport, Watch,
+    CrashNotice, EventChannel, Events, Mapping, Memory, Parts, Publication, Received, Registry, Rendezvous,
+    Role, Tokens, Transport, Watch,
 };
 use vchan::{DomId, Error, Result};
 
@@ -137,7 +137,7 @@ impl Transport for ShimTransport {
         Ok(Parts {
             memory: Box::new(ShimMemory { shim, peer }),
             events: Box::new(ShimEvents { shim, peer }),
-            config: Box::new(ShimConfig { shim, path: path.into() }),
+            registry: Box::new(ShimRegistry { shim, path: path.into() }),
         })
     }
 }
@@ -290,7 +290,7 @@ impl EventChannel for ShimChannel {
     }
 }
 
-struct ShimConfig {
+struct ShimRegistry {
     shim: Shim,
     path: String,
 }
@@ -309,7 +309,7 @@ fn node(path: &str, name: &str) -> Result<CString> {
     CString::new(format!("{path}/{name}")).map_err(|_| Error::Invalid("a NUL in a path".into()))
 }
 
-impl ShimConfig {
+impl ShimRegistry {
     fn read(&self, name: &str) -> Result<String> {
         let path = node(&self.path, name)?;
         let mut len = 0;
@@ -339,22 +339,22 @@ impl ShimConfig {
     }
 }
 
-impl Config for ShimConfig {
+impl Registry for ShimRegistry {
     fn path(&self) -> &str {
         &self.path
     }
 
-    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
+    fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
         // Clients look for the other one first.
-        self.write("event-channel", &meeting.event_channel)?;
-        self.write("ring-ref", &meeting.ring_ref.to_string())?;
+        self.write("event-channel", &rendezvous.event_channel)?;
+        self.write("ring-ref", &rendezvous.ring_ref.to_string())?;
         Ok(Box::new(Published { shim: self.shim, path: self.path.clone() }))
     }
 
-    fn look_up(&self) -> Result<Meeting> {
+    fn look_up(&self) -> Result<Rendezvous> {
         let ring_ref = self.read("ring-ref")?;
         let ring_ref = ring_ref.parse().map_err(|_| Error::Invalid(format!("{ring_ref:?} is no grant")))?;
-        Ok(Meeting { ring_ref, event_channel: self.read("event-channel")? })
+        Ok(Rendezvous { ring_ref, event_channel: self.read("event-channel")? })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::world::{Bell, World};
+use super::world::{Doorbell, World};
 use crate::channel::shared::Channel;
-use crate::ring::Want;
+use crate::ring::Interest;
 use crate::Error;
 
 /// The bytes that go through.
@@ -31,12 +31,12 @@ fn cut(len: usize, ring: u32) -> usize {
 #[derive(Clone)]
 pub(super) struct Side {
     pub(super) channel: Arc<Channel>,
-    bell: Arc<Bell>,
+    doorbell: Arc<Doorbell>,
 }
 
 impl Side {
     pub(super) fn new(world: &World, channel: Arc<Channel>, side: usize) -> Side {
-        Side { channel, bell: world.bell(side) }
+        Side { channel, doorbell: world.doorbell(side) }
     }
 
     /// Writes everything; false where that is over.
@@ -51,9 +51,9 @@ impl Side {
     }
 
     /// Waits after a call that moved less than it was asked for.
-    fn until_more(&self, outside: Outside, want: Want) {
+    fn until_more(&self, outside: Outside, interest: Interest) {
         match outside {
-            Outside::Poll => self.bell.poll(self.channel.fd(Some(want)).unwrap()),
+            Outside::Poll => self.doorbell.poll(self.channel.fd(Some(interest)).unwrap()),
             Outside::Wait => match self.channel.wait(None) {
                 Ok(()) | Err(Error::PeerClosed) => {}
                 Err(error) => panic!("{error}"),
@@ -69,7 +69,7 @@ impl Side {
             data = &data[progress.done..];
             match progress.stopped {
                 None if data.is_empty() => {}
-                None | Some(Error::WouldBlock) => self.until_more(outside, Want::Space),
+                None | Some(Error::WouldBlock) => self.until_more(outside, Interest::Writable),
                 Some(Error::PeerClosed) => return false,
                 Some(error) => panic!("{error}"),
             }
@@ -104,10 +104,10 @@ impl Side {
                     data.extend(&part[..count]);
                     // Whoever gets less than they asked for may poll.
                     if count < most {
-                        self.until_more(outside, Want::Data);
+                        self.until_more(outside, Interest::Readable);
                     }
                 }
-                Err(Error::WouldBlock) => self.until_more(outside, Want::Data),
+                Err(Error::WouldBlock) => self.until_more(outside, Interest::Readable),
                 Err(Error::PeerClosed | Error::PeerFinished) => break,
                 Err(error) => panic!("{error}"),
             }

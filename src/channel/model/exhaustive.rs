@@ -14,8 +14,8 @@ use loom::thread;
 
 use super::calls::{text, Outside, Side};
 use super::world::World;
-use crate::channel::Lane;
-use crate::ring::Want;
+use crate::channel::CallGate;
+use crate::ring::Interest;
 
 /// Runs `body` under every schedule with at most `preemptions` switches away from a thread that could go on; with
 /// all if `None`.
@@ -165,7 +165,7 @@ fn idle_receiver() {
         });
         assert_eq!(transfer.read(&receiver, transfer.len - 2), text(transfer.len - 2));
         let _sender = thread.join().unwrap();
-        assert_eq!(receiver.channel.ring().available(Want::Data), Ok(2));
+        assert_eq!(receiver.channel.ring().available(Interest::Readable), Ok(2));
     });
 }
 
@@ -342,15 +342,15 @@ fn clients_of_different_kinds() {
 #[test]
 fn closing_waits_for_calls() {
     check("closing waits for calls", Some(3), || {
-        let lane = loom::sync::Arc::new(Lane::default());
+        let gate = loom::sync::Arc::new(CallGate::default());
         let door = loom::sync::Arc::new(loom::sync::atomic::AtomicBool::new(false));
         // A reader of the cell is a call, and the one writer frees it; loom reports where they meet.
         let freed = loom::sync::Arc::new(loom::cell::UnsafeCell::new(false));
         let call = {
-            let (lane, door, freed) = (lane.clone(), door.clone(), freed.clone());
+            let (gate, door, freed) = (gate.clone(), door.clone(), freed.clone());
             move || {
                 for _ in 0..2 {
-                    let ticket = lane.enter();
+                    let ticket = gate.enter();
                     if !door.load(Ordering::SeqCst) {
                         // SAFETY: nobody writes, which is to be shown.
                         assert!(!freed.with(|freed| unsafe { *freed }));
@@ -361,8 +361,8 @@ fn closing_waits_for_calls() {
         };
         let calling = thread::spawn(call);
         door.store(true, Ordering::SeqCst);
-        Lane::order_close();
-        while !lane.is_empty() {
+        CallGate::order_close();
+        while !gate.is_empty() {
             thread::yield_now();
         }
         // SAFETY: nobody is inside, which is to be shown.

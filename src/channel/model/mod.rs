@@ -14,4 +14,4 @@ mod exhaustive;
 #[cfg(shuttle)]
 mod random;
 
-pub(super) use world::Bell;
+pub(super) use world::Doorbell;

@@ -10,44 +10,44 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::channel::shared::{Channel, Habits, Parts};
+use crate::channel::shared::{Channel, ChannelParts, Settings};
 use crate::channel::sync::{CheckersCondvar, Mutex};
 use crate::channel::Closer;
 use crate::ring::{Endpoint, Orders, Rings, SharedPage};
-use crate::transport::{EventChannel, Mapping, Meeting, Received, Tokens};
+use crate::transport::{EventChannel, Mapping, Received, Rendezvous, Tokens};
 use crate::Result;
 
 /// Where the threads of one side wait for a descriptor to become readable. Whoever makes one readable rings.
-pub(in crate::channel) struct Bell {
+pub(in crate::channel) struct Doorbell {
     lock: Mutex<()>,
     rung: CheckersCondvar,
 }
 
 thread_local! {
-    /// Both sides' bells, in the world that is being made. All threads of a model run on one thread of the system.
-    static BELLS: RefCell<Vec<Arc<Bell>>> = const { RefCell::new(Vec::new()) };
+    /// Both sides' doorbells, in the world that is being made. All threads of a model run on one thread of the system.
+    static DOORBELLS: RefCell<Vec<Arc<Doorbell>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl std::fmt::Debug for Bell {
+impl std::fmt::Debug for Doorbell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bell")
+        f.write_str("Doorbell")
     }
 }
 
-impl Bell {
-    fn new() -> Arc<Bell> {
-        Arc::new(Bell { lock: Mutex::new(()), rung: CheckersCondvar::new() })
+impl Doorbell {
+    fn new() -> Arc<Doorbell> {
+        Arc::new(Doorbell { lock: Mutex::new(()), rung: CheckersCondvar::new() })
     }
 
-    /// The bell of the side whose local event port is `port`.
-    pub(in crate::channel) fn of_port(port: u32) -> Arc<Bell> {
-        BELLS.with_borrow(|bells| bells[port as usize - 1].clone())
+    /// The doorbell of the side whose local event port is `port`.
+    pub(in crate::channel) fn of_port(port: u32) -> Arc<Doorbell> {
+        DOORBELLS.with_borrow(|doorbells| doorbells[port as usize - 1].clone())
     }
 
     /// A descriptor became readable, on one side or the other.
     pub(in crate::channel) fn ring_all() {
-        let bells = BELLS.with_borrow(Vec::clone);
-        bells.iter().for_each(|bell| bell.ring(|| ()));
+        let doorbells = DOORBELLS.with_borrow(Vec::clone);
+        doorbells.iter().for_each(|doorbell| doorbell.ring(|| ()));
     }
 
     /// Does what makes a descriptor readable.
@@ -87,7 +87,7 @@ impl Bell {
 }
 
 /// The page and both rings.
-struct Shared {
+struct SharedMemory {
     page: Box<SharedPage>,
     rings: [Vec<Byte>; 2],
 }
@@ -98,7 +98,7 @@ use crate::ring::Byte;
 type Byte = std::cell::UnsafeCell<u8>;
 
 /// Keeps the memory for as long as a channel lives.
-struct Held(Arc<Shared>);
+struct Held(Arc<SharedMemory>);
 
 // SAFETY: the threads of a model take turns; loom checks what they do to the bytes.
 unsafe impl Send for Held {}
@@ -123,7 +123,7 @@ unsafe impl Mapping for Held {
 /// What both ends of an event channel have in common. Server first.
 struct Line {
     pending: [EventFd; 2],
-    bells: [Arc<Bell>; 2],
+    doorbells: [Arc<Doorbell>; 2],
     gone: [AtomicBool; 2],
 }
 
@@ -143,7 +143,7 @@ impl Line {
         if std::thread::panicking() {
             return;
         }
-        self.bells[to].ring(|| self.pending[to].write(1).unwrap());
+        self.doorbells[to].ring(|| self.pending[to].write(1).unwrap());
     }
 }
 
@@ -172,13 +172,13 @@ impl EventChannel for End {
     }
 
     fn receive(&self) -> Result<Received> {
-        self.line.bells[self.side].quietly(|| {
+        self.line.doorbells[self.side].quietly(|| {
             let event = self.line.pending[self.side].read().is_ok();
             Ok(Received { event, ended: self.ended() })
         })
     }
 
-    fn is_kin(&self) -> bool {
+    fn peer_has_extensions(&self) -> bool {
         self.kin
     }
 
@@ -205,7 +205,7 @@ impl Drop for End {
 
 /// A shared page, and both ends of an event channel.
 pub(super) struct World {
-    memory: Arc<Shared>,
+    memory: Arc<SharedMemory>,
     line: Arc<Line>,
     orders: Orders,
     spin: bool,
@@ -218,11 +218,11 @@ impl World {
     pub(super) fn new(left: u8, right: u8, spin: bool, kin: bool) -> World {
         let orders = Orders::small(left, right);
         let ring = |order: u8| (0..1 << order).map(|_| Byte::new(0)).collect();
-        let memory = Shared { page: Box::new(SharedPage::zeroed()), rings: [ring(left), ring(right)] };
+        let memory = SharedMemory { page: Box::new(SharedPage::zeroed()), rings: [ring(left), ring(right)] };
         let pending = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
-        let bells = [Bell::new(), Bell::new()];
-        BELLS.set(bells.to_vec());
-        let line = Line { pending: [pending(), pending()], bells, gone: Default::default() };
+        let doorbells = [Doorbell::new(), Doorbell::new()];
+        DOORBELLS.set(doorbells.to_vec());
+        let line = Line { pending: [pending(), pending()], doorbells, gone: Default::default() };
         World { memory: Arc::new(memory), line: Arc::new(line), orders, spin, kin }
     }
 
@@ -258,10 +258,10 @@ impl World {
         let ring = unsafe { Endpoint::client(held.base(), self.rings(), self.orders) }.unwrap();
         let client = self.channel(ring, held, 1, false, false);
         if foreign {
-            use crate::ring::Want;
+            use crate::ring::Interest;
             use loom::sync::atomic::Ordering::SeqCst;
             self.memory.page.cli_live.store(1, SeqCst);
-            self.memory.page.srv_notify.fetch_or(Want::Data.bit(), SeqCst);
+            self.memory.page.srv_notify.fetch_or(Interest::Readable.bit(), SeqCst);
         } else {
             client.ring().announce();
         }
@@ -286,17 +286,17 @@ impl World {
     }
 
     fn channel(&self, ring: Endpoint, held: Held, side: usize, kin: bool, reached: bool) -> Arc<Channel> {
-        let parts = Parts {
+        let parts = ChannelParts {
             ring,
             events: Box::new(End { line: self.line.clone(), side, kin, reached }),
             mappings: vec![Box::new(held)],
             publication: None,
-            meeting: Meeting { ring_ref: 0, event_channel: String::new() },
+            rendezvous: Rendezvous { ring_ref: 0, event_channel: String::new() },
             path: String::new(),
         };
         let spin = std::time::Duration::from_micros(if self.spin { 50 } else { 0 });
-        let habits = Habits { spin: Some(spin), nudges: false, persistent: false, half_closes: true };
-        Channel::new(parts, &Closer::new().unwrap(), habits).unwrap()
+        let settings = Settings { spin: Some(spin), nudges: false, persistent: false, half_closes: true };
+        Channel::new(parts, &Closer::new().unwrap(), settings).unwrap()
     }
 
     #[cfg(loom)]
@@ -306,13 +306,13 @@ impl World {
     }
 
     /// Where the threads of one side wait.
-    pub(super) fn bell(&self, side: usize) -> Arc<Bell> {
-        self.line.bells[side].clone()
+    pub(super) fn doorbell(&self, side: usize) -> Arc<Doorbell> {
+        self.line.doorbells[side].clone()
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        BELLS.take();
+        DOORBELLS.take();
     }
 }

@@ -1,4 +1,4 @@
-//! Event channels over Unix stream sockets: one byte is one event, until both ends know each other's [bells](bell).
+//! Event channels over Unix stream sockets: one byte is one event, until both ends know each other's [doorbells](doorbell).
 //!
 //! A channel keeps one descriptor *number* for its whole life. What stands behind it changes: the server's listener
 //! is replaced by the connection of the client that it accepted, and (for a server of many clients, one after the
@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
-use super::bell::{self, Bells};
 use super::dir::Dir;
+use super::doorbell::{self, Doorbells};
 use super::grants::number;
 use super::inotify::Process;
 use super::name::NameWatch;
@@ -38,13 +38,17 @@ impl Events for ServerEvents {
         let fd = socket::listen_in(&slot)?;
         Ok(Box::new(Channel {
             fd,
-            bells: Bells::new()?,
+            doorbells: Doorbells::new()?,
             name: slot.socket_path(),
             port: slot.number() + 1,
             many: AtomicBool::new(false),
             another: AtomicBool::new(false),
             owed: AtomicBool::new(false),
-            state: Mutex::new(State { listening: true, since: Some(Instant::now()), ..State::default() }),
+            state: Mutex::new(ConnectionState {
+                listening: true,
+                since: Some(Instant::now()),
+                ..ConnectionState::default()
+            }),
             slot: Some(slot),
         }))
     }
@@ -78,13 +82,13 @@ impl Events for ClientEvents {
         }
         Ok(Box::new(Channel {
             fd,
-            bells: Bells::new()?,
+            doorbells: Doorbells::new()?,
             name: remote.to_owned(),
             port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
             many: AtomicBool::new(false),
             another: AtomicBool::new(false),
             owed: AtomicBool::new(false),
-            state: Mutex::new(State::default()),
+            state: Mutex::new(ConnectionState::default()),
             slot: None,
         }))
     }
@@ -93,7 +97,7 @@ impl Events for ClientEvents {
 /// One end of an event channel.
 struct Channel {
     fd: OwnedFd,
-    bells: Bells,
+    doorbells: Doorbells,
     name: String,
     port: u32,
     /// Clients may come one after the other. Changed with the lock held.
@@ -102,14 +106,14 @@ struct Channel {
     another: AtomicBool,
     /// An event could not be sent while somebody held the lock, who sends it then.
     owed: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     /// The server's slot.
     slot: Option<Arc<Slot>>,
 }
 
 /// What changes, and only with the lock held, together with what stands behind the descriptor.
 #[derive(Default)]
-struct State {
+struct ConnectionState {
     listening: bool,
     /// The client had come and could not be taken in: no other one comes, as the socket may be gone already.
     lost: bool,
@@ -118,7 +122,7 @@ struct State {
     since: Option<Instant>,
     /// Watches the name under which it comes.
     name: Option<NameWatch>,
-    /// An event may have gone to the bell of a client that had left: the next one is to be told.
+    /// An event may have gone to the doorbell of a client that had left: the next one is to be told.
     overdue: bool,
     /// Where clients may come one after the other: the listener, while a client's connection is behind the
     /// descriptor. The next client may connect to it, and go about its business, before this side has noticed that
@@ -127,7 +131,7 @@ struct State {
 }
 
 impl Channel {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,7 +140,7 @@ impl Channel {
     }
 
     /// Accepts the client, if one waits. Whether the channel is connected then.
-    fn try_accept(&self, state: &mut State) -> Result<bool> {
+    fn try_accept(&self, state: &mut ConnectionState) -> Result<bool> {
         if !state.listening {
             return Ok(true);
         }
@@ -153,7 +157,7 @@ impl Channel {
     }
 
     /// Takes in a client. `dir` is where the socket's name is, which goes.
-    fn take_in(&self, state: &mut State, mut connection: OwnedFd, dir: Option<Dir>) -> Result<()> {
+    fn take_in(&self, state: &mut ConnectionState, mut connection: OwnedFd, dir: Option<Dir>) -> Result<()> {
         if self.many() {
             let listener =
                 self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
@@ -173,13 +177,13 @@ impl Channel {
         self.exchange(state, connection, false)?;
         if state.overdue {
             // One who has left at once leaves it to the next.
-            state.overdue = self.bells.send_event(self.fd.as_fd()).is_err();
+            state.overdue = self.doorbells.send_event(self.fd.as_fd()).is_err();
         }
         Ok(())
     }
 
     /// Puts the listener back in the place of a connection that has ended.
-    fn listen_again(&self, state: &mut State) -> Result<()> {
+    fn listen_again(&self, state: &mut ConnectionState) -> Result<()> {
         let listener = match (&self.slot, state.next.take()) {
             (_, Some(listener)) => listener,
             (Some(slot), None) => {
@@ -192,14 +196,14 @@ impl Channel {
                 return Err(Error::Invalid(what.into()));
             }
         };
-        state.overdue |= self.bells.forget();
+        state.overdue |= self.doorbells.reset();
         state.since = Some(Instant::now());
         self.exchange(state, listener, true)
     }
 
     /// The state, unless somebody has it. That may be this thread itself, in the call that a signal handler has interrupted, or one
     /// that a fork has left behind: neither can be waited for.
-    fn state_now(&self) -> Option<MutexGuard<'_, State>> {
+    fn state_now(&self) -> Option<MutexGuard<'_, ConnectionState>> {
         match self.state.try_lock() {
             Ok(state) => Some(state),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
@@ -208,7 +212,7 @@ impl Channel {
     }
 
     /// Does something with the state that an event may have to wait for, which is sent after it.
-    fn with_state<T>(&self, body: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+    fn with_state<T>(&self, body: impl FnOnce(&mut ConnectionState) -> Result<T>) -> Result<T> {
         let result = body(&mut self.state());
         if self.owed.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst) {
             self.notify()?;
@@ -218,7 +222,7 @@ impl Channel {
 
     /// As `with_state`, for an event that could not be sent; says whether to send it again. Where somebody else has the state, they
     /// send it.
-    fn before_an_event(&self, body: impl FnOnce(&mut State) -> Result<bool>) -> Result<bool> {
+    fn before_an_event(&self, body: impl FnOnce(&mut ConnectionState) -> Result<bool>) -> Result<bool> {
         if let Some(mut state) = self.state_now() {
             return body(&mut state);
         }
@@ -232,7 +236,7 @@ impl Channel {
 
     /// Turns to the next client after an event could not be sent to the last one; says whether there is one. Perhaps
     /// another thread has done so already.
-    fn turn_to_next(&self, state: &mut State) -> Result<bool> {
+    fn turn_to_next(&self, state: &mut ConnectionState) -> Result<bool> {
         if !self.many() {
             return Ok(false);
         }
@@ -242,11 +246,11 @@ impl Channel {
         self.try_accept(state)
     }
 
-    /// Takes the peer's bell, if that is what came, and answers with our own. Says whether it is.
-    fn take_bell(&self, state: &State, bell: OwnedFd) -> bool {
-        let taken = self.bells.take(bell);
+    /// Takes the peer's doorbell, if that is what came, and answers with our own. Says whether it is.
+    fn take_bell(&self, state: &ConnectionState, doorbell: OwnedFd) -> bool {
+        let taken = self.doorbells.accept(doorbell);
         if taken && state.registered.is_some() {
-            self.bells.answer(self.fd.as_fd());
+            self.doorbells.answer(self.fd.as_fd());
         }
         taken
     }
@@ -264,7 +268,7 @@ impl Channel {
     }
 
     /// Puts `new`, which is a listener or is not, behind the channel's descriptor, in place of what was there.
-    fn exchange(&self, state: &mut State, new: OwnedFd, listening: bool) -> Result<()> {
+    fn exchange(&self, state: &mut ConnectionState, new: OwnedFd, listening: bool) -> Result<()> {
         let failed = |errno| Error::os("exchange the event channel's socket", errno);
         // An epoll instance watches what stands behind the descriptor, not the number.
         if let Some((epoll, _)) = &state.registered {
@@ -278,7 +282,7 @@ impl Channel {
         self.register(state).and(exchanged).map_err(failed)
     }
 
-    fn register(&self, state: &State) -> nix::Result<()> {
+    fn register(&self, state: &ConnectionState) -> nix::Result<()> {
         match &state.registered {
             Some((epoll, tokens)) => {
                 epoll.add(&self.fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
@@ -287,13 +291,13 @@ impl Channel {
         }
     }
 
-    /// Watches our own bell, which stays the same. Only then the peer may get it.
+    /// Watches our own doorbell, which stays the same. Only then the peer may get it.
     fn watch_bell(&self, epoll: &Epoll, tokens: Tokens) -> nix::Result<()> {
         let edges = EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        epoll.add(&**self.bells.own(), EpollEvent::new(edges, tokens.rung))
+        epoll.add(&**self.doorbells.own(), EpollEvent::new(edges, tokens.rung))
     }
 
-    fn receive_with(&self, state: &mut State) -> Result<Received> {
+    fn receive_with(&self, state: &mut ConnectionState) -> Result<Received> {
         // A client that has come is no event: its first one follows, and by then it has said that it is there.
         let mut event = false;
         if !self.try_accept(state)? {
@@ -302,15 +306,15 @@ impl Channel {
         // More than a socket's buffer holds of messages of one byte each.
         let mut bytes = [0; 4096];
         loop {
-            let bell = match bell::receive(self.fd.as_fd(), &mut bytes) {
+            let doorbell = match doorbell::receive(self.fd.as_fd(), &mut bytes) {
                 // After an event, the end is told when it is asked for again.
                 Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
-                Ok((_, bell)) => bell,
+                Ok((_, doorbell)) => doorbell,
                 Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::os("receive events", errno)),
             };
-            let taken = bell.is_some_and(|bell| self.take_bell(state, bell));
+            let taken = doorbell.is_some_and(|doorbell| self.take_bell(state, doorbell));
             // Also an answer: who polled the descriptor for it may wait for an event now, and must not sleep.
             event = true;
             // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
@@ -321,7 +325,7 @@ impl Channel {
     }
 
     /// Fails if no client can come any more because the name is lost.
-    fn check_name(&self, state: &mut State) -> Result<()> {
+    fn check_name(&self, state: &mut ConnectionState) -> Result<()> {
         if !state.name.as_ref().is_some_and(NameWatch::is_lost) {
             return Ok(());
         }
@@ -332,7 +336,7 @@ impl Channel {
         ))
     }
 
-    fn serve_many_with(&self, state: &mut State, many: bool) -> Result<()> {
+    fn serve_many_with(&self, state: &mut ConnectionState, many: bool) -> Result<()> {
         if let Some(slot) = &self.slot {
             slot.note_many(many)?;
         }
@@ -363,9 +367,9 @@ impl EventChannel for Channel {
         self.port
     }
 
-    /// A bell never counts down to nothing, and so can always be read.
+    /// A doorbell never counts down to nothing, and so can always be read.
     fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.bells.own().as_fd(), EpollFlags::EPOLLIN)
+        (self.doorbells.own().as_fd(), EpollFlags::EPOLLIN)
     }
 
     fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
@@ -378,7 +382,7 @@ impl EventChannel for Channel {
         state.registered = Some((epoll, tokens));
         self.register(&state).map_err(failed)?;
         if self.slot.is_none() {
-            self.bells.offer();
+            self.doorbells.offer();
         }
         Ok(())
     }
@@ -386,8 +390,8 @@ impl EventChannel for Channel {
     fn notify(&self) -> Result<()> {
         // Clients may have come and gone before the one that is there now: each is accepted in its turn.
         for _ in 0..=socket::MANY_CLIENTS {
-            let again = match self.bells.send_event(self.fd.as_fd()) {
-                // A bell doesn't say that nobody hears it.
+            let again = match self.doorbells.send_event(self.fd.as_fd()) {
+                // A doorbell doesn't say that nobody hears it.
                 Ok(true) if self.many() && hung_up(&self.fd) => {
                     self.before_an_event(|state| self.turn_to_next(state))?
                 }
@@ -417,8 +421,8 @@ impl EventChannel for Channel {
         self.state_now().is_some_and(|state| state.lost || !state.listening && hung_up(&self.fd))
     }
 
-    fn is_kin(&self) -> bool {
-        self.bells.is_known()
+    fn peer_has_extensions(&self) -> bool {
+        self.doorbells.is_known()
     }
 
     fn has_had_another_peer(&self) -> bool {
@@ -442,7 +446,7 @@ impl EventChannel for Channel {
         };
         if let Some((epoll, tokens)) = &state.registered {
             let servers = Process::own().servers();
-            state.name = Some(NameWatch::new(servers, slot, epoll, self.bells.own(), tokens.readable));
+            state.name = Some(NameWatch::new(servers, slot, epoll, self.doorbells.own(), tokens.readable));
         }
     }
 
@@ -476,7 +480,7 @@ impl Drop for Channel {
         if let Some((epoll, _)) = &state.registered {
             let _ = epoll.delete(&self.fd);
             // The peer may still hold it, then it would stay.
-            let _ = epoll.delete(&**self.bells.own());
+            let _ = epoll.delete(&**self.doorbells.own());
         }
         if state.listening || state.next.is_some() {
             let _ = self.root().map(|dir| self.remove_socket(dir));

@@ -1,7 +1,7 @@
 //! The lines by which a server tells its client where it is, to be put into the client's shell.
 
 use super::sexp;
-use crate::transport::Meeting;
+use crate::transport::Rendezvous;
 use crate::{Error, Result};
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use std::path::Path;
 ///
 /// ```
 /// # use std::path::Path;
-/// # use vchan::transport::{unix, Meeting};
-/// let meeting = Meeting { ring_ref: 0, event_channel: "/tmp/u/0".into() };
+/// # use vchan::transport::{unix, Rendezvous};
+/// let meeting = Rendezvous { ring_ref: 0, event_channel: "/tmp/u/0".into() };
 /// let (root, configuration) = unix::export_lines(Some(Path::new("/tmp/u")), &meeting)?;
 /// assert_eq!(root.as_deref(), Some("XEN_ROOT=/tmp/u; export XEN_ROOT;"));
 /// assert_eq!(
@@ -21,7 +21,7 @@ use std::path::Path;
 /// );
 /// # Ok::<(), vchan::Error>(())
 /// ```
-pub fn export_lines(root: Option<&Path>, meeting: &Meeting) -> Result<(Option<String>, String)> {
+pub fn export_lines(root: Option<&Path>, rendezvous: &Rendezvous) -> Result<(Option<String>, String)> {
     let root = match root {
         Some(path) => {
             let path = path.to_str().ok_or_else(|| not_utf8(path))?;
@@ -30,7 +30,7 @@ pub fn export_lines(root: Option<&Path>, meeting: &Meeting) -> Result<(Option<St
         }
         None => None,
     };
-    let configuration = sexp::print(meeting);
+    let configuration = sexp::print(rendezvous);
     let quoted = if configuration.split([' ', '(', ')']).all(|part| part.is_empty() || is_word(part)) {
         format!("\"{configuration}\"")
     } else {
@@ -82,25 +82,25 @@ mod tests {
             ["plain", "a b", "$HOME", "`id`", "q'q\"q", "(a)", "new\nline", "é", "!", "~", &all_ascii, &long]
         {
             let root = format!("/tmp/{name}");
-            let meeting = Meeting { ring_ref: 3, event_channel: format!("{root}/0") };
-            let (first, second) = export_lines(Some(Path::new(&root)), &meeting).unwrap();
+            let rendezvous = Rendezvous { ring_ref: 3, event_channel: format!("{root}/0") };
+            let (first, second) = export_lines(Some(Path::new(&root)), &rendezvous).unwrap();
             assert_eq!(second.lines().count(), 1);
             let (root_after, configuration) = through_a_shell(&format!("{}\n{second}", first.unwrap()));
             assert_eq!(root_after, root);
-            assert_eq!(sexp::parse(&configuration).unwrap(), meeting, "{configuration}");
+            assert_eq!(sexp::parse(&configuration).unwrap(), rendezvous, "{configuration}");
         }
     }
 
     #[test]
     fn a_root_that_the_user_gave_is_not_exported() {
-        let meeting = Meeting { ring_ref: 0, event_channel: "/r/0".into() };
-        assert_eq!(export_lines(None, &meeting).unwrap().0, None);
+        let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/r/0".into() };
+        assert_eq!(export_lines(None, &rendezvous).unwrap().0, None);
     }
 
     #[test]
     fn a_path_that_is_no_text_is_refused() {
-        let meeting = Meeting { ring_ref: 0, event_channel: "/r/0".into() };
+        let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/r/0".into() };
         let path = Path::new(OsStr::from_bytes(b"/\xff"));
-        assert!(matches!(export_lines(Some(path), &meeting), Err(Error::Invalid(_))));
+        assert!(matches!(export_lines(Some(path), &rendezvous), Err(Error::Invalid(_))));
     }
 }

@@ -1,7 +1,7 @@
 //! One instance of inotify for all clients of a process that wait, and [another](super::name) for its servers: a user may have but few
 //! of them.
 //!
-//! The waiters poll the instance, and one that wakes takes all events and rings the bells of those whose directories they
+//! The waiters poll the instance, and one that wakes takes all events and rings the doorbells of those whose directories they
 //! concern. An instance lives as long as somebody waits. It belongs to one process: after a fork both would take the events of
 //! both, so a child makes its own. Where a filter of system calls forbids inotify, a timer has the client look again.
 
@@ -106,7 +106,7 @@ struct Instance {
 
 /// What one waiter watches.
 struct Concern {
-    bell: Arc<EventFd>,
+    doorbell: Arc<EventFd>,
     watches: HashSet<WatchDescriptor>,
 }
 
@@ -130,7 +130,7 @@ impl Instance {
                 for concern in concerns.iter_mut() {
                     if lost || concern.watches.contains(&event.wd) {
                         // It can't be full.
-                        let _ = concern.bell.write(1);
+                        let _ = concern.doorbell.write(1);
                     }
                     if event.mask.contains(AddWatchFlags::IN_IGNORED) {
                         concern.watches.remove(&event.wd);
@@ -150,27 +150,29 @@ fn is_forbidden(errno: Errno) -> bool {
 const PERIOD: Duration = Duration::from_millis(100);
 
 /// One client that waits.
-pub(super) enum Waiter {
+pub(super) enum ChangeWaiter {
     /// By the instance of its process.
     Watching(Watching),
     /// Inotify is forbidden: only time passes.
     Timed(TimerFd),
 }
 
-impl Waiter {
+impl ChangeWaiter {
     /// Watches nothing yet.
-    pub(super) fn new() -> Result<Waiter> {
+    pub(super) fn new() -> Result<ChangeWaiter> {
         match Process::own().instance()? {
-            Some(instance) => Watching::new(instance).map(Waiter::Watching),
-            None => Waiter::timed(),
+            Some(instance) => Watching::new(instance).map(ChangeWaiter::Watching),
+            None => ChangeWaiter::timed(),
         }
     }
 
-    fn timed() -> Result<Waiter> {
+    fn timed() -> Result<ChangeWaiter> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let period = Expiration::Interval(TimeSpec::from_duration(PERIOD));
         TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)
-            .and_then(|timer| timer.set(period, TimerSetTimeFlags::empty()).map(|()| Waiter::Timed(timer)))
+            .and_then(|timer| {
+                timer.set(period, TimerSetTimeFlags::empty()).map(|()| ChangeWaiter::Timed(timer))
+            })
             .map_err(|errno| Error::os("make a timer, as inotify is forbidden", errno))
     }
 
@@ -187,10 +189,10 @@ impl Waiter {
     }
 
     fn watch_by(&mut self, watch: impl Fn(&Watching) -> nix::Result<()>) -> Result<nix::Result<()>> {
-        let Waiter::Watching(watching) = self else { return Ok(Ok(())) };
+        let ChangeWaiter::Watching(watching) = self else { return Ok(Ok(())) };
         match watch(watching) {
             Err(errno) if is_forbidden(errno) => {
-                *self = Waiter::timed()?;
+                *self = ChangeWaiter::timed()?;
                 Ok(Ok(()))
             }
             watched => Ok(watched),
@@ -198,10 +200,10 @@ impl Waiter {
     }
 
     /// Forgets past events.
-    pub(super) fn forget(&self) -> nix::Result<()> {
+    pub(super) fn reset(&self) -> nix::Result<()> {
         match self {
-            Waiter::Watching(watching) => watching.forget(),
-            Waiter::Timed(timer) => match timer.wait() {
+            ChangeWaiter::Watching(watching) => watching.reset(),
+            ChangeWaiter::Timed(timer) => match timer.wait() {
                 Ok(()) | Err(Errno::EAGAIN) => Ok(()),
                 Err(errno) => Err(errno),
             },
@@ -211,8 +213,8 @@ impl Waiter {
     /// Readable when there may be an event.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            Waiter::Watching(watching) => watching.set.0.as_fd(),
-            Waiter::Timed(timer) => timer.as_fd(),
+            ChangeWaiter::Watching(watching) => watching.set.0.as_fd(),
+            ChangeWaiter::Timed(timer) => timer.as_fd(),
         }
     }
 }
@@ -220,7 +222,7 @@ impl Waiter {
 /// A client that waits by the instance of its process.
 pub(super) struct Watching {
     instance: Arc<Instance>,
-    bell: Arc<EventFd>,
+    doorbell: Arc<EventFd>,
     /// Of both.
     set: Epoll,
 }
@@ -228,14 +230,14 @@ pub(super) struct Watching {
 impl Watching {
     fn new(instance: Arc<Instance>) -> Result<Watching> {
         let failed = |errno| Error::os("make what a client waits by", errno);
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(failed)?;
+        let doorbell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(failed)?;
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
-        for fd in [instance.inotify.as_fd(), bell.as_fd()] {
+        for fd in [instance.inotify.as_fd(), doorbell.as_fd()] {
             set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
         }
-        let bell = Arc::new(bell);
-        instance.concerns().push(Concern { bell: Arc::clone(&bell), watches: HashSet::new() });
-        Ok(Watching { instance, bell, set })
+        let doorbell = Arc::new(doorbell);
+        instance.concerns().push(Concern { doorbell: Arc::clone(&doorbell), watches: HashSet::new() });
+        Ok(Watching { instance, doorbell, set })
     }
 
     fn watch(&self, path: &str, what: AddWatchFlags) -> nix::Result<()> {
@@ -244,15 +246,15 @@ impl Watching {
         // With the lock held, so that nobody takes an event before it is known whom it concerns.
         let mut concerns = self.instance.concerns();
         let watch = self.instance.inotify.add_watch(path, what)?;
-        for own in concerns.iter_mut().filter(|concern| Arc::ptr_eq(&concern.bell, &self.bell)) {
+        for own in concerns.iter_mut().filter(|concern| Arc::ptr_eq(&concern.doorbell, &self.doorbell)) {
             own.watches.insert(watch);
         }
         Ok(())
     }
 
-    fn forget(&self) -> nix::Result<()> {
+    fn reset(&self) -> nix::Result<()> {
         self.instance.distribute()?;
-        match self.bell.read() {
+        match self.doorbell.read() {
             Ok(_) | Err(Errno::EAGAIN) => Ok(()),
             Err(errno) => Err(errno),
         }
@@ -262,7 +264,8 @@ impl Watching {
 impl Drop for Watching {
     fn drop(&mut self) {
         let mut concerns = self.instance.concerns();
-        let Some(own) = concerns.iter().position(|concern| Arc::ptr_eq(&concern.bell, &self.bell)) else {
+        let Some(own) = concerns.iter().position(|concern| Arc::ptr_eq(&concern.doorbell, &self.doorbell))
+        else {
             return;
         };
         let own = concerns.swap_remove(own);
@@ -300,14 +303,14 @@ mod tests {
             waiter.watch(path.to_str().unwrap(), AddWatchFlags::IN_CREATE).unwrap();
         }
         fs::write(temp.path().join("file"), "").unwrap();
-        waiters[0].forget().unwrap();
+        waiters[0].reset().unwrap();
         assert_eq!(waiters.each_ref().map(|waiter| readable(waiter.set.0.as_fd())), [false, true, false]);
         let [first, second, third] = waiters;
         drop(first);
-        second.forget().unwrap();
+        second.reset().unwrap();
         assert!(!readable(second.set.0.as_fd()));
         fs::write(temp.path().join("another"), "").unwrap();
-        third.forget().unwrap();
+        third.reset().unwrap();
         assert!(
             readable(second.set.0.as_fd()) && !readable(third.set.0.as_fd()),
             "its watch went with another waiter's"

@@ -20,8 +20,8 @@ use super::fsize::without_signal;
 use super::grants::{file_name, unfinished_name};
 use super::lock::Locked;
 use super::root::Missing;
-use super::shrunk::Guard;
 use super::side::{ClientSide, ServerSide};
+use super::sigbus::Guard;
 use super::slot::{Slot, MEMORY};
 use crate::ring::{SharedPage, WAITING};
 use crate::transport::{CrashNotice, Mapping, Memory};
@@ -31,7 +31,7 @@ const PAGE: usize = 4096;
 
 /// How long a client tries to become the only one. A client that was killed may hold its lock for a moment after
 /// its socket has told the server, and the server has told us, that it is gone.
-const PATIENCE: Duration = Duration::from_millis(250);
+const RETRY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The server's memory.
 pub(super) struct ServerMemory(pub(super) Arc<ServerSide>);
@@ -97,7 +97,7 @@ impl ClientMemory {
 
     /// Makes sure that no other client of ours has the page.
     fn lock_page(&self, mut file: File, name: &str) -> Result<PageFile> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RETRY_TIMEOUT;
         loop {
             match Locked::try_lock(file) {
                 Ok(lock) => return Ok(PageFile { file: Some(lock), connected: AtomicBool::new(false) }),
@@ -290,7 +290,7 @@ mod tests {
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
     use crate::transport::unix::side::{Source, Told};
-    use crate::transport::Meeting;
+    use crate::transport::Rendezvous;
     use std::fs;
     use std::os::unix::fs::{symlink, PermissionsExt};
     use std::path::Path;
@@ -300,9 +300,9 @@ mod tests {
     }
 
     fn client(root: &Path) -> ClientMemory {
-        let meeting = Meeting { ring_ref: 0, event_channel: "/nowhere".into() };
+        let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientMemory(Arc::new(ClientSide::new(root, Source::Told(Told::new(meeting, None)))))
+        ClientMemory(Arc::new(ClientSide::new(root, Source::Told(Told::new(rendezvous, None)))))
     }
 
     fn refusal(result: Result<Box<dyn Mapping>>) -> String {

@@ -15,10 +15,9 @@
 //! `<first>-<last>`. That program can't share so many.) What a killed server leaves is removed by the
 //! next client that looks for it and, some at a time, by the servers that start later.
 
-mod bell;
-mod config;
 mod descriptor;
 mod dir;
+mod doorbell;
 mod events;
 mod exported;
 mod fsize;
@@ -32,10 +31,11 @@ mod mode;
 mod name;
 mod nodes;
 mod record;
+mod registry;
 mod root;
 mod sexp;
-mod shrunk;
 mod side;
+mod sigbus;
 mod slot;
 mod socket;
 mod sweep;
@@ -45,14 +45,14 @@ use std::ffi::OsString;
 use std::path::{absolute, Path};
 use std::sync::Arc;
 
-use super::{Meeting, Parts, Role, Transport};
+use super::{Parts, Rendezvous, Role, Transport};
 use crate::{DomId, Error, Result};
-use config::{ClientConfig, ServerConfig};
 use events::{ClientEvents, ServerEvents};
 pub use exported::export_lines;
 use home::default_root;
 use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
+use registry::{ClientRegistry, ServerRegistry};
 use root::Root;
 use side::{ClientSide, ServerSide, Source, Told};
 
@@ -63,18 +63,18 @@ const LAST_DOMID: DomId = 0x7FEF;
 ///
 /// ```
 /// use vchan::transport::unix::UnixTransport;
-/// use vchan::transport::{Meeting, Role, Transport};
+/// use vchan::transport::{Rendezvous, Role, Transport};
 ///
 /// # let temp = tempfile::tempdir().unwrap();
 /// let transport = UnixTransport::with_root(temp.path().join("root"))?.domid(1);
 /// let server = transport.open(Role::Server, 2, "data/greeting")?;
 /// let channel = server.events.listen()?;
 /// let page = server.memory.share(1, None)?;
-/// let meeting = Meeting { ring_ref: page.grants()[0], event_channel: channel.name() };
-/// let publication = server.config.publish(&meeting)?;
+/// let meeting = Rendezvous { ring_ref: page.grants()[0], event_channel: channel.name() };
+/// let publication = server.registry.publish(&meeting)?;
 ///
 /// let client = transport.clone().domid(2).open(Role::Client, 1, "/local/domain/1/data/greeting")?;
-/// assert_eq!(client.config.look_up()?, meeting);
+/// assert_eq!(client.registry.look_up()?, meeting);
 /// # drop((publication, page, channel));
 /// # Ok::<(), vchan::Error>(())
 /// ```
@@ -82,7 +82,7 @@ const LAST_DOMID: DomId = 0x7FEF;
 pub struct UnixTransport {
     root: Root,
     domid: DomId,
-    told: Option<Meeting>,
+    told: Option<Rendezvous>,
 }
 
 impl UnixTransport {
@@ -147,7 +147,7 @@ impl UnixTransport {
     /// # let temp = tempfile::tempdir().unwrap();
     /// let transport = UnixTransport::with_root(temp.path().join("root"))?
     ///     .exported("((ring_ref 0) (event_channel /tmp/unixcat.9.0/0))")?;
-    /// assert_eq!(transport.open(Role::Client, 0, "any")?.config.look_up()?.ring_ref, 0);
+    /// assert_eq!(transport.open(Role::Client, 0, "any")?.registry.look_up()?.ring_ref, 0);
     /// assert!(transport.exported("nonsense").is_err());
     /// # Ok::<(), vchan::Error>(())
     /// ```
@@ -186,13 +186,13 @@ impl Transport for UnixTransport {
                 Ok(Parts {
                     memory: Box::new(ServerMemory(Arc::clone(&side))),
                     events: Box::new(ServerEvents(Arc::clone(&side))),
-                    config: Box::new(ServerConfig { side, path }),
+                    registry: Box::new(ServerRegistry { side, path }),
                 })
             }
             Role::Client => {
                 let source = match &self.told {
-                    Some(meeting) => {
-                        Source::Told(Told::new(meeting.clone(), NodePath::new(path, self.domid).ok()))
+                    Some(rendezvous) => {
+                        Source::Told(Told::new(rendezvous.clone(), NodePath::new(path, self.domid).ok()))
                     }
                     None => Source::Name(NodePath::new(path, self.domid)?),
                 };
@@ -200,16 +200,16 @@ impl Transport for UnixTransport {
                 Ok(Parts {
                     memory: Box::new(ClientMemory(Arc::clone(&side))),
                     events: Box::new(ClientEvents(Arc::clone(&side))),
-                    config: Box::new(ClientConfig(side)),
+                    registry: Box::new(ClientRegistry(side)),
                 })
             }
         }
     }
 
-    fn export_lines(&self, meeting: &Meeting) -> Result<Vec<String>> {
+    fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
         // Whoever gave the root by XEN_ROOT knows it.
         let root = self.has_default_root().then(|| self.root_path());
-        let (root, configuration) = export_lines(root, meeting)?;
+        let (root, configuration) = export_lines(root, rendezvous)?;
         Ok(root.into_iter().chain([configuration]).collect())
     }
 }

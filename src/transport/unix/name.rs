@@ -79,7 +79,7 @@ struct Name {
     slot: Weak<Slot>,
     lost: AtomicBool,
     epoll: Arc<Epoll>,
-    bell: Arc<EventFd>,
+    doorbell: Arc<EventFd>,
     token: u64,
 }
 
@@ -88,8 +88,8 @@ impl Name {
     fn look(&self) {
         if self.slot.upgrade().is_some_and(|slot| slot.is_lost()) {
             self.lost.store(true, Ordering::SeqCst);
-            // The bell has no peer, and is always ready for this. What isn't in the set any more has nobody to tell.
-            let _ = self.epoll.modify(&*self.bell, &mut EpollEvent::new(EpollFlags::EPOLLIN, self.token));
+            // The doorbell has no peer, and is always ready for this. What isn't in the set any more has nobody to tell.
+            let _ = self.epoll.modify(&*self.doorbell, &mut EpollEvent::new(EpollFlags::EPOLLIN, self.token));
         }
     }
 }
@@ -101,19 +101,19 @@ pub(super) struct NameWatch {
 }
 
 impl NameWatch {
-    /// Watches the slot's socket. What is to be told makes `epoll` readable with `token`; `bell` is in that set.
+    /// Watches the slot's socket. What is to be told makes `epoll` readable with `token`; `doorbell` is in that set.
     pub(super) fn new(
         servers: Option<Arc<Servers>>,
         slot: &Arc<Slot>,
         epoll: &Arc<Epoll>,
-        bell: &Arc<EventFd>,
+        doorbell: &Arc<EventFd>,
         token: u64,
     ) -> NameWatch {
         let name = Arc::new(Name {
             slot: Arc::downgrade(slot),
             lost: AtomicBool::new(false),
             epoll: Arc::clone(epoll),
-            bell: Arc::clone(bell),
+            doorbell: Arc::clone(doorbell),
             token,
         });
         let watched = servers.and_then(|servers| {

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use super::dir::Dir;
 use super::fsize::without_signal;
 use super::grants::{number, slot_of};
-use crate::transport::Meeting;
+use crate::transport::Rendezvous;
 use crate::{DomId, Error, Result};
 
 const RING_REF: &str = "ring-ref";
@@ -116,7 +116,7 @@ const READS: usize = 16;
 /// Reads a publication. `Err` in the inner result says what is missing. The root need not be locked: a server that
 /// publishes removes the ring-ref first and writes it last, so the two nodes belong together if it is the same before
 /// and after the other.
-pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Meeting, String>> {
+pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Rendezvous, String>> {
     let Some(dir) = leaf(root, path)? else { return Ok(Err("nothing is published there".into())) };
     let Some(mut ring_ref) = read_node(&dir, RING_REF)? else {
         return Ok(Err(format!("there is no {RING_REF}")));
@@ -149,7 +149,7 @@ pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Me
             "{path} holds {event_channel:?}, which is no socket's path; remove it"
         )));
     }
-    Ok(Ok(Meeting { ring_ref, event_channel }))
+    Ok(Ok(Rendezvous { ring_ref, event_channel }))
 }
 
 /// The grant of the shared page that is published at the path. Its slot is that of the server.
@@ -177,14 +177,14 @@ fn read_own_node(dir: &Dir, name: &str) -> Result<Option<String>> {
 }
 
 /// Publishes, in place of whatever stands there.
-pub(super) fn write(root: &Dir, path: &NodePath, meeting: &Meeting) -> Result<()> {
+pub(super) fn write(root: &Dir, path: &NodePath, rendezvous: &Rendezvous) -> Result<()> {
     let mut dir = root.reopen()?;
     for component in path.components() {
         dir = dir.make_sub(component)?;
     }
     dir.remove(RING_REF)?;
-    write_node(&dir, EVENT_CHANNEL, UNFINISHED[1], &meeting.event_channel)?;
-    write_node(&dir, RING_REF, UNFINISHED[0], &meeting.ring_ref.to_string())
+    write_node(&dir, EVENT_CHANNEL, UNFINISHED[1], &rendezvous.event_channel)?;
+    write_node(&dir, RING_REF, UNFINISHED[0], &rendezvous.ring_ref.to_string())
 }
 
 /// Removes what `slot` published at the path, and the directories that are empty then.
@@ -224,8 +224,8 @@ mod tests {
         (temp, root)
     }
 
-    fn meeting(ring_ref: u32, event_channel: &str) -> Meeting {
-        Meeting { ring_ref, event_channel: event_channel.into() }
+    fn rendezvous(ring_ref: u32, event_channel: &str) -> Rendezvous {
+        Rendezvous { ring_ref, event_channel: event_channel.into() }
     }
 
     #[test]
@@ -245,8 +245,8 @@ mod tests {
         let (temp, root) = setting();
         let path = NodePath::new("/local/domain/0/data/vchan/1/x", 0).unwrap();
         assert!(read(&root, &path).unwrap().is_err());
-        write(&root, &path, &meeting(1024, "/r/1")).unwrap();
-        assert_eq!(read(&root, &path).unwrap(), Ok(meeting(1024, "/r/1")));
+        write(&root, &path, &rendezvous(1024, "/r/1")).unwrap();
+        assert_eq!(read(&root, &path).unwrap(), Ok(rendezvous(1024, "/r/1")));
         let dir = temp.path().join("local/domain/0/data/vchan/1/x");
         assert_eq!(fs::read_to_string(dir.join("ring-ref")).unwrap(), "1024");
         assert_eq!(published_page(&root, &path).unwrap(), Some(1024));
@@ -263,7 +263,7 @@ mod tests {
         fs::create_dir_all(temp.path().join("a/b")).unwrap();
         withdraw(&root, &path, 0).unwrap();
         assert!(!temp.path().join("a").exists(), "made, but never filled, by a killed server");
-        write(&root, &path, &meeting(0, "/r/0")).unwrap();
+        write(&root, &path, &rendezvous(0, "/r/0")).unwrap();
         fs::write(temp.path().join("a/other"), "").unwrap();
         withdraw(&root, &path, 0).unwrap();
         assert!(temp.path().join("a/other").exists() && !temp.path().join("a/b").exists());
@@ -282,7 +282,7 @@ mod tests {
             (EVENT_CHANNEL, b"a\0b"),
         ];
         for (name, content) in cases {
-            write(&root, &path, &meeting(0, "/r/0")).unwrap();
+            write(&root, &path, &rendezvous(0, "/r/0")).unwrap();
             fs::write(temp.path().join("p").join(name), content).unwrap();
             let text = read(&root, &path).unwrap_err().to_string();
             assert!(text.contains(name) && text.contains("remove it"), "{text}");

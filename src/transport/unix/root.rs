@@ -14,7 +14,7 @@ use super::lock::Locked;
 use crate::{Error, Result};
 
 /// How long the root's lock is waited for. Its holders need some milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long it is waited for by what can be left to a later server.
 const BRIEFLY: Duration = Duration::from_millis(50);
@@ -46,7 +46,7 @@ impl Root {
             "" => "/",
             trimmed => trimmed,
         };
-        Root { path: path.into(), removable, patience: PATIENCE }
+        Root { path: path.into(), removable, patience: LOCK_TIMEOUT }
     }
 
     /// The same root for work that can be left to a later server: a lock held by a stopped process blocks that for some

@@ -1,11 +1,11 @@
 //! The s-expression in `XEN_CONFIGURATION`: `((ring_ref 0) (event_channel /some/path/0))`.
 
-use crate::transport::Meeting;
+use crate::transport::Rendezvous;
 use crate::{Error, Result};
 
 /// Writes a meeting as an s-expression.
-pub(super) fn print(meeting: &Meeting) -> String {
-    format!("((ring_ref {}) (event_channel {}))", meeting.ring_ref, atom(&meeting.event_channel))
+pub(super) fn print(rendezvous: &Rendezvous) -> String {
+    format!("((ring_ref {}) (event_channel {}))", rendezvous.ring_ref, atom(&rendezvous.event_channel))
 }
 
 fn atom(text: &str) -> String {
@@ -31,13 +31,13 @@ fn atom(text: &str) -> String {
 }
 
 /// Reads such an s-expression: its two fields in any order, atoms plain or quoted.
-pub(super) fn parse(text: &str) -> Result<Meeting> {
+pub(super) fn parse(text: &str) -> Result<Rendezvous> {
     parse_fields(text).map_err(|why| {
         Error::Invalid(format!("the configuration {text:?} (XEN_CONFIGURATION) is unusable: {why}"))
     })
 }
 
-fn parse_fields(text: &str) -> std::result::Result<Meeting, String> {
+fn parse_fields(text: &str) -> std::result::Result<Rendezvous, String> {
     let mut tokens = Tokens { rest: text.as_bytes() };
     let (mut ring_ref, mut event_channel) = (None, None);
     tokens.expect(&Token::Open)?;
@@ -67,7 +67,7 @@ fn parse_fields(text: &str) -> std::result::Result<Meeting, String> {
     if event_channel.is_empty() || event_channel.contains('\0') {
         return Err(format!("event_channel is {event_channel:?}, not a socket's path"));
     }
-    Ok(Meeting { ring_ref, event_channel })
+    Ok(Rendezvous { ring_ref, event_channel })
 }
 
 #[derive(Debug, PartialEq)]
@@ -196,15 +196,15 @@ fn number_in(digits: &[u8], radix: u32) -> std::result::Result<u8, String> {
 mod tests {
     use super::*;
 
-    fn meeting(ring_ref: u32, event_channel: &str) -> Meeting {
-        Meeting { ring_ref, event_channel: event_channel.into() }
+    fn rendezvous(ring_ref: u32, event_channel: &str) -> Rendezvous {
+        Rendezvous { ring_ref, event_channel: event_channel.into() }
     }
 
     #[test]
     fn the_historical_form_is_printed_and_read() {
         let text = "((ring_ref 0) (event_channel /tmp/unixcat.12.0/0))";
-        assert_eq!(print(&meeting(0, "/tmp/unixcat.12.0/0")), text);
-        assert_eq!(parse(text).unwrap(), meeting(0, "/tmp/unixcat.12.0/0"));
+        assert_eq!(print(&rendezvous(0, "/tmp/unixcat.12.0/0")), text);
+        assert_eq!(parse(text).unwrap(), rendezvous(0, "/tmp/unixcat.12.0/0"));
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
             "(\n ( ring_ref 7 ) ; as told\r\n\t(event_channel \"/a/0\"))\n",
             "((\"ring_ref\" \"7\") (\"event_\\\n    channel\" \"\\047\\x61/\\048\"))",
         ] {
-            assert_eq!(parse(text).unwrap(), meeting(7, "/a/0"), "{text}");
+            assert_eq!(parse(text).unwrap(), rendezvous(7, "/a/0"), "{text}");
         }
         let escapes = r#"((ring_ref 7) (event_channel "\\\"\n\t\b\r\ \'\q\195\169\x0a\9"))"#;
         assert_eq!(parse(escapes).unwrap().event_channel, "\\\"\n\t\u{8}\r '\\qé\n\\9");
@@ -224,8 +224,8 @@ mod tests {
     fn any_path_survives() {
         let all_ascii: String = (1..=127u8).map(char::from).collect();
         for path in ["/a b", "/$HOME`x`", "/\"\\", "/(;)", "/é\u{1f600}", "/#|x|#", "/x\ny", &all_ascii] {
-            let printed = print(&meeting(1, path));
-            assert_eq!(parse(&printed).unwrap(), meeting(1, path), "{printed}");
+            let printed = print(&rendezvous(1, path));
+            assert_eq!(parse(&printed).unwrap(), rendezvous(1, path), "{printed}");
             assert!(printed.bytes().all(|b| (b' '..=b'~').contains(&b)), "{printed:?}");
         }
     }

@@ -12,7 +12,7 @@ use super::nodes::{self, NodePath};
 use super::root::{Missing, Root};
 use super::slot::Slot;
 use super::sweep;
-use crate::transport::Meeting;
+use crate::transport::Rendezvous;
 use crate::{Error, Result};
 
 /// The server's side. Its slot is claimed when something is first made in it.
@@ -42,7 +42,7 @@ pub(super) enum Source {
 
 /// What a client was told, perhaps by a server that has ended since: another one may be there now.
 pub(super) struct Told {
-    meeting: Meeting,
+    rendezvous: Rendezvous,
     asked: Option<NodePath>,
     /// Where the server serves that was met.
     served: OnceCell<NodePath>,
@@ -50,20 +50,20 @@ pub(super) struct Told {
 
 impl Told {
     /// `asked` is the path that the client was to go to, if it can be one.
-    pub(super) fn new(meeting: Meeting, asked: Option<NodePath>) -> Told {
-        Told { meeting, asked, served: OnceCell::new() }
+    pub(super) fn new(rendezvous: Rendezvous, asked: Option<NodePath>) -> Told {
+        Told { rendezvous, asked, served: OnceCell::new() }
     }
 
     /// Where the server of that slot serves. A historical one doesn't say.
     fn served(&self, root: &Dir) -> Result<Option<NodePath>> {
-        sweep::published_by(root, slot_of(self.meeting.ring_ref))
+        sweep::published_by(root, slot_of(self.rendezvous.ring_ref))
     }
 
     /// Refuses to lead a client away from a server that waits where the client was to go.
     fn check(&self, root: &Dir) -> Result<()> {
         let (Some(served), Some(asked)) = (self.served(root)?, &self.asked) else { return Ok(()) };
         let page = if served == *asked { None } else { nodes::published_page(root, asked)? };
-        let Some(page) = page.filter(|&page| slot_of(page) != slot_of(self.meeting.ring_ref)) else {
+        let Some(page) = page.filter(|&page| slot_of(page) != slot_of(self.rendezvous.ring_ref)) else {
             return Ok(());
         };
         if !sweep::is_awaited_at(root, page, asked)? {
@@ -102,7 +102,7 @@ impl ClientSide {
     pub(super) fn path(&self) -> &str {
         match &self.source {
             Source::Name(path) => path.as_str(),
-            Source::Told(told) => told.served.get().map_or(&told.meeting.event_channel, NodePath::as_str),
+            Source::Told(told) => told.served.get().map_or(&told.rendezvous.event_channel, NodePath::as_str),
         }
     }
 
@@ -119,13 +119,13 @@ impl ClientSide {
 
     /// Finds what the server published. What is found has a living owner, or one that locks nothing. This does not wait
     /// for the root's lock, which a stopped process may hold.
-    pub(super) fn look_up(&self) -> Result<Meeting> {
+    pub(super) fn look_up(&self) -> Result<Rendezvous> {
         let path = match &self.source {
             Source::Told(told) => {
                 if let Some(root) = self.root.open(Missing::Leave)? {
                     told.check(&root)?;
                 }
-                return Ok(told.meeting.clone());
+                return Ok(told.rendezvous.clone());
             }
             Source::Name(path) => path,
         };
@@ -134,15 +134,15 @@ impl ClientSide {
             let why = home::obstacle(path).unwrap_or_else(|| format!("the directory {path} does not exist"));
             return Err(self.no_server(why));
         };
-        let meeting = nodes::read(&root, path)?
+        let rendezvous = nodes::read(&root, path)?
             .map_err(|why| self.no_server(format!("{why}, in {}", self.root.path())))?;
-        let slot = slot_of(meeting.ring_ref);
+        let slot = slot_of(rendezvous.ring_ref);
         if sweep::is_dead(&root, slot)? {
             // Where this fails, the next server does it.
             let _ = self.sweep_slot(slot);
             return Err(self.no_server(format!("the server (slot {slot} of {}) has died", self.root.path())));
         }
-        Ok(Meeting { event_channel: self.in_own_root(meeting.event_channel, slot), ..meeting })
+        Ok(Rendezvous { event_channel: self.in_own_root(rendezvous.event_channel, slot), ..rendezvous })
     }
 
     /// The path of a socket as seen from here. Its server may see the same root at another path, or the root was moved.

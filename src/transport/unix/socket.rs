@@ -134,7 +134,7 @@ mod tests {
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
     use crate::transport::unix::side::{Source, Told};
-    use crate::transport::Meeting;
+    use crate::transport::Rendezvous;
     use std::fs::{set_permissions, Permissions};
     use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
@@ -161,9 +161,9 @@ mod tests {
     }
 
     fn client_side(root: &Path) -> ClientSide {
-        let meeting = Meeting { ring_ref: 0, event_channel: "/nowhere".into() };
+        let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientSide::new(root, Source::Told(Told::new(meeting, None)))
+        ClientSide::new(root, Source::Told(Told::new(rendezvous, None)))
     }
 
     fn open_to_all(temp: &tempfile::TempDir, mode: u32) {

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::{Missing, Root};
-    use crate::transport::Meeting;
+    use crate::transport::Rendezvous;
     use std::fs;
     use std::os::unix::net::UnixListener;
 
@@ -173,8 +173,10 @@ mod tests {
         let locked = root.lock(Missing::Leave).unwrap().unwrap();
         let path = NodePath::new("/local/domain/0/data/x", 0).unwrap();
         let other = NodePath::new("/local/domain/0/other", 0).unwrap();
-        nodes::write(locked.dir(), &path, &Meeting { ring_ref: 1024, event_channel: "/r/1".into() }).unwrap();
-        nodes::write(locked.dir(), &other, &Meeting { ring_ref: 0, event_channel: "/r/0".into() }).unwrap();
+        nodes::write(locked.dir(), &path, &Rendezvous { ring_ref: 1024, event_channel: "/r/1".into() })
+            .unwrap();
+        nodes::write(locked.dir(), &other, &Rendezvous { ring_ref: 0, event_channel: "/r/0".into() })
+            .unwrap();
         for dir in [LOCKS, MEMORY] {
             fs::create_dir(temp.path().join(dir)).unwrap();
         }

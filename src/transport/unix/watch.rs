@@ -7,7 +7,7 @@ use nix::sys::inotify::AddWatchFlags;
 
 use super::dir::Dir;
 use super::home;
-use super::inotify::Waiter;
+use super::inotify::ChangeWaiter;
 use super::nodes::NodePath;
 use super::root::{Missing, Root};
 use super::slot::MEMORY;
@@ -28,13 +28,13 @@ const CLIENT_LEAVES: AddWatchFlags = AddWatchFlags::IN_ATTRIB;
 pub(super) struct RootWatch {
     root: Root,
     path: Option<NodePath>,
-    waiter: Waiter,
+    waiter: ChangeWaiter,
 }
 
 impl RootWatch {
     /// Watches nothing before it is renewed.
     pub(super) fn new(root: Root, path: Option<NodePath>) -> Result<RootWatch> {
-        Ok(RootWatch { root, path, waiter: Waiter::new()? })
+        Ok(RootWatch { root, path, waiter: ChangeWaiter::new()? })
     }
 
     fn add(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<()> {
@@ -90,7 +90,7 @@ fn failed(path: &str, errno: Errno) -> Error {
 
 impl Watch for RootWatch {
     fn renew(&mut self) -> Result<()> {
-        self.waiter.forget().map_err(|errno| Error::os("read the inotify events", errno))?;
+        self.waiter.reset().map_err(|errno| Error::os("read the inotify events", errno))?;
         self.scan()
     }
 

@@ -12,7 +12,7 @@
 //!
 //! The server's program may remove what it published, when its client has come. The server then knows by the directory, which
 //! goes along. The client looks whether the `ring-ref` is there at the server's first event, since such programs remove it before they
-//! do anything else. If it vanishes before that event, the domain has gone, or an event will come yet: [`PATIENCE`].
+//! do anything else. If it vanishes before that event, the domain has gone, or an event will come yet: [`ANSWER_TIMEOUT`].
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -33,7 +33,7 @@ const MARK: &str = "client/alive";
 const TOKEN: &str = "domain";
 
 /// How long a server that has sent no event yet may keep silence after its `ring-ref` has vanished.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a server in `server` hears of the end of `client` by a mark only.
 pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
@@ -242,10 +242,9 @@ impl DomainWatch {
                 (Kind::Mark, _) => self.exists(self.sign.directory())?,
                 (Kind::RingRef, CONNECTED | SILENT) => {
                     if doubt.is_none() {
-                        *doubt = self
-                            .attached
-                            .get()
-                            .and_then(|(epoll, tokens)| Doubt::new(Arc::clone(epoll), *tokens, PATIENCE));
+                        *doubt = self.attached.get().and_then(|(epoll, tokens)| {
+                            Doubt::new(Arc::clone(epoll), *tokens, ANSWER_TIMEOUT)
+                        });
                     }
                     return Ok(());
                 }

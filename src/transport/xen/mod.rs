@@ -3,8 +3,8 @@
 //! It needs no library of Xen's, only the kernel's devices `/dev/xen/evtchn`, `/dev/xen/gntalloc` (server) and
 //! `/dev/xen/gntdev` (client), and a way to xenstored. It is compatible with libxenvchan and ocaml-vchan as peers.
 
-mod config;
 mod device;
+mod registry;
 // For tests that play the domains of a machine.
 #[doc(hidden)]
 pub mod domain_watch;
@@ -69,7 +69,7 @@ impl Transport for XenTransport {
         Ok(Parts {
             memory: Box::new(memory::XenMemory::new(peer)),
             events: Box::new(events::XenEvents { own, peer, role, path: path.clone() }),
-            config: Box::new(config::XenConfig { own, peer, path }),
+            registry: Box::new(registry::XenRegistry { own, peer, path }),
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use vchan::transport::{EventChannel, Mapping, Meeting, Parts, Publication, Role, Transport};
+use vchan::transport::{EventChannel, Mapping, Parts, Publication, Rendezvous, Role, Transport};
 
 use super::page::*;
 use super::script::Script;
@@ -69,9 +69,9 @@ impl Peer {
     /// A client that has mapped everything but hasn't said so yet.
     pub fn client(transport: Arc<dyn Transport>) -> vchan::Result<Peer> {
         let parts = open(&*transport, Role::Client)?;
-        let meeting = parts.config.look_up()?;
-        let page = parts.memory.map(&[meeting.ring_ref])?;
-        let events = parts.events.connect(&meeting.event_channel)?;
+        let rendezvous = parts.registry.look_up()?;
+        let page = parts.memory.map(&[rendezvous.ring_ref])?;
+        let events = parts.events.connect(&rendezvous.event_channel)?;
         // An honest server's page, read with what reads a hostile one's.
         let mut pages = Pages::new(Role::Server, [Some(page), None, None], [10, 11]);
         let orders = [LEFT_ORDER, RIGHT_ORDER].map(|at| pages.u16(at));
@@ -103,7 +103,7 @@ impl Peer {
             .flat_map(|ring| ring.iter().flat_map(|ring| ring.grants()))
             .copied()
             .collect();
-        let meeting = Meeting { ring_ref: page.grants()[0], event_channel: events.name() };
+        let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
         let mut pages = Pages::new(Role::Client, [Some(page), left, right], orders);
         let first = if script.once_in(2) { 0 } else { script.u32() };
         for index in [LEFT_CONS, LEFT_PROD, RIGHT_CONS, RIGHT_PROD] {
@@ -121,7 +121,7 @@ impl Peer {
         for (at, value) in [(CLI_LIVE, 2), (SRV_LIVE, 1), (CLI_NOTIFY, 1)] {
             pages.set_u8(at, value);
         }
-        let publication = Some(parts.config.publish(&meeting)?);
+        let publication = Some(parts.registry.publish(&rendezvous)?);
         Ok(Peer::over(transport, Role::Server, publication, events, pages, first))
     }
 
@@ -284,7 +284,7 @@ impl Peer {
         }
         self.events = None;
         let events = open(&*self.transport, Role::Client).and_then(|parts| {
-            parts.config.look_up().and_then(|meeting| parts.events.connect(&meeting.event_channel))
+            parts.registry.look_up().and_then(|rendezvous| parts.events.connect(&rendezvous.event_channel))
         });
         self.events = events.ok();
         self.announce();

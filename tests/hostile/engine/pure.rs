@@ -95,12 +95,12 @@ fn configuration(script: &mut Script) {
     match transport.exported(&text) {
         Ok(transport) => {
             let parts = transport.open(Role::Client, 0, "any").expect("open");
-            let meeting = parts.config.look_up().expect("what was told");
+            let rendezvous = parts.registry.look_up().expect("what was told");
             assert!(
-                !meeting.event_channel.is_empty() && !meeting.event_channel.contains('\0'),
-                "{meeting:?}"
+                !rendezvous.event_channel.is_empty() && !rendezvous.event_channel.contains('\0'),
+                "{rendezvous:?}"
             );
-            vchan::transport::unix::export_lines(None, &meeting).expect("lines");
+            vchan::transport::unix::export_lines(None, &rendezvous).expect("lines");
         }
         Err(error) => assert!(matches!(error, Error::Invalid(_)), "{error:?}"),
     }
@@ -112,11 +112,11 @@ fn path(script: &mut Script) {
     let transport = UnixTransport::with_root("/nonexistent/hostile").expect("a root");
     match transport.open(Role::Client, 0, &path) {
         Ok(parts) => {
-            let path = parts.config.path();
+            let path = parts.registry.path();
             let safe =
                 |name: &str| !["", ".", ".."].contains(&name) && !name.contains('\0') && name.len() <= 255;
             assert!(path.starts_with('/') && path[1..].split('/').all(safe), "{path:?}");
-            assert!(matches!(parts.config.look_up(), Err(Error::NoServer { .. })));
+            assert!(matches!(parts.registry.look_up(), Err(Error::NoServer { .. })));
         }
         Err(error) => assert!(matches!(error, Error::Invalid(_)), "{error:?}"),
     }

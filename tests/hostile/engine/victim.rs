@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use vchan::channel::Channel;
-use vchan::ring::Want;
+use vchan::ring::Interest;
 use vchan::{Closer, Error, Reader, Vchan, Writer};
 
 use super::script::Script;
@@ -171,7 +171,7 @@ impl Victim {
         match name {
             "wait" => self.channel.wait(Some(limit)),
             "wait-for-peer" => self.channel.wait_for_peer(Some(limit)),
-            "check-peer" => self.channel.check_peer(Want::Data),
+            "check-peer" => self.channel.check_peer(Interest::Readable),
             "state" => self.channel.state_now().map(drop),
             "leave" => {
                 self.channel.leave();
@@ -217,7 +217,7 @@ impl Victim {
                 0
             }
             "borrow-consume" => self.borrow(script)?,
-            "poll-to-read" => return self.poll(Want::Data),
+            "poll-to-read" => return self.poll(Interest::Readable),
             _ => {
                 self.nonblocking = script.once_in(3);
                 reader.set_nonblocking(self.nonblocking);
@@ -250,7 +250,7 @@ impl Victim {
                 0
             }
             "reserve-commit" => self.reserve(script)?,
-            "poll-to-write" => return self.poll(Want::Space),
+            "poll-to-write" => return self.poll(Interest::Writable),
             "pending" => {
                 let pending = writer.pending()?;
                 assert!(pending <= writer.ring_size());
@@ -284,7 +284,7 @@ impl Victim {
 
     /// Writes over all of the space where it lies, and publishes a part of it.
     fn reserve(&self, script: &mut Script) -> Result<usize, Error> {
-        self.channel.check_peer(Want::Space)?;
+        self.channel.check_peer(Interest::Writable)?;
         let producer = &self.channel.ring().producer;
         let space = producer.space()?;
         for part in producer.free_slices(space) {
@@ -302,12 +302,12 @@ impl Victim {
 
     /// What a program does that polls: it tries, and polls where there is nothing. The descriptor must not go on
     /// saying that there is something to try while nothing comes.
-    fn poll(&mut self, want: Want) -> Result<(), Error> {
+    fn poll(&mut self, want: Interest) -> Result<(), Error> {
         let mut woken = 0;
         while woken < VAIN {
             let tried = match want {
-                Want::Data => self.try_to_read(),
-                Want::Space => self.try_to_write(),
+                Interest::Readable => self.try_to_read(),
+                Interest::Writable => self.try_to_write(),
             };
             match tried {
                 Ok(()) => return Ok(()),
@@ -315,8 +315,8 @@ impl Victim {
                 Err(error) => return Err(error),
             }
             let fd = match want {
-                Want::Data => self.reader.as_ref().map(AsFd::as_fd),
-                Want::Space => self.writer.as_ref().map(AsFd::as_fd),
+                Interest::Readable => self.reader.as_ref().map(AsFd::as_fd),
+                Interest::Writable => self.writer.as_ref().map(AsFd::as_fd),
             };
             let mut fds = [PollFd::new(fd.expect("the half"), PollFlags::POLLIN)];
             if poll(&mut fds, PollTimeout::ZERO).expect("poll") == 0 {

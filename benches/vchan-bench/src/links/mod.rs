@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use crate::Result;
 
 /// How long a set-up may take.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+pub const PEER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// One end.
 pub trait Link {

@@ -7,7 +7,7 @@ use vchan::transport::unix::UnixTransport;
 use vchan::transport::{Role, Transport};
 use vchan::Vchan;
 
-use super::{gone, Link, PATIENCE};
+use super::{gone, Link, PEER_TIMEOUT};
 use crate::shim_transport::ShimTransport;
 use crate::Result;
 
@@ -38,7 +38,7 @@ impl RustLink {
     pub fn accept(self) -> Result<RustLink> {
         Ok(match self.vchan.role() {
             Role::Client => self,
-            Role::Server => RustLink { vchan: self.vchan.accept(Some(PATIENCE))?, ..self },
+            Role::Server => RustLink { vchan: self.vchan.accept(Some(PEER_TIMEOUT))?, ..self },
         })
     }
 

@@ -1,4 +1,4 @@
-//! [Barriers](crate::barrier) in a model. Both halves meet at a place of their own: the one that comes second has seen what
+//! [Barriers](crate::fence) in a model. Both halves meet at a place of their own: the one that comes second has seen what
 //! the other one did before. Other fences don't go there.
 
 pub(crate) fn is_available() -> bool {
@@ -6,7 +6,7 @@ pub(crate) fn is_available() -> bool {
 }
 
 #[cfg(loom)]
-pub(crate) fn make() {
+pub(crate) fn heavy() {
     use loom::sync::atomic::{AtomicU32, Ordering};
     loom::lazy_static! {
         static ref MEETING: AtomicU32 = AtomicU32::new(0);
@@ -16,6 +16,6 @@ pub(crate) fn make() {
 
 /// This checker knows no weak memory.
 #[cfg(shuttle)]
-pub(crate) fn make() {}
+pub(crate) fn heavy() {}
 
-pub(crate) use make as light;
+pub(crate) use heavy as light;

@@ -22,55 +22,55 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8 as AtomicU8Private, Ordering as Private};
 
+use super::interest::Interest;
 use super::sync::{fence, AtomicU8, Ordering};
-use super::want::Want;
-use crate::barrier;
 use crate::fault::{fault, Fault};
+use crate::fence;
 
 /// In the peer's notify byte: this side makes a barrier after each request that finds the peer relying on it.
-const PROMISE: u8 = 1 << 2;
+const OFFER: u8 = 1 << 2;
 
 /// In the own notify byte: what this side publishes, for a peer that wants that, goes without a fence.
-const fn relies(wanted: Want) -> u8 {
+const fn elides(wanted: Interest) -> u8 {
     (wanted as u8) << 3
 }
 
 /// Either.
-const RELIES: u8 = relies(Want::Data) | relies(Want::Space);
+const ELIDES: u8 = elides(Interest::Readable) | elides(Interest::Writable);
 
 /// Whether a side that has found this in the peer's notify byte, where it put its request, owes a barrier.
-pub(super) fn is_barrier_due(byte: u8, want: Want) -> bool {
-    !fault(Fault::BarrierForgotten) && byte & relies(want) != 0
+pub(super) fn is_heavy_fence_due(byte: u8, interest: Interest) -> bool {
+    !fault(Fault::BarrierForgotten) && byte & elides(interest) != 0
 }
 
 /// Makes or takes back the promise, in the peer's notify byte.
-pub(super) fn promise(peers: &AtomicU8, made: bool) {
+pub(super) fn offer(peers: &AtomicU8, made: bool) {
     if made {
-        peers.fetch_or(PROMISE, Ordering::SeqCst);
+        peers.fetch_or(OFFER, Ordering::SeqCst);
     } else {
-        peers.fetch_and(!PROMISE, Ordering::SeqCst);
+        peers.fetch_and(!OFFER, Ordering::SeqCst);
     }
 }
 
 /// A new client begins anew: it has promised nothing, and relies on nothing. Its server may still be relying on what the one
 /// before had promised, and its bits stay until it has noticed.
-pub(super) fn forget(own: &AtomicU8, peers: &AtomicU8) {
-    own.fetch_and(!RELIES, Ordering::SeqCst);
-    peers.fetch_and(RELIES, Ordering::SeqCst);
+pub(super) fn reset(own: &AtomicU8, peers: &AtomicU8) {
+    own.fetch_and(!ELIDES, Ordering::SeqCst);
+    peers.fetch_and(ELIDES, Ordering::SeqCst);
 }
 
 /// Published with a fence.
 const FENCES: u8 = 0;
 /// Published without one: the peer has promised barriers.
-const RELIES_ON_BARRIERS: u8 = 1;
+const ELIDES_FENCES: u8 = 1;
 /// With a fence again, since the peer may be another one by now. The next publication takes back what this side said.
 const ENDING: u8 = 2;
 
 /// Whether the index of one ring is published without a fence.
 #[derive(Debug, Default)]
-pub(super) struct Reliance(AtomicU8Private);
+pub(super) struct FenceElision(AtomicU8Private);
 
-impl Reliance {
+impl FenceElision {
     #[inline]
     fn state(&self) -> u8 {
         self.0.load(Private::Relaxed)
@@ -78,15 +78,15 @@ impl Reliance {
 
     /// Whether it is.
     #[inline]
-    pub(super) fn is_there(&self) -> bool {
-        self.state() == RELIES_ON_BARRIERS
+    pub(super) fn is_active(&self) -> bool {
+        self.state() == ELIDES_FENCES
     }
 
     /// The fence behind an index, or what stands for it.
     #[inline]
     pub(super) fn fence(&self) {
-        if self.is_there() {
-            barrier::light();
+        if self.is_active() {
+            fence::light();
         } else if !fault(Fault::FenceInTake) {
             fence(Ordering::SeqCst);
         }
@@ -95,40 +95,40 @@ impl Reliance {
     /// Whether the notify byte that was read behind the fence leaves everything as it is: no request of what is `wanted`,
     /// and no change of the promise.
     #[inline]
-    pub(super) fn is_unchanged(&self, byte: u8, wanted: Want) -> bool {
+    pub(super) fn is_unchanged(&self, byte: u8, wanted: Interest) -> bool {
         // While it is ending, nothing is: no byte has all of these bits and no others.
         let same = match self.state() {
             FENCES => 0,
-            RELIES_ON_BARRIERS => PROMISE,
+            ELIDES_FENCES => OFFER,
             _ => u8::MAX,
         };
-        byte & (PROMISE | wanted.bit()) == same
+        byte & (OFFER | wanted.bit()) == same
     }
 
     /// From now on there is a fence. What this side said of it stays until the next publication: only then it is certain
     /// that none without a fence is under way.
     pub(super) fn end(&self) {
-        let _ = self.0.compare_exchange(RELIES_ON_BARRIERS, ENDING, Private::SeqCst, Private::SeqCst);
+        let _ = self.0.compare_exchange(ELIDES_FENCES, ENDING, Private::SeqCst, Private::SeqCst);
     }
 
     /// Follows the promise, if this side `may` rely on barriers. To be called after each publication that finds
     /// something changed, before it looks for a request.
-    pub(super) fn follow(&self, own: &AtomicU8, wanted: Want, may: &AtomicBool) {
-        let promised = own.load(Ordering::Relaxed) & PROMISE != 0;
-        match (self.state(), promised) {
+    pub(super) fn follow(&self, own: &AtomicU8, wanted: Interest, may: &AtomicBool) {
+        let offered = own.load(Ordering::Relaxed) & OFFER != 0;
+        match (self.state(), offered) {
             (FENCES, true) if may.load(Private::Relaxed) => {
-                own.fetch_or(relies(wanted), Ordering::SeqCst);
-                self.0.store(RELIES_ON_BARRIERS, Private::SeqCst);
+                own.fetch_or(elides(wanted), Ordering::SeqCst);
+                self.0.store(ELIDES_FENCES, Private::SeqCst);
                 // Either this sees the end of it, or the end sees that there is something to be ended.
                 if !may.load(Private::SeqCst) {
                     self.end();
                 }
             }
             // Nothing is to be made of it, so that later publications need not look at it again.
-            (FENCES, true) => drop(own.fetch_and(!PROMISE, Ordering::SeqCst)),
-            (RELIES_ON_BARRIERS, false) | (ENDING, _) => {
+            (FENCES, true) => drop(own.fetch_and(!OFFER, Ordering::SeqCst)),
+            (ELIDES_FENCES, false) | (ENDING, _) => {
                 self.0.store(FENCES, Private::Relaxed);
-                own.fetch_and(!relies(wanted), Ordering::SeqCst);
+                own.fetch_and(!elides(wanted), Ordering::SeqCst);
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Meeting through xenstore: `<path>/ring-ref` and `<path>/event-channel`.
+//! Rendezvous through xenstore: `<path>/ring-ref` and `<path>/event-channel`.
 //!
 //! Look-ups go through [`Lookup`], so through the crate xenstore-rs where it is built in. Publishing and withdrawing
 //! need transactions and permissions, which only our own client has.
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::domain_watch::{marks_are_needed, MARKS};
 use super::xenstore::{Access, Lookup, Nodes, Perm, XsClient, XsError};
-use crate::transport::{Config, Meeting, Publication, Watch};
+use crate::transport::{Publication, Registry, Rendezvous, Watch};
 use crate::{DomId, Error, Result};
 
 /// One channel's nodes.
 #[derive(Debug)]
-pub(super) struct XenConfig {
+pub(super) struct XenRegistry {
     pub own: DomId,
     pub peer: DomId,
     /// Absolute.
@@ -28,16 +28,16 @@ fn event_channel(path: &str) -> String {
     format!("{path}/event-channel")
 }
 
-impl Config for XenConfig {
+impl Registry for XenRegistry {
     fn path(&self) -> &str {
         &self.path
     }
 
-    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
+    fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
         let xs = XsClient::open().map_err(Error::Xenstore)?;
         let nodes = [
-            (ring_ref(&self.path), meeting.ring_ref.to_string()),
-            (event_channel(&self.path), meeting.event_channel.clone()),
+            (ring_ref(&self.path), rendezvous.ring_ref.to_string()),
+            (event_channel(&self.path), rendezvous.event_channel.clone()),
         ];
         // What a killed server left there is replaced in the same step.
         xs.transaction(|transaction| {
@@ -55,10 +55,10 @@ impl Config for XenConfig {
             Ok(())
         })
         .map_err(Error::Xenstore)?;
-        Ok(Box::new(Published { path: self.path.clone(), meeting: meeting.clone() }))
+        Ok(Box::new(Published { path: self.path.clone(), rendezvous: rendezvous.clone() }))
     }
 
-    fn look_up(&self) -> Result<Meeting> {
+    fn look_up(&self) -> Result<Rendezvous> {
         let no_server = |why: String| Error::NoServer { path: self.path.clone(), why };
         let lookup = Lookup::open().map_err(Error::Xenstore)?;
         let read = |node: String| match lookup.read(&node) {
@@ -71,19 +71,19 @@ impl Config for XenConfig {
         let event_channel = read(event_channel(&self.path))?;
         let ring_ref =
             ring_ref.parse().map_err(|_| no_server(format!("its ring-ref is {ring_ref:?}, not a number")))?;
-        Ok(Meeting { ring_ref, event_channel })
+        Ok(Rendezvous { ring_ref, event_channel })
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
         let xs = XsClient::open().map_err(Error::Xenstore)?;
-        xs.watch(&self.path, "meeting").map_err(Error::Xenstore)?;
+        xs.watch(&self.path, "rendezvous").map_err(Error::Xenstore)?;
         Ok(Box::new(XenWatch { xs }))
     }
 }
 
 struct Published {
     path: String,
-    meeting: Meeting,
+    rendezvous: Rendezvous,
 }
 
 impl Publication for Published {}
@@ -91,16 +91,16 @@ impl Publication for Published {}
 impl Drop for Published {
     fn drop(&mut self) {
         // Without xenstored there is nothing to be removed, and a domain that is going loses its nodes anyway.
-        let _ = withdraw(&self.path, &self.meeting);
+        let _ = withdraw(&self.path, &self.rendezvous);
     }
 }
 
 /// Removes what was published, if it is still there, and the client's directory where that became empty.
-fn withdraw(path: &str, meeting: &Meeting) -> std::result::Result<(), XsError> {
+fn withdraw(path: &str, rendezvous: &Rendezvous) -> std::result::Result<(), XsError> {
     let xs = XsClient::open()?;
     xs.transaction(|transaction| {
-        let ours = transaction.read_text(&ring_ref(path))? == meeting.ring_ref.to_string()
-            && transaction.read_text(&event_channel(path))? == meeting.event_channel;
+        let ours = transaction.read_text(&ring_ref(path))? == rendezvous.ring_ref.to_string()
+            && transaction.read_text(&event_channel(path))? == rendezvous.event_channel;
         if !ours {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Bells: two ends of ours wake each other by eventfds, and everybody else by bytes.
+//! Doorbells: two ends of ours wake each other by eventfds, and everybody else by bytes.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -14,7 +14,7 @@ use nix::sys::select::{select, FdSet};
 use nix::sys::socket::{recvmsg, sendmsg, ControlMessage, ControlMessageOwned, MsgFlags};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::pipe;
-use vchan::ring::Want;
+use vchan::ring::Interest;
 use vchan::Vchan;
 
 use super::*;
@@ -26,7 +26,7 @@ struct Raw(UnixStream);
 
 impl Raw {
     fn connect(server: &Server) -> Raw {
-        let socket = UnixStream::connect(&server.meeting.event_channel).unwrap();
+        let socket = UnixStream::connect(&server.rendezvous.event_channel).unwrap();
         socket.set_nonblocking(true).unwrap();
         Raw(socket)
     }
@@ -39,9 +39,9 @@ impl Raw {
         assert_eq!(sent.unwrap(), 1);
     }
 
-    /// How many bytes there are, and the bell that came with them.
+    /// How many bytes there are, and the doorbell that came with them.
     fn receive(&self) -> (usize, Option<EventFd>) {
-        let (mut count, mut bells) = (0, Vec::new());
+        let (mut count, mut doorbells) = (0, Vec::new());
         loop {
             let mut bytes = [0; 100];
             let mut space = cmsg_space!([RawFd; 10]);
@@ -54,41 +54,41 @@ impl Raw {
                     for control in message.cmsgs().unwrap() {
                         let ControlMessageOwned::ScmRights(fds) = control else { panic!("{control:?}") };
                         // SAFETY: they were received just now.
-                        bells.extend(fds.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                        doorbells.extend(fds.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }));
                     }
                 }
                 Err(nix::Error::EAGAIN) => break,
                 Err(errno) => panic!("{errno}"),
             }
         }
-        assert!(bells.len() <= 1, "one bell is enough");
+        assert!(doorbells.len() <= 1, "one doorbell is enough");
         // SAFETY: the server sends nothing else.
-        (count, bells.pop().map(|bell| unsafe { EventFd::from_owned_fd(bell) }))
+        (count, doorbells.pop().map(|doorbell| unsafe { EventFd::from_owned_fd(doorbell) }))
     }
 }
 
 /// Full, and not non-blocking.
 fn new_bell() -> EventFd {
-    let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_SEMAPHORE).unwrap();
-    bell.write(u64::MAX - 1).unwrap();
-    bell
+    let doorbell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_SEMAPHORE).unwrap();
+    doorbell.write(u64::MAX - 1).unwrap();
+    doorbell
 }
 
-/// How often a bell was rung since this was last asked.
-fn rings(bell: &EventFd) -> usize {
+/// How often a doorbell was rung since this was last asked.
+fn rings(doorbell: &EventFd) -> usize {
     let has_space = || {
-        let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLOUT)];
+        let mut fds = [PollFd::new(doorbell.as_fd(), PollFlags::POLLOUT)];
         poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
     };
     let mut count = 0;
     while has_space() {
-        bell.write(1).unwrap();
+        doorbell.write(1).unwrap();
         count += 1;
     }
     count
 }
 
-/// A pair that rings: the waiters are registered and the bells exchanged.
+/// A pair that rings: the waiters are registered and the doorbells exchanged.
 fn ringing(root: &Path) -> (Server, Waiter, Client, Waiter) {
     let server = Server::start(root, "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
@@ -206,8 +206,8 @@ fn who_sends_no_bell_gets_none() {
         raw.send(&[]);
         assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
         server.events.notify().unwrap();
-        let (count, bell) = raw.receive();
-        assert_eq!((count, bell.is_some()), (1, false));
+        let (count, doorbell) = raw.receive();
+        assert_eq!((count, doorbell.is_some()), (1, false));
     }
 }
 
@@ -217,8 +217,8 @@ fn who_drops_the_bell_gets_bytes() {
     let root = private_dir();
     let listening = Server::start(root.path(), "data/x").unwrap();
     // Only the meeting is the server's; its socket is ours.
-    fs::remove_file(&listening.meeting.event_channel).unwrap();
-    let listener = std::os::unix::net::UnixListener::bind(&listening.meeting.event_channel).unwrap();
+    fs::remove_file(&listening.rendezvous.event_channel).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(&listening.rendezvous.event_channel).unwrap();
     let client = Client::start(root.path(), "data/x").unwrap();
     let at_client = Waiter::on(&*client.events);
     let (mut raw, _) = listener.accept().unwrap();
@@ -238,9 +238,9 @@ fn one_bell_is_taken_and_answered() {
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
     let raw = Raw::connect(&server);
-    let (bell, second) = (new_bell(), new_bell());
+    let (doorbell, second) = (new_bell(), new_bell());
     raw.send(&[]);
-    raw.send(&[bell.as_raw_fd()]);
+    raw.send(&[doorbell.as_raw_fd()]);
     raw.send(&[second.as_raw_fd()]);
     raw.send(&[]);
     at_server.until(&*server.events, |r| r.event);
@@ -249,16 +249,16 @@ fn one_bell_is_taken_and_answered() {
     }
     let (count, theirs) = raw.receive();
     assert_eq!(count, 1);
-    let theirs = theirs.expect("the server's bell");
+    let theirs = theirs.expect("the server's doorbell");
     for _ in 0..3 {
         server.events.notify().unwrap();
-        assert_eq!(rings(&bell), 1);
+        assert_eq!(rings(&doorbell), 1);
         assert_eq!(theirs.read().unwrap(), 1);
         assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.rung]);
         raw.send(&[]);
         assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
     }
-    assert_eq!(raw.receive().0, 0, "all by the bell");
+    assert_eq!(raw.receive().0, 0, "all by the doorbell");
     assert_eq!(rings(&second), 0);
 }
 
@@ -276,23 +276,23 @@ fn what_is_no_bell_is_closed() {
         raw.send(fds);
         assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
         server.events.notify().unwrap();
-        let (count, bell) = raw.receive();
-        assert_eq!((count, bell.is_some()), (1, false));
+        let (count, doorbell) = raw.receive();
+        assert_eq!((count, doorbell.is_some()), (1, false));
     }
-    let bell = new_bell();
-    let crowd = [&[bell.as_raw_fd()], &crowd[1..]].concat();
+    let doorbell = new_bell();
+    let crowd = [&[doorbell.as_raw_fd()], &crowd[1..]].concat();
     raw.send(&crowd);
     assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
     assert!(raw.receive().1.is_some());
     server.events.notify().unwrap();
-    assert_eq!(rings(&bell), 1);
+    assert_eq!(rings(&doorbell), 1);
     assert_eq!(file.metadata().unwrap().len(), 0, "nothing was written");
     drop(write_end);
     assert!(readable(&read_end, Duration::ZERO), "the server has kept a descriptor");
     assert_eq!(fs::File::from(read_end).read(&mut [0]).unwrap(), 0);
 }
 
-/// Whoever has a bell shares all but its number, also whether calls wait: the peer can make them do so at any time.
+/// Whoever has a doorbell shares all but its number, also whether calls wait: the peer can make them do so at any time.
 #[test]
 fn a_bell_that_blocks_stops_nobody() {
     for full in [true, false] {
@@ -301,10 +301,10 @@ fn a_bell_that_blocks_stops_nobody() {
         let at_server = Waiter::on(&*server.events);
         let raw = Raw::connect(&server);
         // A write to one would wait, a read from the other.
-        let bell = if full { new_bell() } else { EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap() };
-        raw.send(&[bell.as_raw_fd()]);
+        let doorbell = if full { new_bell() } else { EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap() };
+        raw.send(&[doorbell.as_raw_fd()]);
         assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
-        fcntl(&bell, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        fcntl(&doorbell, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
         let (tell, told) = mpsc::channel();
         thread::scope(|scope| {
             let events = &*server.events;
@@ -312,32 +312,32 @@ fn a_bell_that_blocks_stops_nobody() {
             let result = told.recv_timeout(LONG);
             // In any case, or the thread never ends.
             if full {
-                bell.read().unwrap();
+                doorbell.read().unwrap();
             } else {
-                bell.write(5).unwrap();
+                doorbell.write(5).unwrap();
             }
             result.expect("the sender was stopped").unwrap();
         });
     }
 }
 
-/// The kernel allows an open file only so many paths through nested epoll sets, and both sides have the same bell.
+/// The kernel allows an open file only so many paths through nested epoll sets, and both sides have the same doorbell.
 #[test]
 fn a_bell_that_is_nested_to_the_limit_makes_nobody_sleep_on() {
     let root = private_dir();
     let transport = transport(root.path());
     let mut server = Vchan::server(0, "nested").transport(&transport).listen().unwrap();
-    let raw = Raw(UnixStream::connect(&server.meeting().event_channel).unwrap());
+    let raw = Raw(UnixStream::connect(&server.rendezvous().event_channel).unwrap());
     raw.0.set_nonblocking(true).unwrap();
     raw.send(&[new_bell().as_raw_fd()]);
     server.wait(Some(LONG)).unwrap();
-    let (_, bell) = raw.receive();
-    let bell = bell.expect("the server's bell");
+    let (_, doorbell) = raw.receive();
+    let doorbell = doorbell.expect("the server's doorbell");
     let new_epoll = || Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     let input = || EpollEvent::new(EpollFlags::EPOLLIN, 0);
     let inner = [(); 25].map(|()| new_epoll());
     let outer = [(); 20].map(|()| new_epoll());
-    inner.iter().for_each(|set| set.add(&bell, input()).unwrap());
+    inner.iter().for_each(|set| set.add(&doorbell, input()).unwrap());
     for (above, below) in outer.iter().flat_map(|above| inner.iter().map(move |below| (above, below))) {
         above.add(&below.0, input()).unwrap();
     }
@@ -347,7 +347,7 @@ fn a_bell_that_is_nested_to_the_limit_makes_nobody_sleep_on() {
     server.read(&mut [0; 1]).unwrap_err();
     let polled = server.channel().fd(None).expect("a descriptor to poll");
     assert!(readable(polled, LONG), "the server would sleep on");
-    drop((inner, outer, bell));
+    drop((inner, outer, doorbell));
     server.closer().close();
     assert!(readable(server.as_fd(), LONG));
 }
@@ -366,15 +366,15 @@ fn each_client_has_its_own_bell_or_none() {
         let raw = Raw::connect(&server);
         // One that an event may have missed is told at once.
         let overdue = usize::from(round > 0);
-        let bell = new_bell();
-        raw.send(&[bell.as_raw_fd()]);
+        let doorbell = new_bell();
+        raw.send(&[doorbell.as_raw_fd()]);
         assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
         let (count, theirs) = raw.receive();
         assert_eq!(count, overdue + 1, "round {round}");
         server.events.notify().unwrap();
-        assert_eq!(rings(&bell), 1);
-        assert!(old.iter().all(|(bell, _)| rings(bell) == 0));
-        old.push((bell, theirs.unwrap()));
+        assert_eq!(rings(&doorbell), 1);
+        assert!(old.iter().all(|(doorbell, _)| rings(doorbell) == 0));
+        old.push((doorbell, theirs.unwrap()));
         drop(raw);
         next();
 
@@ -384,14 +384,14 @@ fn each_client_has_its_own_bell_or_none() {
         server.events.notify().unwrap();
         let (count, theirs) = raw.receive();
         assert_eq!((count, theirs.is_some()), (2, false), "round {round}");
-        assert!(old.iter().all(|(bell, _)| rings(bell) == 0));
+        assert!(old.iter().all(|(doorbell, _)| rings(doorbell) == 0));
         drop(raw);
         next();
-        // The next one with a bell comes after one without: nobody is owed anything, unless that one rang.
+        // The next one with a doorbell comes after one without: nobody is owed anything, unless that one rang.
         if round < 3 {
             let raw = Raw::connect(&server);
-            let bell = new_bell();
-            raw.send(&[bell.as_raw_fd()]);
+            let doorbell = new_bell();
+            raw.send(&[doorbell.as_raw_fd()]);
             assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
             assert_eq!(raw.receive().0, 1);
             drop(raw);
@@ -400,7 +400,7 @@ fn each_client_has_its_own_bell_or_none() {
     }
 }
 
-/// The server doesn't look at its socket, only writes, and has the bell of a client that has left.
+/// The server doesn't look at its socket, only writes, and has the doorbell of a client that has left.
 #[test]
 fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
     let temp = private_dir();
@@ -420,8 +420,8 @@ fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
             first
         });
         server.read_exact(&mut [0]).unwrap();
-        // Takes the bell in any case, also where the byte above was there already.
-        server.channel().expect(Want::Data);
+        // Takes the doorbell in any case, also where the byte above was there already.
+        server.channel().expect(Interest::Readable);
         let _ = server.channel().read_now(&mut [0; 9], 9, true);
         drop(knock.join().unwrap());
         let mut second = connect();

@@ -1,26 +1,26 @@
 //! Fences on other processors, at the system's hands: membarrier(2).
 //!
 //! Where one side does something very often and the other looks for it very seldom, both need not pay for the order of
-//! their memory accesses. The busy side only keeps the compiler in order, by [`light`]; the other one calls [`make`], which
+//! their memory accesses. The busy side only keeps the compiler in order, by [`light`]; the other one calls [`heavy`], which
 //! is a fence here and at the same time one on every processor that runs a thread of a process that can be reached. What
-//! is said of a pair of sequentially consistent fences holds for `light` and `make`.
+//! is said of a pair of sequentially consistent fences holds for `light` and `heavy`.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-//! use vchan::barrier;
+//! use vchan::fence;
 //!
 //! static WORKING: AtomicBool = AtomicBool::new(false);
 //! static ENDED: AtomicBool = AtomicBool::new(false);
 //!
 //! // Often, in one thread:
 //! WORKING.store(true, Relaxed);
-//! if barrier::is_available() { barrier::light() } else { std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst) }
+//! if fence::is_available() { fence::light() } else { std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst) }
 //! if !ENDED.load(Relaxed) { /* work */ }
 //! WORKING.store(false, Relaxed);
 //!
 //! // Once, in another: afterwards no work begins any more.
 //! ENDED.store(true, Relaxed);
-//! barrier::make();
+//! fence::heavy();
 //! while WORKING.load(Relaxed) { std::thread::yield_now() }
 //! ```
 
@@ -52,7 +52,7 @@ pub fn light() {
 
 /// The seldom half of a pair: a fence here and in every process that can be reached. A system call of half a microsecond;
 /// ten where another processor has to be interrupted. Where barriers are not [available](is_available) it is a fence here.
-pub fn make() {
+pub fn heavy() {
     if is_available() && membarrier(GLOBAL_EXPEDITED) != 0 {
         // Forbidden since then, by a filter.
         thread::sleep(WRITTEN);
@@ -126,7 +126,7 @@ mod tests {
                 // The other one hears of it after a while: at some time, both are at it together.
                 (0..round % 128).for_each(|_| std::hint::spin_loop());
                 seldom.store(round, Relaxed);
-                make();
+                heavy();
                 let one_missed = often.load(Relaxed) != round;
                 wait_for(turn, 0);
                 both_missed += u32::from(one_missed) * missed.load(Relaxed);

@@ -1,4 +1,4 @@
-//! Meeting by name: what a server publishes under the root, and a client finds there.
+//! Rendezvous by name: what a server publishes under the root, and a client finds there.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
 use super::sweep;
 use super::watch::RootWatch;
-use crate::transport::{Config, Meeting, Publication, Watch};
+use crate::transport::{Publication, Registry, Rendezvous, Watch};
 use crate::{Error, Result};
 
 /// The server's configuration.
-pub(super) struct ServerConfig {
+pub(super) struct ServerRegistry {
     pub(super) side: Arc<ServerSide>,
     pub(super) path: NodePath,
 }
 
-impl Config for ServerConfig {
+impl Registry for ServerRegistry {
     fn path(&self) -> &str {
         self.path.as_str()
     }
 
-    fn publish(&self, meeting: &Meeting) -> Result<Box<dyn Publication>> {
+    fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
         let slot = self.side.slot()?;
         let locked = slot.lock_root()?;
         if let Some(page) = nodes::published_page(locked.dir(), &self.path)? {
@@ -44,12 +44,12 @@ impl Config for ServerConfig {
         slot.note_published(&self.path)?;
         // From here on, whatever fails, dropping this undoes it.
         let published = Published { slot: Arc::clone(slot), path: self.path.clone() };
-        let written = nodes::write(locked.dir(), &self.path, meeting);
+        let written = nodes::write(locked.dir(), &self.path, rendezvous);
         drop(locked);
         written.map(|()| Box::new(published) as Box<dyn Publication>)
     }
 
-    fn look_up(&self) -> Result<Meeting> {
+    fn look_up(&self) -> Result<Rendezvous> {
         Err(Error::Invalid("a server publishes, it looks nobody up".into()))
     }
 
@@ -82,18 +82,18 @@ impl Drop for Published {
 }
 
 /// The client's configuration.
-pub(super) struct ClientConfig(pub(super) Arc<ClientSide>);
+pub(super) struct ClientRegistry(pub(super) Arc<ClientSide>);
 
-impl Config for ClientConfig {
+impl Registry for ClientRegistry {
     fn path(&self) -> &str {
         self.0.path()
     }
 
-    fn publish(&self, _meeting: &Meeting) -> Result<Box<dyn Publication>> {
+    fn publish(&self, _rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
         Err(Error::Invalid("a client looks its server up, it does not publish".into()))
     }
 
-    fn look_up(&self) -> Result<Meeting> {
+    fn look_up(&self) -> Result<Rendezvous> {
         self.0.look_up()
     }
 

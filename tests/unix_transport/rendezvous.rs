@@ -14,8 +14,8 @@ fn two_servers_on_one_root_do_not_meet() {
     let root = private_dir();
     let first = Server::start(root.path(), "data/first").unwrap();
     let second = Server::start(root.path(), "data/second").unwrap();
-    assert_eq!((first.meeting.ring_ref, second.meeting.ring_ref), (0, 1024));
-    assert_ne!(first.meeting.event_channel, second.meeting.event_channel);
+    assert_eq!((first.rendezvous.ring_ref, second.rendezvous.ring_ref), (0, 1024));
+    assert_ne!(first.rendezvous.event_channel, second.rendezvous.event_channel);
     assert_eq!((first.events.local_port(), second.events.local_port()), (1, 2));
     write_byte(&*first.page, 7, 1);
     write_byte(&*second.page, 7, 2);
@@ -32,8 +32,8 @@ fn two_servers_on_one_root_do_not_meet() {
 fn the_first_server_uses_the_historical_names() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
-    assert_eq!(server.meeting.ring_ref, 0);
-    assert_eq!(Path::new(&server.meeting.event_channel), root.path().join("0"));
+    assert_eq!(server.rendezvous.ring_ref, 0);
+    assert_eq!(Path::new(&server.rendezvous.event_channel), root.path().join("0"));
     let right: Vec<String> = (17..=32).rev().map(|n: u32| n.to_string()).collect();
     for name in ["0", "16,15,14,13,12,11,10,9,8,7,6,5,4,3,2,1", &right.join(",")] {
         let file = fs::metadata(root.path().join("memory").join(name)).unwrap();
@@ -133,19 +133,19 @@ fn a_client_does_not_get_the_next_server_in_the_slot() {
     for next in ["data/x", "data/y"] {
         let first = Server::start(root.path(), "data/x").unwrap();
         let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
-        let meeting = parts.config.look_up().unwrap();
-        let page = parts.memory.map(&[meeting.ring_ref]).unwrap();
+        let rendezvous = parts.registry.look_up().unwrap();
+        let page = parts.memory.map(&[rendezvous.ring_ref]).unwrap();
         drop(first);
         let second = Server::start(root.path(), next).unwrap();
-        assert_eq!(second.meeting, meeting);
+        assert_eq!(second.rendezvous, rendezvous);
         let error =
-            parts.events.connect(&meeting.event_channel).err().expect("the page is the first server's");
+            parts.events.connect(&rendezvous.event_channel).err().expect("the page is the first server's");
         assert!(matches!(error, Error::NoServer { .. }), "{error}");
         drop((page, second));
     }
     let server = Server::start(root.path(), "data/y").unwrap();
     let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
-    let error = parts.events.connect(&server.meeting.event_channel).err().expect("another name");
+    let error = parts.events.connect(&server.rendezvous.event_channel).err().expect("another name");
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
 }
 
@@ -172,12 +172,12 @@ fn names_of_any_length_work() {
 fn a_told_client_needs_no_name() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
-    let told = format!("((ring_ref 0) (event_channel {}))", server.meeting.event_channel);
+    let told = format!("((ring_ref 0) (event_channel {}))", server.rendezvous.event_channel);
     let told = transport(root.path()).exported(&told).unwrap();
     let parts = told.open(Role::Client, 9, "some port").unwrap();
-    assert_eq!(parts.config.path(), server.meeting.event_channel);
+    assert_eq!(parts.registry.path(), server.rendezvous.event_channel);
     let client = Client::meet(&parts).unwrap();
-    assert_eq!(parts.config.path(), "/local/domain/0/data/x");
+    assert_eq!(parts.registry.path(), "/local/domain/0/data/x");
     let waiter = Waiter::on(&*client.events);
     server.events.notify().unwrap();
     waiter.until(&*client.events, |received| received.event);
@@ -203,17 +203,17 @@ fn a_missing_server_is_named() {
 #[test]
 fn each_role_has_its_own_calls() {
     let root = private_dir();
-    let meeting = Meeting { ring_ref: 0, event_channel: "/x/0".into() };
+    let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/x/0".into() };
     let server = transport(root.path()).open(Role::Server, 1, "data/x").unwrap();
     let client = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
     for text in [
         message(server.memory.map(&[0])),
         message(server.events.connect("/x/0")),
-        message(server.config.look_up()),
-        message(server.config.watch()),
+        message(server.registry.look_up()),
+        message(server.registry.watch()),
         message(client.memory.share(1, None)),
         message(client.events.listen()),
-        message(client.config.publish(&meeting)),
+        message(client.registry.publish(&rendezvous)),
     ] {
         assert!(text.starts_with("a server ") || text.starts_with("a client "), "{text}");
     }
@@ -279,8 +279,9 @@ fn a_told_client_knows_whom_it_has_met() {
     let root = private_dir();
     let transport = transport(root.path());
     let told = |server: &Vchan| {
-        let meeting = server.meeting();
-        let told = format!("((ring_ref {}) (event_channel {}))", meeting.ring_ref, meeting.event_channel);
+        let rendezvous = server.rendezvous();
+        let told =
+            format!("((ring_ref {}) (event_channel {}))", rendezvous.ring_ref, rendezvous.event_channel);
         transport.clone().exported(&told).unwrap()
     };
     let bob = Vchan::server(0, "bob").transport(&transport).listen().unwrap();
@@ -292,7 +293,7 @@ fn a_told_client_knows_whom_it_has_met() {
     let bob = Vchan::server(0, "bob").transport(&transport).listen().unwrap();
     fs::remove_file(root.path().join("locks/0")).unwrap();
     let client = Vchan::client(0, "alice").transport(&to_bob).connect().unwrap();
-    assert_eq!(client.path(), bob.meeting().event_channel);
+    assert_eq!(client.path(), bob.rendezvous().event_channel);
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! Bells: the eventfds by which two ends of this implementation wake each other, at a lower price than by bytes.
+//! Doorbells: the eventfds by which two ends of this implementation wake each other, at a lower price than by bytes.
 //!
-//! The bell of an end comes to the other one as a descriptor along with an ordinary byte. A client sends its own
-//! with its first byte, a server answers at once with a byte and its own; from then on an event is an addition to the other's bell, and
-//! the socket only tells of the end. A peer that doesn't know bells reads the byte, and the descriptor is gone: with
+//! The doorbell of an end comes to the other one as a descriptor along with an ordinary byte. A client sends its own
+//! with its first byte, a server answers at once with a byte and its own; from then on an event is an addition to the other's doorbell, and
+//! the socket only tells of the end. A peer that doesn't know doorbells reads the byte, and the descriptor is gone: with
 //! it everything remains as it was.
 //!
-//! A bell begins full, counts down for longer than anybody rings, and is watched for space, edge-triggered: so the wait
+//! A doorbell begins full, counts down for longer than anybody rings, and is watched for space, edge-triggered: so the wait
 //! itself takes the event, and nobody fills it up. It is rung by reading because a read can say, for itself alone, that it
 //! does not wait. A write could not: whether it waits is a mark on what both sides share, and a peer that means harm fills
-//! its bell, takes the mark away, and has stopped us. Each end has the same bell for as long as it lives; who kept it
+//! its doorbell, takes the mark away, and has stopped us. Each end has the same doorbell for as long as it lives; who kept it
 //! from an earlier connection can do no more than wake it for nothing.
 
 use std::io::IoSlice;
@@ -32,29 +32,29 @@ const FULL: u64 = u64::MAX - 1;
 
 const SENDING: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
-/// What has become of the offer of our own bell: not made, to be made with the next byte, made.
+/// What has become of the offer of our own doorbell: not made, to be made with the next byte, made.
 const LATER: u8 = 0;
 const DUE: u8 = 1;
 const MADE: u8 = 2;
 
-/// Both bells of one end.
-pub(super) struct Bells {
+/// Both doorbells of one end.
+pub(super) struct Doorbells {
     own: Arc<EventFd>,
     offer: AtomicU8,
-    /// The peer's. As the channel's own descriptor, it keeps its number when another client's bell takes its place,
+    /// The peer's. As the channel's own descriptor, it keeps its number when another client's doorbell takes its place,
     /// so it can be rung without a lock.
     peers: OnceLock<OwnedFd>,
-    /// Whether that is the bell of the peer that is there now.
+    /// Whether that is the doorbell of the peer that is there now.
     rings: AtomicBool,
 }
 
-impl Bells {
-    pub(super) fn new() -> Result<Bells> {
+impl Doorbells {
+    pub(super) fn new() -> Result<Doorbells> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
         let own = EventFd::from_flags(flags)
             .and_then(|own| own.write(FULL).map(|_| own))
             .map_err(|errno| Error::os("make an eventfd", errno))?;
-        Ok(Bells {
+        Ok(Doorbells {
             own: Arc::new(own),
             offer: AtomicU8::new(LATER),
             peers: OnceLock::new(),
@@ -67,20 +67,20 @@ impl Bells {
         &self.own
     }
 
-    /// The next byte is to carry our own bell, if the peer has not been offered it yet; says whether it is.
+    /// The next byte is to carry our own doorbell, if the peer has not been offered it yet; says whether it is.
     pub(super) fn offer(&self) -> bool {
         self.offer.compare_exchange(LATER, DUE, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Sends an event: by the peer's bell, if it is known, else by a byte on `socket`. Says whether by the bell.
+    /// Sends an event: by the peer's doorbell, if it is known, else by a byte on `socket`. Says whether by the doorbell.
     pub(super) fn send_event(&self, socket: BorrowedFd<'_>) -> nix::Result<bool> {
         // Where it can't be offered, for whatever reason, the event still goes out, and tells of the socket's state.
         if self.offer.load(Ordering::SeqCst) == DUE && self.send_offer(socket).is_ok() {
             return Ok(false);
         }
         if self.rings.load(Ordering::SeqCst) {
-            if let Some(bell) = self.peers.get() {
-                match ring(bell) {
+            if let Some(doorbell) = self.peers.get() {
+                match ring(doorbell) {
                     Ok(()) => return Ok(true),
                     Err(Errno::EINTR) => return Err(Errno::EINTR),
                     // A kernel that can't ring without waiting (before 5.12), or a filter of system calls that forbids it.
@@ -100,7 +100,7 @@ impl Bells {
         self.rings.load(Ordering::Relaxed)
     }
 
-    /// Answers with our own bell, if the peer has not been offered it yet. If that can't be sent now, the next event
+    /// Answers with our own doorbell, if the peer has not been offered it yet. If that can't be sent now, the next event
     /// takes it along.
     pub(super) fn answer(&self, socket: BorrowedFd<'_>) {
         if self.offer() {
@@ -116,28 +116,28 @@ impl Bells {
         Ok(())
     }
 
-    /// Takes what the peer sent for its bell, if it is one, and the first. Says whether it was.
+    /// Takes what the peer sent for its doorbell, if it is one, and the first. Says whether it was.
     ///
     /// To be called by one thread at a time, as [`forget`](Self::forget).
-    pub(super) fn take(&self, bell: OwnedFd) -> bool {
-        let taken = !self.rings.load(Ordering::SeqCst) && is_eventfd(&bell) && self.put(bell);
+    pub(super) fn accept(&self, doorbell: OwnedFd) -> bool {
+        let taken = !self.rings.load(Ordering::SeqCst) && is_eventfd(&doorbell) && self.put(doorbell);
         if taken {
             self.rings.store(true, Ordering::SeqCst);
         }
         taken
     }
 
-    fn put(&self, bell: OwnedFd) -> bool {
+    fn put(&self, doorbell: OwnedFd) -> bool {
         match self.peers.get() {
-            None => self.peers.set(bell).is_ok(),
+            None => self.peers.set(doorbell).is_ok(),
             // SAFETY: both descriptors are open and ours, and the number of the first stays open and owned by it.
-            Some(old) => unsafe { libc::dup3(bell.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) >= 0 },
+            Some(old) => unsafe { libc::dup3(doorbell.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) >= 0 },
         }
     }
 
-    /// The peer has gone: the next one has another bell, or none. Says whether this one had one. A thread that is
+    /// The peer has gone: the next one has another doorbell, or none. Says whether this one had one. A thread that is
     /// about to ring it still does, and nobody hears it.
-    pub(super) fn forget(&self) -> bool {
+    pub(super) fn reset(&self) -> bool {
         self.offer.store(LATER, Ordering::SeqCst);
         self.rings.swap(false, Ordering::SeqCst)
     }
@@ -147,12 +147,12 @@ fn is_eventfd(fd: &OwnedFd) -> bool {
     readlink(by_descriptor(fd).as_str()).is_ok_and(|target| target == "anon_inode:[eventfd]")
 }
 
-/// Takes 1 from a bell, without waiting, whatever its owner has made of it.
-fn ring(bell: &OwnedFd) -> nix::Result<()> {
+/// Takes 1 from a doorbell, without waiting, whatever its owner has made of it.
+fn ring(doorbell: &OwnedFd) -> nix::Result<()> {
     let mut taken = 0u64;
     let into = libc::iovec { iov_base: (&raw mut taken).cast(), iov_len: size_of::<u64>() };
     // SAFETY: the vector leads to 8 bytes. An offset of -1 is none.
-    let result = unsafe { libc::preadv2(bell.as_raw_fd(), &into, 1, -1, libc::RWF_NOWAIT) };
+    let result = unsafe { libc::preadv2(doorbell.as_raw_fd(), &into, 1, -1, libc::RWF_NOWAIT) };
     Errno::result(result).map(drop)
 }
 
@@ -175,7 +175,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> nix::Result<(
     // SAFETY: the message leads to both buffers, with their lengths.
     let count = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) })?;
     // SAFETY: the kernel has filled in the message; the header, if there is one, stands in `control`.
-    let bell = unsafe {
+    let doorbell = unsafe {
         let header = libc::CMSG_FIRSTHDR(&message).as_ref();
         header
             .filter(|header| {
@@ -186,5 +186,5 @@ pub(super) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> nix::Result<(
                 OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<libc::c_int>().read_unaligned())
             })
     };
-    Ok((count as usize, bell))
+    Ok((count as usize, doorbell))
 }

@@ -3,14 +3,14 @@
 /// What a side waits for, as the bit that it sets in the peer's notify byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Want {
+pub enum Interest {
     /// Data: the peer is to tell when it has written.
-    Data = 1,
+    Readable = 1,
     /// Space: the peer is to tell when it has consumed.
-    Space = 2,
+    Writable = 2,
 }
 
-impl Want {
+impl Interest {
     /// The bit in the notify byte.
     pub fn bit(self) -> u8 {
         self as u8

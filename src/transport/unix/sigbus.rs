@@ -20,16 +20,16 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 
 /// A block that is mapped. The handler walks their list, so none is ever freed; those that are unused are used again.
-struct Place {
+struct Region {
     /// Odd while the block is described. It changes with every change of the other two, so that a reader who finds it the same
     /// before and after has read what belongs together.
     version: AtomicUsize,
     start: AtomicUsize,
     len: AtomicUsize,
-    next: AtomicPtr<Place>,
+    next: AtomicPtr<Region>,
 }
 
-static PLACES: AtomicPtr<Place> = AtomicPtr::new(ptr::null_mut());
+static PLACES: AtomicPtr<Region> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether the handler has been installed. Held while places are taken and given back.
 static INSTALLED: Mutex<bool> = Mutex::new(false);
@@ -38,10 +38,10 @@ static INSTALLED: Mutex<bool> = Mutex::new(false);
 static STAYS: AtomicBool = AtomicBool::new(false);
 
 /// What SIGBUS did before, for the handler. Replaced as a whole and never freed.
-static EARLIER: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
+static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
 
 /// Guards a block until it is dropped, which must be before the block is unmapped.
-pub(super) struct Guard(&'static Place);
+pub(super) struct Guard(&'static Region);
 
 impl Guard {
     /// Guards `len` bytes from `start`, which are a mapping of their own.
@@ -65,7 +65,7 @@ impl Drop for Guard {
     }
 }
 
-impl Place {
+impl Region {
     fn is_used(&self) -> bool {
         self.version.load(Ordering::SeqCst) % 2 == 1
     }
@@ -85,17 +85,17 @@ impl Place {
     }
 }
 
-fn places() -> impl Iterator<Item = &'static Place> {
+fn places() -> impl Iterator<Item = &'static Region> {
     // SAFETY: null, or a place that was leaked.
-    let at = |place: &AtomicPtr<Place>| unsafe { place.load(Ordering::Acquire).as_ref() };
+    let at = |place: &AtomicPtr<Region>| unsafe { place.load(Ordering::Acquire).as_ref() };
     std::iter::successors(at(&PLACES), move |place| at(&place.next))
 }
 
 /// Called with the lock held.
-fn add() -> &'static Place {
+fn add() -> &'static Region {
     let [version, start, len] = [0; 3].map(AtomicUsize::new);
     let next = AtomicPtr::new(PLACES.load(Ordering::Relaxed));
-    let place = Box::leak(Box::new(Place { version, start, len, next }));
+    let place = Box::leak(Box::new(Region { version, start, len, next }));
     PLACES.store(place, Ordering::Release);
     place
 }
@@ -129,7 +129,7 @@ fn install(installed: &mut bool) -> io::Result<()> {
     if *installed && !calls_nobody(&current) {
         return Ok(());
     }
-    let keep = |earlier| EARLIER.store(Box::into_raw(Box::new(earlier)), Ordering::SeqCst);
+    let keep = |earlier| PREVIOUS.store(Box::into_raw(Box::new(earlier)), Ordering::SeqCst);
     keep(current);
     // SAFETY: zeroes are a valid `sigaction`.
     let mut ours: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -156,7 +156,7 @@ extern "C" fn handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: 
 
 /// Puts zeroes in the place of a block, if the address lies in it. Then it is the block that this thread reads or writes, and
 /// stays mapped meanwhile.
-fn replace(place: &Place, address: usize) -> bool {
+fn replace(place: &Region, address: usize) -> bool {
     let Some((start, len)) = place.block() else { return false };
     if !(start..start + len).contains(&address) {
         return false;
@@ -176,7 +176,7 @@ fn replace(place: &Place, address: usize) -> bool {
 /// Does what would have been done without this handler.
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: null, or leaked.
-    let earlier = unsafe { EARLIER.load(Ordering::SeqCst).as_ref() };
+    let earlier = unsafe { PREVIOUS.load(Ordering::SeqCst).as_ref() };
     let (action, flags) =
         earlier.map_or((libc::SIG_DFL, 0), |earlier| (earlier.sa_sigaction, earlier.sa_flags));
     match action {
