@@ -41,7 +41,7 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml)
 says "vchan-run $version (vchan-rs)" "$run" --version
 says "vchan-run $version (vchan-rs)" "$run" -V
 "$run" --help | grep -q '^usage: vchan-run' || fail 'vchan-run --help'
-refuses 'no transport is called tcp' "$run" --transport tcp true
+refuses 'unknown transport tcp' "$run" --transport tcp true
 refuses 'unknown option --nonsense' "$run" --nonsense true
 refuses 'needs a transport' "$run" --transport
 refuses 'no program given' "$run"

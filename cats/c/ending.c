@@ -11,42 +11,41 @@
 #include "signals.h"
 #include "size.h"
 
-/* A peer that can't say where its stream ends is listened to, after the end of input, until nothing has come for this long.
- * Data that came in recently means that it is in the middle of something. */
+/* After EOF on standard input, a peer without half-close is received from until it has been silent for this long.
+ * Recent data suggests that it has more to send. */
 #define RECENT (500 * MILLISECOND)
-/* The same where nothing has come yet at all. */
+/* The same if the peer has not sent anything. */
 #define YOUNG (100 * MILLISECOND)
-/* The same for who had nothing to say (standard input from /dev/null, as a shell gives it to background jobs) and so
- * came to listen. */
+/* The same if this side has not sent anything (standard input is /dev/null, as in background jobs of a shell) and
+ * so exists to receive. */
 #define PATIENCE (2 * SECOND)
-/* For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
- * shorter. */
+/* Upper limit of lingering with a peer that keeps sending, unless the conversation lasted longer before. */
 #define LINGER (45 * SECOND)
-/* How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile. */
+/* How long to wait for the peer to leave after this side has left. Data already in the ring is still received. */
 #define FAREWELL (1 * SECOND)
-/* How long everything may take after a signal. */
+/* Time limit after a signal. */
 #define IN_TIME (1 * SECOND)
-/* How often the progress is shown. */
+/* Refresh interval of the progress line. */
 #define TICK (100 * MILLISECOND)
-/* How long a pump may need to end after it was told to. */
+/* How long a pump may take to stop. */
 #define STOPPING (2 * SECOND)
-/* How often to look for what no event tells of. */
+/* Poll interval for conditions without an event. */
 #define AGAIN (10 * MILLISECOND)
 
 enum phase {
     TALKING,
-    /* One of the two streams is over. The other one goes on for a while. */
+    /* One stream has ended; the other continues for a limited time. */
     LINGERING,
-    /* We have left; the peer hasn't. */
+    /* This side has left, the peer has not. */
     LEFT,
 };
 
-/* What ends the lingering before its time. */
+/* Which silence ends lingering early. */
 enum quiet {
     NOTHING,
-    /* Nothing has come in for a while. */
+    /* Nothing received for a while. */
     NOTHING_CAME,
-    /* Nothing has moved for a while. */
+    /* Nothing sent or received for a while. */
     NOTHING_MOVED,
 };
 
@@ -54,22 +53,22 @@ struct talk {
     const struct terms *terms;
     struct course *course;
     enum phase phase;
-    /* When the phase ends, where it is not the first; and what ends it before. */
+    /* When the phase ends, unless it is the first; and what ends it early. */
     int64_t until;
     enum quiet quiet;
-    /* When to go at the latest, once a signal has come; 0 before. */
+    /* The deadline set by a signal; 0 if none. */
     int64_t asked;
-    /* Which of the news are known. */
+    /* Which events have been handled. */
     unsigned int known_asked;
     bool known_sent;
     bool input_over;
-    /* And the peer has taken all of it. */
+    /* Standard input has ended and the peer has consumed all of it. */
     bool delivered;
-    /* The peer has ended its stream, all of which has been delivered, and listens. */
+    /* The peer has half-closed and all its data has been delivered; it still receives. */
     bool peer_finished;
-    /* The peer has left in order, and everything that it wrote has been delivered. */
+    /* The peer has left cleanly and all its data has been delivered. */
     bool peer_left;
-    /* What went wrong, perhaps while the rest is still being received. */
+    /* A failure, perhaps reported after the remaining data has been received. */
     struct failure failure;
 };
 
@@ -89,7 +88,7 @@ static void news_init(struct news *news)
     pthread_condattr_destroy(&monotonic);
 }
 
-/* Sleeps until there may be news, or until then, if that is not 0. The lock is held. */
+/* Sleeps until there may be an event or the deadline passes, 0 for none. The lock is held. */
 static void await_news(struct news *news, int64_t until)
 {
     struct timespec time = { until / SECOND, until % SECOND };
@@ -113,8 +112,8 @@ static void ask(void *arg, enum reason reason)
     pthread_mutex_unlock(&news->lock);
 }
 
-/* Whether a signal came before the end of standard input, which the sending pump need not have seen. A terminal has sent all
- * that was typed. */
+/* Whether a signal arrived before EOF on standard input. The sending pump may not have noticed. A terminal has
+ * already delivered everything typed. */
 static bool is_cut_off(const struct talk *talk)
 {
     bool may_send = !talk->input_over && !reads_terminal(talk->course);
@@ -122,7 +121,7 @@ static bool is_cut_off(const struct talk *talk)
     return talk->asked && may_send && has_more_input(talk->course, 0);
 }
 
-/* Tells the peer that we go, once nothing more is sent; and whether that is too early. */
+/* Notifies the peer, once nothing more will be sent, that this side leaves or aborts. */
 static void tell(const struct talk *talk)
 {
     if (!talk->known_sent)
@@ -133,7 +132,7 @@ static void tell(const struct talk *talk)
         vchan_rs_leave(talk->course->ctrl);
 }
 
-/* Goes, as soon as what has been read is handed over. What the peer has put into the ring still arrives. */
+/* Leaves once all data read has been handed over. Data in the receive ring is still delivered. */
 static void leave(struct talk *talk)
 {
     if (talk->phase == LEFT)
@@ -145,13 +144,13 @@ static void leave(struct talk *talk)
     tell(talk);
 }
 
-/* Whether the peer says where its stream ends, as far as is known. */
+/* Whether the peer is known to support half-close. */
 static bool peer_half_closes(const struct talk *talk)
 {
     return vchan_rs_peer_half_closes(talk->course->ctrl) == 1;
 }
 
-/* Goes on for as long as the user says, or else until it has become quiet. */
+/* Lingers for the time given by the user, otherwise until silence. */
 static void linger(struct talk *talk, enum quiet quiet)
 {
     int64_t lasted = now() - talk->course->meter.start, time = lasted > LINGER ? lasted : LINGER;
@@ -163,7 +162,7 @@ static void linger(struct talk *talk, enum quiet quiet)
     talk->quiet = talk->terms->linger >= 0 ? NOTHING : quiet;
 }
 
-/* For how long nothing may come after the end of input. */
+/* How long the peer may be silent after the end of input. */
 static int64_t quiet_time(const struct meter *meter)
 {
     if (atomic_load(&meter->sent) == 0)
@@ -179,7 +178,8 @@ static int64_t end_of_quiet(const struct talk *talk)
                                        : atomic_load(&meter->last_moved) + RECENT;
 }
 
-/* Does what is due, and says in *wake when to come back, 0 for never. Returns whether it is over. */
+/* Handles expired deadlines and sets *wake to the next one, 0 for none. Returns whether the conversation is
+ * over. */
 static bool due(struct talk *talk, int64_t *wake)
 {
     const struct meter *meter = &talk->course->meter;
@@ -194,7 +194,7 @@ static bool due(struct talk *talk, int64_t *wake)
     if (end && end <= moment) {
         if (talk->phase == LEFT)
             return true;
-        /* The news may have come late: then the peer will say where its stream ends. */
+        /* The peer announced half-close late: wait for its EOF. */
         if (talk->quiet == NOTHING_CAME && peer_half_closes(talk))
             talk->phase = TALKING;
         else
@@ -220,7 +220,7 @@ static void on_sent(struct talk *talk, struct news *news)
     talk->input_over = news->input_over;
     switch (news->send_end) {
     case SEND_PEER_GONE:
-        /* The receiving pump will report the same, and whether it was in order. */
+        /* The receiving pump reports the same, and whether the peer left cleanly. */
         break;
     case SEND_STOPPED:
         leave(talk);
@@ -242,7 +242,7 @@ static void on_sent(struct talk *talk, struct news *news)
         if (!talk->terms->lingers)
             leave(talk);
         else if (talk->terms->linger >= 0 || !peer_half_closes(talk))
-            /* Where nothing has come for long enough already, that is over at once. */
+            /* Ends at once if the silence has already lasted long enough. */
             linger(talk, NOTHING_CAME);
         break;
     }
@@ -250,7 +250,7 @@ static void on_sent(struct talk *talk, struct news *news)
         tell(talk);
 }
 
-/* Takes in what is new. Returns whether it is over. The lock is held. */
+/* Handles new events. Returns whether the conversation is over. The lock is held. */
 static bool on_news(struct talk *talk, struct news *news)
 {
     while (talk->known_asked < news->asked) {
@@ -270,7 +270,7 @@ static bool on_news(struct talk *talk, struct news *news)
         on_sent(talk, news);
     if (news->finished && !talk->peer_finished) {
         talk->peer_finished = true;
-        /* Where clients come one after the other, each ends the conversation. */
+        /* With --keep-listening the client ends the conversation. */
         if (!talk->terms->ends_with_input && !talk->input_over)
             linger(talk, NOTHING_MOVED);
     }
@@ -279,7 +279,7 @@ static bool on_news(struct talk *talk, struct news *news)
     if (!news->received)
         return false;
     if (news->receive_end == RECEIVE_PEER_LEFT) {
-        /* How far the sending pump came is known when it has ended. */
+        /* The sending pump's progress is known only when it has ended. */
         if (!talk->peer_left && !talk->known_sent)
             leave(talk);
         talk->peer_left = true;
@@ -292,22 +292,22 @@ static bool on_news(struct talk *talk, struct news *news)
     return true;
 }
 
-/* How much a peer that has left has not taken. What is in the ring it takes after that, for as long as this side would. */
+/* Bytes that a departed peer has not consumed. It may still drain the ring for as long as this side would. */
 static size_t count_untaken(struct libxenvchan *ctrl)
 {
     const struct timespec again = { 0, AGAIN };
     int64_t limit = now() + FAREWELL;
     ssize_t count;
 
-    /* A peer of this kind waits for that. */
+    /* A peer with half-close waits for this. */
     vchan_rs_leave(ctrl);
     while ((count = vchan_rs_pending(ctrl)) > 0 && now() < limit)
         nanosleep(&again, NULL);
     return count > 0 ? (size_t)count : 0;
 }
 
-/* Tells what a peer that left by itself has not got. Where clients come one after the other, what is left of standard input
- * is for the next one; and who was told to go need not have sent it. */
+/* Reports what a peer that left by itself has not consumed. With --keep-listening the rest of standard input is
+ * for the next client; after a signal it need not be sent. */
 static void look_for_undelivered(struct talk *talk)
 {
     bool rest;
@@ -339,7 +339,7 @@ static void run_talk(struct talk *talk, struct progress *progress)
     look_for_undelivered(talk);
 }
 
-/* Tells the peer, if it doesn't know yet, and ends the pumps, whatever they wait for. */
+/* Notifies the peer if necessary and stops both pumps, whatever they are blocked on. */
 static void part(struct course *course, struct vchan_rs_closer *closer, const struct pumps *pumps)
 {
     int64_t limit = now() + STOPPING;
@@ -349,7 +349,7 @@ static void part(struct course *course, struct vchan_rs_closer *closer, const st
     course_stop(course);
     while (!pumps_have_ended(pumps, course)) {
         if (now() >= limit) {
-            /* It is in a system call that nothing ends, and keeps what it uses. */
+            /* The thread is stuck in a system call and keeps its resources. */
             close_xs_srv(course->ctrl);
             pumps_abandon(pumps);
             return;
@@ -390,7 +390,7 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     course->input = terms->input;
     course->output = terms->output;
     course->receives = terms->lingers;
-    /* A client may not have heard yet of what its server is. */
+    /* A client may not know its server's extensions yet. */
     course->half_closes = !ctrl->is_server || peer_half_closes(&talk);
     course->look_ms = terms->timeout ? milliseconds(terms->timeout / 4) : -1;
     course->wake = wake;
@@ -406,7 +406,7 @@ struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer
     ended->sent = atomic_load(&course->meter.sent);
     ended->received = atomic_load(&course->meter.received);
     ended->lasted = now() - course->meter.start;
-    /* A peer that has left by itself, for whatever reason, has nothing to learn. */
+    /* A peer that has left needs no notification. */
     if ((talk.failure.exit != EXIT_DONE && talk.failure.exit != EXIT_PEER_FAILED) || is_cut_off(&talk))
         vchan_rs_abort(ctrl);
     part(course, closer, &pumps);

@@ -1,4 +1,4 @@
-/* One conversation, and above all its end: who ended it, what is still on its way, and what is made of it. */
+/* One conversation and its end: which side ended it, what is still in flight, and the result. */
 #ifndef CATS_ENDING_H
 #define CATS_ENDING_H
 
@@ -10,31 +10,31 @@
 #include "messages.h"
 #include "meter.h"
 
-/* What a conversation depends on. */
+/* Parameters of a conversation. */
 struct terms {
-    /* Whether the end of standard input ends it. */
+    /* End the conversation at EOF on standard input. */
     bool ends_with_input;
-    /* Whether what is coming in at the end of standard input is worth staying for. */
+    /* Keep receiving after EOF on standard input. */
     bool lingers;
-    /* How long to listen after the end of standard input; negative for as the peer makes it best. */
+    /* How long to keep receiving after EOF on standard input; negative adapts to the peer. */
     int64_t linger;
-    /* How long nothing may move; 0 for ever. */
+    /* Idle timeout; 0 for none. */
     int64_t timeout;
-    /* Standard input, or -1 to send nothing; and standard output. */
+    /* Standard input, or -1 to send nothing; standard output. */
     int input, output;
-    /* Where to warn. */
+    /* Destination of warnings. */
     const struct report *report;
 };
 
-/* How a conversation went. */
+/* Statistics of a conversation. */
 struct ended {
-    /* Whether standard input has ended. */
+    /* Whether EOF was reached on standard input. */
     bool input_over;
     uint64_t sent, received;
     int64_t lasted;
 };
 
-/* Talks over the channel until the end, and closes it. */
+/* Runs the conversation to its end and closes the channel. */
 struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer, const struct terms *terms,
                         struct progress *progress, struct ended *ended);
 

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-/* The texts are those of the build in Rust, cats/help, one line each. */
+/* The texts are those of the Rust build, cats/help, one line each. */
 static const char *const options_text[] = {
 #include "options.txt.h"
     NULL
@@ -12,7 +12,7 @@ static const char *const more_text[] = {
     NULL
 };
 
-/* In the texts, @ stands for the tool's name, and % for the size of its rings. */
+/* In the texts @ stands for the tool's name, % for the default ring size. */
 static void put(const char *line, const struct tool *tool)
 {
     for (; *line; line++) {

@@ -15,7 +15,7 @@ static const char letters[KEYS] = {
     [LISTEN] = 'l', [LINGER] = 'q', [KEEP] = 'k', [VERBOSE] = 'v', [HELP] = 'h', [VERSION] = 'V',
 };
 
-/* What an option has as its value; NULL for none. Only --wait may be without it. */
+/* The name of an option's value; NULL if it takes none. Only --wait's is optional. */
 static const char *const takes[KEYS] = {
     [PATH] = "PATH", [BUFFER_SIZE] = "BYTES", [WAIT] = "SECONDS", [LINGER] = "SECONDS", [TIMEOUT] = "SECONDS",
 };
@@ -44,7 +44,7 @@ static enum key by_letter(char letter)
     return key;
 }
 
-/* The option that is most similar; KEYS if none is. */
+/* The most similar option, or KEYS. */
 static enum key similar(const char *name, size_t length)
 {
     enum key best = KEYS;
@@ -66,11 +66,11 @@ static bool unknown_name(const struct line *line, const char *name, size_t lengt
     enum key meant;
 
     if (length == 1 && by_letter(*name) < KEYS)
-        return COMPLAIN(line, "there is no option '--%c'; did you mean '-%c'?", *name, *name);
+        return COMPLAIN(line, "unknown option '--%c'; did you mean '-%c'?", *name, *name);
     meant = similar(name, length);
     if (meant < KEYS)
-        return COMPLAIN(line, "there is no option '--%.*s'; did you mean '--%s'?", (int)length, name, option_names[meant]);
-    return COMPLAIN(line, "there is no option '--%.*s'", (int)length, name);
+        return COMPLAIN(line, "unknown option '--%.*s'; did you mean '--%s'?", (int)length, name, option_names[meant]);
+    return COMPLAIN(line, "unknown option '--%.*s'", (int)length, name);
 }
 
 /* The bytes of one character of valid UTF-8. */
@@ -92,13 +92,13 @@ static bool unknown_letter(const struct line *line, const char *all, const char 
     bool other = by_letter(small) < KEYS;
 
     if (meant < KEYS)
-        return COMPLAIN(line, "there is no option '-%s'; did you mean '--%s'?", all, option_names[meant]);
-    return COMPLAIN(line, "there is no option '-%.*s'%s%s%s%s%.1s%s", (int)bytes, letter, alone ? "" : " in '-",
+        return COMPLAIN(line, "unknown option '-%s'; did you mean '--%s'?", all, option_names[meant]);
+    return COMPLAIN(line, "unknown option '-%.*s'%s%s%s%s%.1s%s", (int)bytes, letter, alone ? "" : " in '-",
                     alone ? "" : all, alone ? "" : "'", other ? "; did you mean '-" : "", other ? &small : "",
                     other ? "'?" : "");
 }
 
-/* Takes an option with its value, which may be the next argument: then *uses_next becomes true. */
+/* Records an option with its value; *uses_next becomes true if the value is the next argument. */
 static bool take(struct line *line, enum key key, const char *value, const char *next, bool *uses_next)
 {
     const char *name = option_names[key];
@@ -118,7 +118,7 @@ static bool take(struct line *line, enum key key, const char *value, const char 
     return true;
 }
 
-/* Takes --name or --name=value. */
+/* Parses --name or --name=value. */
 static bool take_name(struct line *line, const char *text, const char *next, bool *uses_next)
 {
     size_t length = strcspn(text, "=");
@@ -132,7 +132,7 @@ static bool take_name(struct line *line, const char *text, const char *next, boo
     return take(line, key, value, next, uses_next);
 }
 
-/* Takes -abc. */
+/* Parses -abc. */
 static bool take_letters(struct line *line, const char *all, const char *next, bool *uses_next)
 {
     for (const char *letter = all; *letter; letter++) {
@@ -157,8 +157,8 @@ static void take_word(struct line *line, const char *word)
     line->count++;
 }
 
-/* How many bytes follow the first one of a character, and which values the second one may have; -1 where that one
- * begins none. */
+/* The number of continuation bytes after the first byte of a character, and the range of the second byte; -1 if
+ * the byte begins no character. */
 static int tail_of(unsigned char first, unsigned char *least, unsigned char *most)
 {
     *least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
@@ -197,7 +197,7 @@ bool read_line(struct line *line, int argc, char **argv)
     line->after_wait = -1;
     for (int n = 1; n < argc; n++)
         if (!is_utf8(argv[n]))
-            return COMPLAIN(line, "argument %d is not text in UTF-8", n);
+            return COMPLAIN(line, "argument %d is not valid UTF-8", n);
     for (int n = 1; n < argc; n++) {
         bool uses_next = false, fine = true;
 

@@ -1,5 +1,5 @@
-/* The words of a command line: which options were given, with which values, and what else. The build in Rust reads it
- * in the same way, and complains in the same words. */
+/* Splits a command line into options, their values and words. The Rust build parses identically, with the same
+ * error texts. */
 #ifndef CATS_LINE_H
 #define CATS_LINE_H
 
@@ -10,27 +10,27 @@
 
 enum key { LISTEN, PATH, BUFFER_SIZE, RECV_ONLY, SEND_ONLY, WAIT, LINGER, TIMEOUT, KEEP, QUIET, VERBOSE, PROGRESS, HELP, VERSION, KEYS };
 
-/* How an option is written, without the dashes. */
+/* The long forms, without dashes. */
 extern const char *const option_names[KEYS];
 
 struct line {
     const struct tool *tool;
-    /* Which options were given, and with what value. */
+    /* The options given, and their values. */
     bool given[KEYS];
     const char *values[KEYS];
-    /* The arguments that are neither options nor their values: how many, and the first of them. */
+    /* Positional arguments: their number and the first of them. */
     const char *words[4];
     int count;
-    /* Which of these follows after a --wait without a value; -1 for none. */
+    /* Index of the word that follows --wait without a value; -1 if none. */
     int after_wait;
-    /* Whether help was asked for by its letter. */
+    /* Whether help was requested by -h. */
     bool brief;
 };
 
-/* Complains, and is false. */
+/* Prints an error; returns false. */
 #define COMPLAIN(line, ...) (say_complaint((line)->tool->name, __VA_ARGS__), false)
 
-/* Reads the arguments, as far as to a wish for help or the version. False if that made no sense: then it has been said. */
+/* Parses the arguments, up to a help or version option. Prints an error and returns false if they are invalid. */
 bool read_line(struct line *line, int argc, char **argv);
 
 #endif

@@ -1,4 +1,4 @@
-/* What both tools do first and last. */
+/* Start and exit of both tools. */
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -18,13 +18,13 @@ int run(const struct tool *tool, int argc, char **argv)
     int code;
 
     open_standard_streams();
-    /* Output that nobody reads is an error to be told, not a reason to be killed. */
+    /* A lost reader of the output is reported as an error; it must not kill the tool. */
     sigaction(SIGPIPE, &ignore, NULL);
     if (read_options(tool, argc, argv, &options, &code)) {
         report = (struct report){ tool->name, options.quiet, options.verbose };
         failure = talk(tool, &options, &report);
     } else if (code == EXIT_DONE && was_closed(STDOUT_FILENO)) {
-        /* Help, or the version, for nobody. */
+        /* Help or the version with standard output closed. */
         report = (struct report){ tool->name, false, false };
         failure = stream_failure("standard output", EBADF);
     } else {

@@ -38,7 +38,7 @@ static struct vchan_rs_options library_options(const struct tool *tool, const st
     return chosen;
 }
 
-/* What became of an attempt to meet: a failure, unless a signal asked for that. */
+/* The result of an attempt to meet: a failure, unless a signal ended it. */
 static struct failure outcome(struct side *side, bool fine, const char *doing)
 {
     struct failure failure = NO_FAILURE;
@@ -53,7 +53,7 @@ static struct failure outcome(struct side *side, bool fine, const char *doing)
     return failure;
 }
 
-/* How long a client waits for its server, as the library takes it. */
+/* How long a client waits for its server, as the library expects it. */
 static int patience(const struct options *options)
 {
     int64_t limit = options->wait_time ? options->wait_time : options->timeout;
@@ -63,7 +63,7 @@ static int patience(const struct options *options)
     return limit ? milliseconds(limit) : -1;
 }
 
-/* Whether the library's last call has looked for a server in vain. */
+/* Whether the library's last call failed for lack of a server. */
 static bool no_server_yet(void)
 {
     int kind = vchan_rs_last_error_kind();
@@ -71,7 +71,7 @@ static bool no_server_yet(void)
     return kind == VCHAN_RS_ERROR_NO_SERVER || (kind == VCHAN_RS_ERROR_IN_USE && errno != EADDRINUSE);
 }
 
-/* Waits, as long as the options say, for a server that was looked for in vain. */
+/* Waits for a missing server as long as the options allow. */
 static struct libxenvchan *wait_for_server(const struct tool *tool, const struct options *options,
                                            const struct report *report, struct vchan_rs_options *chosen)
 {
@@ -82,7 +82,7 @@ static struct libxenvchan *wait_for_server(const struct tool *tool, const struct
     char hint[96];
     int error;
 
-    snprintf(hint, sizeof(hint), chosen->configuration ? "unset %s to go by DOMID and PORT" : "%s",
+    snprintf(hint, sizeof(hint), chosen->configuration ? "unset %s to use DOMID and PORT" : "%s",
              chosen->configuration ? tool->configuration : tool->elsewhere);
     notice_start(&notice, report, why ? why : "no memory for the message", hint);
     chosen->timeout_ms = patience(options);
@@ -148,7 +148,7 @@ void part_from(struct side *side)
     side->closer = NULL;
 }
 
-/* What one of the library's functions writes, however long it is. */
+/* Allocates the text that one of the library's functions writes. */
 static char *written(ssize_t (*write)(struct libxenvchan *, char *, size_t), struct libxenvchan *ctrl)
 {
     ssize_t length = write(ctrl, NULL, 0);

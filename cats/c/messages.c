@@ -41,22 +41,22 @@ static const char *system_advice(int error)
 {
     switch (error) {
     case ENOSPC:
-        return "make room on that file system, or ask for smaller rings by --buffer-size";
+        return "free space on that file system, or use smaller rings (--buffer-size)";
     case EACCES:
     case EPERM:
-        return "check the permissions, or run it as another user";
+        return "check the permissions, or run as another user";
     case EMFILE:
     case ENFILE:
         return "close other files, or raise the limit (ulimit -n)";
     case ENOMEM:
-        return "free memory, or ask for smaller rings by --buffer-size";
+        return "free memory, or use smaller rings (--buffer-size)";
     case ENOENT:
     case ENOTDIR:
         return "check that it exists";
     case ENAMETOOLONG:
         return "choose a shorter path or smaller rings";
     default:
-        return "see what the system says, and try again";
+        return "check the system log, then try again";
     }
 }
 
@@ -64,28 +64,28 @@ static const char *advice(int kind, int error)
 {
     switch (kind) {
     case VCHAN_RS_ERROR_NO_SERVER:
-        return "start the server first, or give --wait";
+        return "start the server first, or use --wait";
     case VCHAN_RS_ERROR_IN_USE:
-        return error == EADDRINUSE ? "end the other server, or choose another port"
-                                   : "another client was first; give --wait to be the next";
+        return error == EADDRINUSE ? "stop the other server, or choose another port"
+                                   : "another client connected first; use --wait to be next";
     case VCHAN_RS_ERROR_PEER_DIED:
-        return "some data may be missing, start both sides again";
+        return "some data may be missing, restart both sides";
     case VCHAN_RS_ERROR_PEER_ABORTED:
-        return "some data may be missing, see what the other side says";
+        return "some data may be missing, check the other side's messages";
     case VCHAN_RS_ERROR_TIMED_OUT:
-        return "check that the other side runs, or allow more time";
+        return "check that the other side is running, or allow more time";
     case VCHAN_RS_ERROR_CORRUPT:
-        return "the other program is broken or hostile, don't trust what it sent";
+        return "the peer is broken or hostile, do not trust its data";
     case VCHAN_RS_ERROR_INVALID:
         return "correct the value";
     case VCHAN_RS_ERROR_REFUSED:
-        return "check who owns it, or choose another place";
+        return "check its owner, or choose another location";
     case VCHAN_RS_ERROR_XENSTORE:
-        return "see that xenstored runs, and what this domain may do there";
+        return "check that xenstored is running and this domain's permissions there";
     case VCHAN_RS_ERROR_SYSTEM:
         return system_advice(error);
     default:
-        return "start both sides again";
+        return "restart both sides";
     }
 }
 
@@ -93,10 +93,10 @@ static const char *stream_advice(int error)
 {
     switch (error) {
     case EPIPE:
-        return "whoever read this output has ended, the peer has been told";
+        return "the reader of this output has exited, the peer was notified";
     case ENOSPC:
     case EDQUOT:
-        return "make room there and start again, the peer has been told";
+        return "free space there and restart, the peer was notified";
     case EISDIR:
         return "give it a file or a pipe";
     case EBADF:
@@ -104,7 +104,7 @@ static const char *stream_advice(int error)
     case EFBIG:
         return "raise the limit on file sizes (ulimit -f)";
     default:
-        return "check that file or device, the peer has been told";
+        return "check that file or device, the peer was notified";
     }
 }
 
@@ -112,7 +112,7 @@ const char *library_error(void)
 {
     const char *what = vchan_rs_last_error(), *colon = strstr(what, ": ");
 
-    /* Which function of the library it was is nobody's business. */
+    /* Omits the name of the library function. */
     return colon ? colon + 2 : what;
 }
 
@@ -145,7 +145,7 @@ struct failure system_failure(const char *doing, int error)
 
 struct failure undelivered_failure(bool rest, size_t untaken)
 {
-    static const char format[] = "conversation: the peer left %s; see what the other side says";
+    static const char format[] = "conversation: the peer left %s; check the other side's messages";
     struct failure failure = { EXIT_PEER_FAILED, true, NULL };
     char *what = NULL;
 
@@ -161,8 +161,8 @@ struct failure undelivered_failure(bool rest, size_t untaken)
 
 struct failure idle_failure(int64_t timeout)
 {
-    char *text = text_of("conversation: nothing has moved for %s; check that the other side is alive, or allow more "
-                         "time by --timeout",
+    char *text = text_of("conversation: no data moved for %s; check that the other side is alive, or raise "
+                         "--timeout",
                          duration(timeout).text);
 
     return (struct failure){ EXIT_TIMED_OUT, true, text };
@@ -174,7 +174,7 @@ void forget(struct failure *failure)
     *failure = NO_FAILURE;
 }
 
-/* Writes it all at once, so that lines of several processes don't mix. */
+/* One write per line, so that lines of several processes don't mix. */
 static void say(char *text)
 {
     size_t done = 0, size = text ? strlen(text) : 0;
@@ -189,8 +189,7 @@ static void say(char *text)
     free(text);
 }
 
-/* One line, whatever strange names it contains: writes out what would control a terminal, also by its two bytes in
- * UTF-8. */
+/* One line; escapes control characters, including their two-byte UTF-8 forms. */
 static void put_line(FILE *to, const char *text)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at; at++) {
@@ -271,7 +270,7 @@ void say_detail(const struct report *report, const char *format, ...)
 
 void warn_of_no_input(const struct report *report, int error)
 {
-    say_warning(report, "standard input: %s; receiving goes on without it", strerror(error));
+    say_warning(report, "standard input: %s; continuing to receive without it", strerror(error));
 }
 
 void say_failure(const struct report *report, const struct failure *failure)

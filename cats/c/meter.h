@@ -1,5 +1,5 @@
-/* What has moved, and when: counted by the pumps, looked at by the thread that decides on the end; and shown to
- * people at a terminal. */
+/* Byte counts and timestamps, updated by the pumps, read by the thread that decides on the end; and the progress
+ * line. */
 #ifndef CATS_METER_H
 #define CATS_METER_H
 
@@ -11,32 +11,32 @@
 struct meter {
     int64_t start;
     _Atomic uint64_t sent, received;
-    /* When something moved last, and was received last; at the start if nothing was. */
+    /* Times of the last transfer and the last receive; initially the start. */
     _Atomic int64_t last_moved, last_received;
 };
 
-/* Starts counting, and the clock. */
+/* Starts the clock. */
 void meter_start(struct meter *meter);
-/* Counts bytes handed to the ring. */
+/* Counts bytes written to the ring. */
 void meter_sent(struct meter *meter, size_t count);
-/* Counts bytes that came out of the ring. */
+/* Counts bytes read from the ring. */
 void meter_received(struct meter *meter, size_t count);
-/* Notes that the peer took something out of the ring. */
+/* Records that the peer has consumed something. */
 void meter_moved(struct meter *meter);
 
-/* A line on standard error that changes. */
+/* The progress line on standard error. */
 struct progress {
-    /* Whether there is one, and it wants to be told regularly. */
+    /* Whether the line is shown and needs regular updates. */
     bool shows;
-    /* The rate is that since the older of two moments. */
+    /* The rate is computed over the time since the older of two samples. */
     int64_t moments[2];
     uint64_t counts[2];
 };
 
-/* Shows something only if it is wanted and standard error is a terminal. */
+/* Enabled only if requested and standard error is a terminal. */
 void progress_start(struct progress *progress, bool wanted);
 void progress_show(struct progress *progress, const struct meter *meter);
-/* Leaves the last state of the line on the terminal. */
+/* Leaves the final state on the terminal. */
 void progress_finish(const struct progress *progress);
 
 #endif

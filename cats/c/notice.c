@@ -28,7 +28,7 @@ void notice_start(struct notice *notice, const struct report *report, const char
     pthread_condattr_t attributes;
 
     *notice = (struct notice){ .report = report, .text = text, .hint = hint };
-    /* None of these fails where there is memory; without a thread, nothing is said. */
+    /* These fail only without memory; without the thread there is no hint. */
     pthread_mutex_init(&notice->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -1,4 +1,4 @@
-/* A word to people who wait in vain, perhaps at the wrong place. */
+/* A hint for users when a wait takes long, perhaps in the wrong place. */
 #ifndef CATS_NOTICE_H
 #define CATS_NOTICE_H
 
@@ -9,7 +9,7 @@
 
 struct notice {
     const struct report *report;
-    /* What is said, and a hint after it. */
+    /* The text and a hint after it. */
     const char *text, *hint;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -17,7 +17,7 @@ struct notice {
     bool started, over;
 };
 
-/* Has it said that somebody still waits, and why, unless notice_stop() is called soon. */
+/* Prints "still waiting", the reason and the hint, unless notice_stop() is called soon. */
 void notice_start(struct notice *notice, const struct report *report, const char *text, const char *hint);
 void notice_stop(struct notice *notice);
 

@@ -9,10 +9,10 @@
 #include "line.h"
 #include "size.h"
 
-/* Xen's numbers from 0x7FF0 on have special meanings and name no domain. */
+/* Domain IDs from 0x7FF0 on are reserved by Xen. */
 #define LAST_DOMID 0x7FEF
 
-/* Options that contradict each other. */
+/* Mutually exclusive options. */
 static const enum key exclusive[][2] = {
     { RECV_ONLY, SEND_ONLY }, { LISTEN, WAIT }, { QUIET, VERBOSE }, { QUIET, PROGRESS },
 };
@@ -23,15 +23,15 @@ static bool fits_together(const struct line *line)
         enum key one = exclusive[n][0], other = exclusive[n][1];
 
         if (line->given[one] && line->given[other])
-            return COMPLAIN(line, "--%s and --%s exclude each other", option_names[one], option_names[other]);
+            return COMPLAIN(line, "--%s and --%s are mutually exclusive", option_names[one], option_names[other]);
     }
     if (line->given[KEEP] && !line->given[LISTEN])
         return COMPLAIN(line, "--keep-listening needs --listen");
     return true;
 }
 
-/* In `--wait 5 0 port` the 5 can be nothing but the seconds. In `--wait 5 port` it would be DOMID, but is rarely meant
- * to be. */
+/* In `--wait 5 0 port`, 5 can only be the seconds. In `--wait 5 port` it would be DOMID, which is rarely
+ * intended. */
 static bool find_seconds_of_wait(struct line *line)
 {
     int at = line->after_wait, needed = line->given[PATH] ? 1 : 2;
@@ -58,9 +58,9 @@ static bool find_seconds_of_wait(struct line *line)
 static bool has_place_for_words(const struct line *line)
 {
     if (line->count > 1 && line->given[PATH])
-        return COMPLAIN(line, "PORT '%s' and --path exclude each other: both say where to meet", line->words[1]);
+        return COMPLAIN(line, "PORT '%s' and --path are mutually exclusive", line->words[1]);
     if (line->count > 2)
-        return COMPLAIN(line, "'%s' is one argument too many after DOMID and PORT", line->words[2]);
+        return COMPLAIN(line, "unexpected argument '%s' after DOMID and PORT", line->words[2]);
     return true;
 }
 
@@ -69,7 +69,7 @@ static bool read_domid(const struct line *line, const char *text)
     long number = strtol(text, NULL, 10);
 
     if (*text == '\0' || text[strspn(text, "0123456789")] != '\0' || number > LAST_DOMID)
-        return COMPLAIN(line, "DOMID '%s' is not a number from 0 to %d", text, LAST_DOMID);
+        return COMPLAIN(line, "invalid DOMID '%s', expected 0 to %d", text, LAST_DOMID);
     return true;
 }
 
@@ -78,11 +78,11 @@ static bool read_port(const struct line *line, const char *text)
     if (*text == '\0')
         return COMPLAIN(line, "PORT is empty");
     if (text[strspn(text, "0123456789_-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")])
-        return COMPLAIN(line, "PORT '%s' has other characters than letters, digits, '_' and '-'", text);
+        return COMPLAIN(line, "invalid PORT '%s', expected letters, digits, '_' and '-'", text);
     return true;
 }
 
-/* Complains of the value of an option, if there is something wrong. */
+/* Reports an invalid value of an option. */
 static bool valid(const struct line *line, enum key key, const char *wrong)
 {
     return !wrong || COMPLAIN(line, "--%s '%s' %s", option_names[key], line->values[key], wrong);
@@ -108,7 +108,7 @@ static bool is_complete(const struct line *line)
     return !no_point || COMPLAIN(line, "PORT is missing");
 }
 
-/* What the line asks for, if it makes sense. */
+/* Validates and converts the parsed line. */
 static bool make_options(struct line *line, struct options *options)
 {
     if (!fits_together(line) || !find_seconds_of_wait(line) || !has_place_for_words(line) ||

@@ -8,28 +8,27 @@
 
 #include "tool.h"
 
-/* What the user asked for. Times are in nanoseconds, 0 where none was given. */
+/* Parsed command-line options. Times are in nanoseconds, 0 if not given. */
 struct options {
     bool listen;
     int domid;
-    /* One of the two, the other one NULL. */
+    /* Exactly one is set, the other is NULL. */
     const char *port, *path;
     size_t buffer_size;
     bool recv_only, send_only;
     bool wait;
     int64_t wait_time;
-    /* Negative unless given. */
+    /* Negative if not given. */
     int64_t linger;
     int64_t timeout;
     bool keep_listening;
     bool quiet, verbose, progress;
 };
 
-/* Reads the command line. Help, the version and complaints are printed here: then it is false, and *exit the exit
- * code. */
+/* Parses the command line. Prints help, version and errors itself: then it returns false and sets *exit. */
 bool read_options(const struct tool *tool, int argc, char **argv, struct options *options, int *exit);
 
-/* The text of --help, or that of -h. */
+/* Prints the text of --help, or of -h. */
 void print_help(const struct tool *tool, bool brief);
 
 #endif

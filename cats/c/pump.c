@@ -7,10 +7,10 @@
 
 #include "standard.h"
 
-/* A signal which does nothing if it comes from elsewhere. */
+/* Ignored by default, so a stray one does no harm. */
 #define INTERRUPT SIGURG
-/* Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these bounds:
- * below, the calls cost more than the copies; above, the peer waits long for the first byte. */
+/* Bounds of the bytes per system call, a quarter of the ring so that one side can fill while the other drains.
+ * Below, system calls cost more than copies; above, the peer waits long for the first byte. */
 #define LEAST ((size_t)8 << 10)
 #define MOST ((size_t)128 << 10)
 
@@ -38,12 +38,12 @@ void course_stop(struct course *course)
     uint64_t one = 1;
 
     atomic_store(&course->stopped, true);
-    /* The eventfd's counter is far from its limit, the only reason to fail. */
+    /* Fails only if the counter overflows. */
     if (write(course->wake, &one, sizeof(one)) < 0)
         return;
 }
 
-/* Waits until fd is ready. Returns 1, or 0 if it was stopped, or -1 with errno. */
+/* Waits until fd is ready. Returns 1, 0 if stopped first, or -1 with errno. */
 static int wait_for(const struct course *course, int fd, short events)
 {
     struct pollfd fds[] = { { course->wake, POLLIN, 0 }, { fd, events, 0 } };
@@ -54,13 +54,13 @@ static int wait_for(const struct course *course, int fd, short events)
     return fds[0].revents == 0;
 }
 
-/* Sends what the input gives, to its end. */
+/* Sends standard input up to EOF. */
 static enum send_end send_all(struct course *course, struct failure *failure)
 {
     size_t at_once = portion(&course->ctrl->write);
 
     while (course->input >= 0) {
-        /* Without a look before, the read would block beyond the reach of a stop. */
+        /* A stop could not end a blocking read. */
         int error, ready = wait_for(course, course->input, POLLIN);
         ssize_t count;
 
@@ -107,7 +107,7 @@ static enum send_end send_all(struct course *course, struct failure *failure)
     return SEND_NO_INPUT;
 }
 
-/* Waits until the peer has got everything; returns `end`, or why it never will. */
+/* Waits until the peer has consumed everything; returns `end`, or why it never will. */
 static enum send_end drain(struct course *course, enum send_end end, struct failure *failure)
 {
     ssize_t before = -1;
@@ -158,14 +158,14 @@ bool has_more_input(const struct course *course, int grace)
     return count > 0 || (count < 0 && errno == EAGAIN && !terminal);
 }
 
-/* The peer has ended its stream. Tells that, the first time, and waits until there is news of the peer. */
+/* The peer has half-closed. Reports that once, and waits for a change of the peer's state. */
 static void await_end(struct course *course)
 {
     pthread_mutex_lock(&course->news.lock);
     course->news.finished = true;
     pthread_cond_signal(&course->news.changed);
     pthread_mutex_unlock(&course->news.lock);
-    /* The next read says what an error here means. */
+    /* An error here is reported by the next read. */
     libxenvchan_wait(course->ctrl);
 }
 
@@ -192,7 +192,7 @@ static enum receive_end receive_all(struct course *course, struct failure *failu
             return RECEIVE_STOPPED;
         case VCHAN_RS_ERROR_INTERRUPTED:
         case VCHAN_RS_ERROR_WOULD_BLOCK:
-            /* A write that was interrupted, or one to a descriptor that doesn't block. */
+            /* The write was interrupted, or the descriptor is non-blocking. */
             if (wait_for(course, course->output, POLLOUT) < 0) {
                 *failure = stream_failure("standard output", errno);
                 return RECEIVE_FAILED;
@@ -210,7 +210,7 @@ static enum receive_end receive_all(struct course *course, struct failure *failu
     }
 }
 
-/* Tells the peer that nothing more is sent. */
+/* Half-closes: nothing more will be sent. */
 static void finish(struct course *course, enum send_end *end, struct failure *failure)
 {
     if (vchan_rs_shutdown(course->ctrl) == 0)
@@ -269,7 +269,7 @@ int pumps_start(struct pumps *pumps, struct course *course)
     return error;
 }
 
-/* Which pumps run: bit 0 for the sending one, bit 1 for the other. */
+/* Running pumps: bit 0 for sending, bit 1 for receiving. */
 static int running(const struct pumps *pumps, struct course *course)
 {
     int which;
@@ -289,7 +289,7 @@ void pumps_interrupt(const struct pumps *pumps, struct course *course)
 {
     int which = running(pumps, course);
 
-    /* A thread that has ended meanwhile has not been joined yet, so that its number is still its own. */
+    /* A thread that has ended has not been joined yet, so its ID is still valid. */
     if (which & 1)
         pthread_kill(pumps->send, INTERRUPT);
     if (which & 2)

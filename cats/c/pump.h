@@ -1,4 +1,4 @@
-/* The two directions, one thread each. Data goes straight between the descriptor and the ring. */
+/* The two directions, one thread each. Data moves directly between the file descriptor and the ring. */
 #ifndef CATS_PUMP_H
 #define CATS_PUMP_H
 
@@ -12,64 +12,64 @@
 #include "messages.h"
 #include "meter.h"
 
-/* Why nothing more is sent. */
+/* Why sending ended. */
 enum send_end {
-    /* Standard input has ended; unless the peer went away, it has got everything. */
+    /* EOF on standard input; unless the peer has gone, it has consumed everything. */
     SEND_END_OF_INPUT,
-    /* There is no standard input, or none in truth: then with the error of reading it. */
+    /* No standard input, or an unusable one: then with the error of reading it. */
     SEND_NO_INPUT,
-    /* It was asked to stop, and the peer has got what had been read. */
+    /* Stopped; the peer has consumed everything that was read. */
     SEND_STOPPED,
-    /* The peer closed or died: the receiving pump knows which. */
+    /* The peer closed or died; the receiving pump knows which. */
     SEND_PEER_GONE,
     /* Standard input or the channel failed. */
     SEND_FAILED,
 };
 
-/* Why nothing more is received. */
+/* Why receiving ended. */
 enum receive_end {
-    /* The peer left in order, and everything it wrote has been delivered. */
+    /* The peer left cleanly and all its data has been delivered. */
     RECEIVE_PEER_LEFT,
-    /* It was asked to stop. */
+    /* Stopped. */
     RECEIVE_STOPPED,
     /* Standard output or the channel failed, or the peer died. */
     RECEIVE_FAILED,
 };
 
-/* What the pumps, and others, tell the thread that decides on the end. */
+/* Events for the thread that decides on the end. */
 struct news {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    /* How many signals have asked for the end; and whether nobody reads the output any more. */
+    /* Number of signals so far; whether standard output has lost its reader. */
     unsigned int asked;
     bool output_lost;
-    /* Whether the peer has ended its stream, all of which has been delivered. It listens on. */
+    /* The peer has half-closed and all its data has been delivered. It still receives. */
     bool finished;
     /* Whether the pumps have ended, and how. */
     bool sent, received;
     enum send_end send_end;
-    /* Whether standard input has ended, whatever became of what it gave. */
+    /* Whether EOF was reached on standard input. */
     bool input_over;
     enum receive_end receive_end;
     struct failure send_failure, receive_failure;
-    /* The error of reading a standard input that is none, or 0. */
+    /* The error of reading an unusable standard input, or 0. */
     int no_input;
 };
 
-/* What both pumps of a conversation need. */
+/* State shared by both pumps of a conversation. */
 struct course {
     struct libxenvchan *ctrl;
-    /* Standard input, or -1 for nothing; standard output. */
+    /* Standard input, or -1 to send nothing; standard output. */
     int input, output;
-    /* Whether to end this side's stream with standard input: the peer may understand that. */
+    /* Whether to half-close at EOF on standard input. */
     bool half_closes;
-    /* Whether what comes in is wanted. */
+    /* Whether received data is used. */
     bool receives;
-    /* How often to look whether the peer still consumes, after standard input has ended; negative for never. */
+    /* How often to check that the peer still consumes after EOF on standard input; negative for never. */
     int look_ms;
     struct meter meter;
     struct news news;
-    /* Readable when the pumps are to stop. */
+    /* Readable when the pumps must stop. */
     int wake;
     atomic_bool stopped;
 };
@@ -79,28 +79,28 @@ struct pumps {
     bool sending, receiving;
 };
 
-/* Lets pumps_interrupt() work. Returns 0 or an errno. */
+/* Makes pumps_interrupt() effective. Returns 0 or an errno. */
 int prepare_to_interrupt(void);
 
-/* Starts both pumps. Returns 0 or an errno; one may run all the same. */
+/* Starts both pumps. Returns 0 or an errno; on error one may be running. */
 int pumps_start(struct pumps *pumps, struct course *course);
-/* Whether the threads that were started have ended, or are about to. */
+/* Whether the started threads have ended or are about to. */
 bool pumps_have_ended(const struct pumps *pumps, struct course *course);
-/* Interrupts the pumps' reads and writes of descriptors that are not ready after all. */
+/* Interrupts reads and writes that block although poll reported readiness. */
 void pumps_interrupt(const struct pumps *pumps, struct course *course);
-/* Waits for the threads, which have ended; or lets go of them. */
+/* Joins the ended threads, or detaches them. */
 void pumps_join(const struct pumps *pumps);
 void pumps_abandon(const struct pumps *pumps);
 
-/* Whether somebody types standard input, and all that has been typed has been sent. */
+/* Whether standard input is a terminal. Everything typed there has been sent. */
 bool reads_terminal(const struct course *course);
-/* How long standard input may take to come to its end after a peer that took everything has left, in milliseconds. */
+/* How long to wait for EOF on standard input after a peer that consumed everything has left, in milliseconds. */
 #define GRACE 500
-/* Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end for
- * grace milliseconds. A terminal where nobody has typed anything has nothing. */
+/* Whether standard input has unsent data, now that no peer consumes it. Waits up to grace milliseconds for EOF. An
+ * idle terminal has none. */
 bool has_more_input(const struct course *course, int grace);
 
-/* Ends the pumps' wait for standard input or output. Who waits for the ring is stopped by a closer. */
+/* Ends waits for standard input and output. Waits on the ring are ended by a closer. */
 void course_stop(struct course *course);
 
 #endif

@@ -9,8 +9,8 @@
 
 #include "size.h"
 
-/* A signal that ends a whole pipeline ends the reader, too. It has come before the reader's end, but its thread may be
- * slower. */
+/* When a signal ends a whole pipeline, it arrives before the reader's exit is seen, but its thread may run
+ * later. */
 #define SLOWER (50 * MILLISECOND)
 
 static struct {
@@ -29,7 +29,7 @@ static void tell(enum reason reason)
         state.came = true;
     else if (!state.came)
         state.output_lost = true;
-    /* Who was asked to end ends in order. */
+    /* After a signal the exit is clean. */
     if (state.listener && (reason == ASKED || !state.came))
         state.listener(state.arg, reason);
     pthread_mutex_unlock(&state.lock);
@@ -47,7 +47,7 @@ static void *take_signals(void *unused)
 
 static void *watch(void *output)
 {
-    /* poll reports errors and hang-ups without being asked for them. */
+    /* poll always reports errors and hang-ups. */
     struct pollfd fd = { (int)(intptr_t)output, 0, 0 };
     const struct timespec slower = { 0, SLOWER };
 
@@ -58,7 +58,7 @@ static void *watch(void *output)
     return NULL;
 }
 
-/* Starts a thread that nobody waits for. */
+/* Starts a detached thread. */
 static int start(void *(*body)(void *), void *arg)
 {
     pthread_t thread;
@@ -85,15 +85,15 @@ int catch_signals(void)
     int error;
 
     sigemptyset(&caught);
-    /* SIGINT is caught even where it was ignored, which is how a shell starts jobs in the background: `kill -INT`
-     * shall end those, too. Who started this by nohup means it. */
+    /* SIGINT is caught even if ignored, as in background jobs of a shell: `kill -INT` must end those, too. An
+     * ignored SIGHUP means nohup. */
     sigaddset(&caught, SIGINT);
     sigaddset(&caught, SIGTERM);
     give_default(SIGINT);
     give_default(SIGTERM);
     if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
         sigaddset(&caught, SIGHUP);
-    /* In all threads, so that nobody's calls fail with EINTR. */
+    /* In all threads, so that their calls don't fail with EINTR. */
     error = pthread_sigmask(SIG_BLOCK, &caught, NULL);
     return error ? error : start(take_signals, NULL);
 }

@@ -1,31 +1,30 @@
-/* What ends whatever is going on at the moment: SIGINT, SIGTERM and SIGHUP, or the end of the program that reads our
- * output. */
+/* What ends the tool at any moment: SIGINT, SIGTERM, SIGHUP, or the loss of standard output's reader. */
 #ifndef CATS_SIGNALS_H
 #define CATS_SIGNALS_H
 
 #include <stdbool.h>
 
-/* Catches the signals from now on. Once, before there are other threads. Returns 0 or an errno. */
+/* Catches the signals from now on. Call once, before other threads exist. Returns 0 or an errno. */
 int catch_signals(void);
 
-/* Watches from now on whether somebody reads output, a pipe or a socket. Returns 0 or an errno. */
+/* Watches for the loss of the reader of output, a pipe or a socket. Returns 0 or an errno. */
 int watch_output(int output);
 
-/* Whether a signal has come. */
+/* Whether a signal has arrived. */
 bool signal_came(void);
-/* Whether nobody reads the output any more; never once a signal has come. */
+/* Whether standard output has lost its reader; never after a signal. */
 bool output_is_lost(void);
 
-/* Why to end. */
+/* Why the tool ends. */
 enum reason {
-    /* A signal asks for it. */
+    /* A signal. */
     ASKED,
-    /* Nobody reads the output any more. */
+    /* Standard output has lost its reader. */
     OUTPUT_LOST,
 };
 
-/* From now on, listener(arg, reason) is called for each reason, and at once for what has come already; NULL for nobody. When
- * this returns, the listener before is not being called and won't be. */
+/* Calls listener(arg, reason) for each reason from now on, and at once for those already recorded; NULL for none.
+ * On return the previous listener is not running and won't be called again. */
 void direct_signals(void (*listener)(void *, enum reason), void *arg);
 
 #endif

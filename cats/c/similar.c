@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The longest text and name that are compared. */
+/* The longest text and name compared. */
 #define LONGEST 24
 
 static char plain(char byte)
@@ -19,7 +19,7 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* How many bytes to insert, leave out, replace or swap with the next one. */
+/* Edit distance: insertions, deletions, replacements and swaps of neighbours. */
 static size_t distance(const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t rows[LONGEST + 1][LONGEST + 1];

@@ -1,11 +1,11 @@
-/* What was meant by a misspelt option. */
+/* Suggestions for misspelt options. */
 #ifndef CATS_SIMILAR_H
 #define CATS_SIMILAR_H
 
 #include <stddef.h>
 
-/* How far the text is from the name: 0 where it is the name's beginning, else one for each slip. SIZE_MAX where it is
- * not similar: more than one slip in three letters, or two. */
+/* The distance of the text from the name: 0 for a prefix, otherwise the number of slips. SIZE_MAX for more than
+ * one slip per three letters, or more than two in all. */
 size_t slips(const char *text, size_t length, const char *name);
 
 #endif

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-/* The largest ring that the protocol knows. More is asked for in vain, so it is not an error to ask for more. */
+/* The largest ring of the protocol. Larger requests are capped, not rejected. */
 #define LARGEST_RING ((size_t)1 << 20)
-/* A century is for ever. */
+/* A century counts as forever. */
 #define LONGEST (100.0 * 365.0 * 86400.0)
 
 const char *read_bytes(const char *text, size_t *bytes)
@@ -32,7 +32,7 @@ const char *read_bytes(const char *text, size_t *bytes)
     return NULL;
 }
 
-/* Whether the text is a number of seconds, with or without a fraction. */
+/* Parses a number of seconds, with an optional fraction. */
 static bool number_of_seconds(const char *text, int64_t *time)
 {
     char *end;

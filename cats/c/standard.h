@@ -1,16 +1,16 @@
-/* The standard streams as this process got them. */
+/* The standard streams as inherited by this process. */
 #ifndef CATS_STANDARD_H
 #define CATS_STANDARD_H
 
 #include <stdbool.h>
 
-/* Notes which of the three are closed, and opens /dev/null on these: nothing else must come under their numbers. */
+/* Records which of the three are closed, and opens /dev/null for them: no other file must get their numbers. */
 void open_standard_streams(void);
-/* Whether one of them was closed. */
+/* Whether a stream was closed. */
 bool was_closed(int fd);
-/* Whether somebody reads what is written to output, who may go: it is a pipe or a socket. */
+/* Whether output has a reader that can go away: it is a pipe or a socket. */
 bool has_reader(int output);
-/* Whether the errno of a read says that input is none: not open for reading, or a terminal that has been lost. */
+/* Whether the errno of a read means that input is unusable: not open for reading, or a hung-up terminal. */
 bool is_no_input(int input, int error);
 
 #endif

@@ -18,7 +18,7 @@ struct session {
     const struct tool *tool;
     const struct options *options;
     const struct report *report;
-    /* Whether standard input is still to be read. */
+    /* Whether standard input still has to be read. */
     bool reads_input;
     /* The lines for the shell that were printed last. */
     char *announced;
@@ -32,13 +32,13 @@ static void say_path(const struct report *report, const char *what, const struct
     free(path);
 }
 
-/* Whether it is a client that a variable has led to its server. */
+/* Whether this is a client whose server is named by the variable. */
 static bool is_led(const struct session *session)
 {
     return !session->options->listen && told(session->tool);
 }
 
-/* Talks with the peer that was met, and parts from it. */
+/* Runs the conversation with the peer and releases the channel. */
 static struct failure talk_with(struct session *session, struct side *side)
 {
     const struct options *options = session->options;
@@ -103,7 +103,7 @@ static struct failure call(struct session *session)
     return talk_with(session, &side);
 }
 
-/* Tells where clients find the server, unless it is where the last one found it. */
+/* Prints the server's address, unless it is unchanged. */
 static void announce(struct session *session, const struct side *side)
 {
     char *lines = export_lines_of(side);
@@ -121,7 +121,7 @@ static void announce(struct session *session, const struct side *side)
 static struct failure serve(struct session *session)
 {
     const struct options *options = session->options;
-    /* A server that keeps listening has nothing to be impatient about between two clients. */
+    /* With --keep-listening there is no timeout between two clients. */
     int64_t limit = options->keep_listening ? 0 : options->timeout;
 
     for (;;) {
@@ -135,7 +135,7 @@ static struct failure serve(struct session *session)
         failure = accept_client(&side, limit, &lost);
         if (lost) {
             say_detail(session->report,
-                       "somebody has removed what clients find this server by, it publishes again");
+                       "the published address was removed, publishing again");
             continue;
         }
         if (failure.exit == EXIT_DONE) {
@@ -148,14 +148,14 @@ static struct failure serve(struct session *session)
         if (failure.exit != EXIT_DONE) {
             if (!failure.peers)
                 return failure;
-            /* What one client did is no reason to refuse the next one. */
+            /* A client's failure does not end the server. */
             say_failure(session->report, &failure);
             forget(&failure);
         }
     }
 }
 
-/* Looks whether there is standard input and output, as far as they are wanted. */
+/* Checks that standard input and output are open, if they are used. */
 static struct failure look_at_streams(struct session *session)
 {
     const struct options *options = session->options;
@@ -184,7 +184,7 @@ struct failure talk(const struct tool *tool, const struct options *options, cons
     int error;
 
     if (asked && *asked && strcmp(asked, "auto") && strcmp(asked, tool->transport))
-        say_warning(report, "VCHAN_TRANSPORT=%s is ignored: %s always uses the transport %s", asked, tool->name,
+        say_warning(report, "VCHAN_TRANSPORT=%s is ignored: %s always uses transport %s", asked, tool->name,
                  tool->transport);
     error = catch_signals();
     if (!error)

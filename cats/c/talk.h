@@ -1,4 +1,5 @@
-/* From the command line to the last word: meets the peer and talks to it; a server perhaps to one after the other. */
+/* From the command line to the exit: meets the peer and runs the conversation; a server may serve several in
+ * turn. */
 #ifndef CATS_TALK_H
 #define CATS_TALK_H
 
@@ -6,7 +7,7 @@
 #include "options.h"
 #include "tool.h"
 
-/* Does what the options ask for. */
+/* Runs the tool with these options. */
 struct failure talk(const struct tool *tool, const struct options *options, const struct report *report);
 
 #endif

@@ -18,7 +18,7 @@ void say_whom(const struct report *report, const struct tool *tool, const struct
     free(path);
 }
 
-/* Whether a path is the one that was asked for, or ends with it. */
+/* Whether a path is the requested one, or ends with it. */
 static bool is_asked(const char *path, const char *asked)
 {
     size_t all = strlen(path), end = strlen(asked);
@@ -32,9 +32,9 @@ void warn_of_another(const struct report *report, const struct tool *tool, const
     const char *asked = options->path ? options->path : options->port;
     char *path = path_of(side);
 
-    /* A server that doesn't say where it serves goes by its socket, which the value has. */
+    /* A server that doesn't report its path is identified by its socket, which the value contains. */
     if (path && !strstr(told(tool), path) && !is_asked(path, asked))
-        say_warning(report, "%s leads to the server at %s, not to %s; unset it to go by DOMID and PORT",
+        say_warning(report, "%s points to the server at %s, not to %s; unset it to use DOMID and PORT",
                     tool->configuration, path, asked);
     free(path);
 }

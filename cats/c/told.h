@@ -1,4 +1,4 @@
-/* What is said of a client that a variable in its environment led to its server. */
+/* Messages about a client whose server is named by an environment variable. */
 #ifndef CATS_TOLD_H
 #define CATS_TOLD_H
 
@@ -7,13 +7,13 @@
 #include "options.h"
 #include "tool.h"
 
-/* The variable's value, or NULL where the client goes by DOMID and PORT. */
+/* The variable's value, or NULL if the client uses DOMID and PORT. */
 const char *told(const struct tool *tool);
 
-/* Which server the client has met, for people who want to know more. */
+/* Prints which server was reached, for --verbose. */
 void say_whom(const struct report *report, const struct tool *tool, const struct side *side);
 
-/* Warns of a server that is another one than was asked for, where it says which it is. The variable may be an old one. */
+/* Warns if the server is not the requested one, where the server says which it is. The variable may be stale. */
 void warn_of_another(const struct report *report, const struct tool *tool, const struct options *options,
                      const struct side *side);
 

@@ -1,25 +1,25 @@
-/* What makes a tool the one that it is. */
+/* The properties of a tool. */
 #ifndef CATS_TOOL_H
 #define CATS_TOOL_H
 
 struct tool {
-    /* What it is called. */
+    /* The program name. */
     const char *name;
-    /* What it is for, in one sentence. */
+    /* One sentence for the help. */
     const char *about;
-    /* Examples, for the help: lines, in which @ stands for the name. NULL after the last one. */
+    /* Examples for the help: lines in which @ stands for the name, terminated by NULL. */
     const char *const *examples;
-    /* The size of the rings unless the command line has another, as it is written there. */
+    /* The default ring size, as on the command line. */
     const char *buffer_size;
-    /* What carries the channel, as the library calls it. */
+    /* The transport, by the library's name. */
     const char *transport;
-    /* The variable by which a client is told where its server is, or NULL. */
+    /* The environment variable that names a client's server, or NULL. */
     const char *configuration;
-    /* What a client may do that waits at the wrong place. */
+    /* A hint for a client that may be waiting in the wrong place. */
     const char *elsewhere;
 };
 
-/* Runs a tool, and says what the process exits with. */
+/* Runs a tool and returns the exit code. */
 int run(const struct tool *tool, int argc, char **argv);
 
 #endif

@@ -1,4 +1,4 @@
-/* unixcat-c: the conversation between two processes of one machine. */
+/* unixcat-c: the tool for processes on one machine. */
 #include "tool.h"
 
 static const char *const examples[] = {
@@ -10,11 +10,11 @@ static const struct tool unixcat = {
     .name = "unixcat-c",
     .about = "Carries standard input and output to another process of this machine, over a vchan in shared memory",
     .examples = examples,
-    /* The largest: the memory costs nothing while it isn't used, and processes that share a processor change less often. */
+    /* The maximum: unused memory costs nothing, and processes that share a CPU switch less often. */
     .buffer_size = "1M",
     .transport = "unix",
     .configuration = "XEN_CONFIGURATION",
-    .elsewhere = "if it serves in another directory, set XEN_ROOT as it says",
+    .elsewhere = "if the server uses another directory, set XEN_ROOT as it prints",
 };
 
 int main(int argc, char **argv)

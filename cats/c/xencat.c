@@ -1,4 +1,4 @@
-/* xencat-c: the conversation between two Xen domains. */
+/* xencat-c: the tool for Xen domains. */
 #include "tool.h"
 
 static const char *const examples[] = {
@@ -10,7 +10,7 @@ static const struct tool xencat = {
     .name = "xencat-c",
     .about = "Carries standard input and output to a process in another Xen domain, over a vchan in shared memory",
     .examples = examples,
-    /* All channels of a domain share gntalloc's 1024 pages; this takes 33 of them. */
+    /* All channels of a domain share gntalloc's 1024 pages; this size takes 33 of them. */
     .buffer_size = "64K",
     .transport = "xen",
     .configuration = 0,

@@ -12,10 +12,10 @@ use crate::line::{Complaint, Key, Line};
 use crate::meet::{Point, Tool};
 use crate::size;
 
-/// Xen's numbers from 0x7FF0 on have special meanings and name no domain.
+/// Domain IDs from 0x7FF0 on are reserved by Xen.
 const LAST_DOMID: DomId = 0x7FEF;
 
-/// Options that contradict each other.
+/// Mutually exclusive options.
 const EXCLUSIVE: [(Key, Key); 4] = [
     (Key::RecvOnly, Key::SendOnly),
     (Key::Listen, Key::Wait),
@@ -23,49 +23,49 @@ const EXCLUSIVE: [(Key, Key); 4] = [
     (Key::Quiet, Key::Progress),
 ];
 
-/// What the user asked for.
+/// Parsed command-line options.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Be the server: wait for a client (without it: connect to a server).
+    /// Server mode; without it the tool is a client.
     pub listen: bool,
-    /// The other side's domain.
+    /// The peer's domain.
     pub domid: DomId,
-    /// Where the sides meet.
+    /// Where server and client meet.
     pub point: Point,
-    /// The size of the ring in each direction.
+    /// Ring size per direction, in bytes.
     pub buffer_size: usize,
-    /// Only receive.
+    /// Receive only.
     pub recv_only: bool,
-    /// Only send.
+    /// Send only.
     pub send_only: bool,
     /// How long a client waits for its server.
     pub patience: Patience,
-    /// How long to listen after the end of standard input.
+    /// How long to keep receiving after the end of standard input.
     pub linger: Option<Duration>,
-    /// Give up when nothing has moved for this long.
+    /// Idle timeout.
     pub timeout: Option<Duration>,
-    /// Serve one client after the other.
+    /// Serve clients one after another.
     pub keep_listening: bool,
-    /// Print nothing but errors.
+    /// Print only errors.
     pub quiet: bool,
-    /// Print more.
+    /// Print details.
     pub verbose: bool,
-    /// Show what has moved.
+    /// Show progress.
     pub progress: bool,
 }
 
-/// How long to wait for a server that isn't there yet.
+/// How long to wait for a server that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
     /// Not at all.
     None,
-    /// Not longer than this.
+    /// Up to this long.
     AtMost(Duration),
-    /// Until a signal comes.
+    /// Until a signal arrives.
     ForEver,
 }
 
-/// Reads the command line. Help, the version and complaints are printed here, what is left is the exit code.
+/// Parses the command line. Prints help, version and errors itself; `Err` carries the exit code.
 pub fn parse(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> Result<Options, Exit> {
     let line = match Line::read(args.skip(1)) {
         Ok(line) => line,
@@ -89,16 +89,16 @@ fn print(text: &str) -> Exit {
 
 fn complain(tool: &dyn Tool, complaint: &str) -> Exit {
     let line = format!("{0}: {1}; see {0} --help\n", tool.name(), one_line(complaint));
-    // That it can't be written is no other mistake.
+    // Nothing sensible can be done if standard error is not writable.
     let _ = stderr().write_all(line.as_bytes());
     Exit::Usage
 }
 
-/// What the line asks for, if it makes sense.
+/// Validates and converts the parsed line.
 fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     for (one, other) in EXCLUSIVE {
         if line.has(one) && line.has(other) {
-            return Err(format!("--{} and --{} exclude each other", one.name(), other.name()));
+            return Err(format!("--{} and --{} are mutually exclusive", one.name(), other.name()));
         }
     }
     if line.has(Key::KeepListening) && !line.has(Key::Listen) {
@@ -107,10 +107,10 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     find_seconds_of_wait(&mut line)?;
     let path = line.value(Key::Path).map(str::to_owned);
     if let (Some(port), Some(_)) = (line.words.get(1), &path) {
-        return Err(format!("PORT '{port}' and --path exclude each other: both say where to meet"));
+        return Err(format!("PORT '{port}' and --path are mutually exclusive"));
     }
     if let Some(more) = line.words.get(2) {
-        return Err(format!("'{more}' is one argument too many after DOMID and PORT"));
+        return Err(format!("unexpected argument '{more}' after DOMID and PORT"));
     }
     let domid = line.words.first().map(|word| domid(word)).transpose()?;
     let port = line.words.get(1).map(|word| port(word)).transpose()?;
@@ -146,8 +146,8 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     })
 }
 
-/// In `--wait 5 0 port` the 5 can be nothing but the seconds. In `--wait 5 port` it would be DOMID, but is rarely meant
-/// to be.
+/// In `--wait 5 0 port`, 5 can only be the seconds. In `--wait 5 port` it would be DOMID, which is rarely
+/// intended.
 fn find_seconds_of_wait(line: &mut Line) -> Result<(), Complaint> {
     let Some(at) = line.after_wait.filter(|&at| size::seconds(&line.words[at]).is_ok()) else {
         return Ok(());
@@ -164,7 +164,7 @@ fn find_seconds_of_wait(line: &mut Line) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// The value of an option, by a function that says what is wrong with others.
+/// Parses the value of an option; `read` returns the reason for rejecting it.
 fn value<T>(
     line: &Line,
     key: Key,
@@ -177,7 +177,7 @@ fn value<T>(
 fn domid(text: &str) -> Result<DomId, Complaint> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|&number| digits && number <= LAST_DOMID);
-    number.ok_or_else(|| format!("DOMID '{text}' is not a number from 0 to {LAST_DOMID}"))
+    number.ok_or_else(|| format!("invalid DOMID '{text}', expected 0 to {LAST_DOMID}"))
 }
 
 fn port(text: &str) -> Result<String, Complaint> {
@@ -186,7 +186,7 @@ fn port(text: &str) -> Result<String, Complaint> {
         return Err("PORT is empty".into());
     }
     if !text.bytes().all(valid) {
-        return Err(format!("PORT '{text}' has other characters than letters, digits, '_' and '-'"));
+        return Err(format!("invalid PORT '{text}', expected letters, digits, '_' and '-'"));
     }
     Ok(text.to_owned())
 }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_lines_are_understood() {
+    fn typical_command_lines_parse() {
         let server = read("-l 0 some_port-1");
         assert!(server.listen && !server.keep_listening && server.patience == Patience::None);
         assert_eq!((server.domid, server.buffer_size), (0, 65536));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn patience_follows_from_wait_and_timeout() {
+    fn patience_follows_wait_and_timeout() {
         let patience = |line| read(line).patience;
         let seconds = |count| Patience::AtMost(Duration::from_secs(count));
         assert_eq!(patience("0 p"), Patience::None);

@@ -1,7 +1,7 @@
-//! One conversation, and above all its end: who ended it, what is still on its way, and what is made of it.
+//! One conversation and its end: which side ended it, what is still in flight, and the result.
 //!
-//! The pumps move the data; the thread that calls [`converse`] sleeps until one of them ends, a signal comes or
-//! something is due: the end of lingering, a time-out.
+//! The pumps move the data. The thread that calls [`converse`] sleeps until a pump ends, a signal arrives or a
+//! deadline passes (end of lingering, timeout).
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -19,51 +19,51 @@ use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop, GRACE};
 use crate::report::Report;
 use crate::signals::{Reason, Signals};
 
-/// What a conversation depends on.
+/// Parameters of a conversation.
 pub struct Terms<'a> {
-    /// Whether the end of standard input ends it.
+    /// End the conversation at EOF on standard input.
     pub ends_with_input: bool,
-    /// Whether what is coming in at the end of standard input is worth staying for.
+    /// Keep receiving after EOF on standard input.
     pub lingers: bool,
-    /// How long to listen after the end of standard input, if not as the peer makes it best.
+    /// How long to keep receiving after EOF on standard input; `None` adapts to the peer.
     pub linger: Option<Duration>,
-    /// How long nothing may move.
+    /// Idle timeout.
     pub timeout: Option<Duration>,
-    /// Where to warn.
+    /// Destination of warnings.
     pub report: &'a Report,
 }
 
-/// How a conversation went that ended well.
+/// Statistics of a successful conversation.
 pub struct Ended {
-    /// The bytes sent and received.
+    /// Bytes sent and received.
     pub counts: (u64, u64),
-    /// How long it lasted.
+    /// Duration of the conversation.
     pub lasted: Duration,
 }
 
-/// A peer that can't say where its stream ends is listened to, after the end of input, until nothing has come for this long.
-/// Data that came in recently means that it is in the middle of something.
+/// After EOF on standard input, a peer without half-close is received from until it has been silent for this
+/// long. Recent data suggests that it has more to send.
 const RECENT: Duration = Duration::from_millis(500);
-/// The same where nothing has come yet at all.
+/// The same if the peer has not sent anything.
 const YOUNG: Duration = Duration::from_millis(100);
-/// The same for who had nothing to say (standard input from /dev/null, as a shell gives it to background jobs) and so
-/// came to listen.
+/// The same if this side has not sent anything (standard input is /dev/null, as in background jobs of a shell)
+/// and so exists to receive.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For how long a peer that doesn't stop sending is listened to after the end of input, if the conversation was
-/// shorter.
+/// Upper limit of lingering with a peer that keeps sending, unless the conversation lasted longer before.
 const LINGER: Duration = Duration::from_secs(45);
-/// How long a peer that has been left gets to leave, too; what it has put into the ring is received meanwhile.
+/// How long to wait for the peer to leave after this side has left. Data already in the ring is still received.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long everything may take after a signal.
+/// Time limit after a signal.
 const ASKED: Duration = Duration::from_secs(1);
-/// How often the progress is shown.
+/// Refresh interval of the progress line.
 const TICK: Duration = Duration::from_millis(100);
-/// How long a pump may need to end after it was told to.
+/// How long a pump may take to stop.
 const STOPPING: Duration = Duration::from_secs(2);
-/// How often to look for what no event tells of.
+/// Poll interval for conditions without an event.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Talks over `vchan` until the end. `input` is standard input, or nothing; nothing after its end.
+/// Runs the conversation on `vchan` to its end. `input` is standard input, or `None` to send nothing; it
+/// becomes `None` at EOF.
 pub fn converse(
     vchan: Vchan,
     terms: &Terms,
@@ -73,13 +73,13 @@ pub fn converse(
     progress: &Progress,
 ) -> Result<Ended, Failure> {
     let closer = vchan.closer();
-    // A client may not have heard yet of what its server is.
+    // A client may not know its server's extensions yet.
     let half_closes = vchan.role() == Role::Client || vchan.peer_half_closes();
     let (reader, writer) = vchan.split();
     let (sender, events) = mpsc::channel();
     let to_self = sender.clone();
     signals.direct_to(move |reason| {
-        // The conversation may be over, then this came late.
+        // Fails only if the conversation is already over.
         let _ = to_self.send(Event::Ends(reason));
     });
     let stop = Arc::new(Stop::new().map_err(|errno| system("make an eventfd", errno.into()))?);
@@ -118,7 +118,7 @@ pub fn converse(
     if talk.input_over {
         *input = None;
     }
-    // A peer that has left by itself, for whatever reason, has nothing to learn.
+    // A peer that has left needs no notification.
     let failed = verdict.as_ref().is_err_and(|failure| failure.exit != Exit::PeerFailed);
     if failed || talk.is_cut_off() {
         closer.abort();
@@ -131,13 +131,13 @@ fn system(doing: &'static str, error: std::io::Error) -> Failure {
     Failure::new("conversation", &Error::os(doing, error))
 }
 
-/// Tells the peer, if it doesn't know yet, and ends the pumps, whatever they wait for.
+/// Notifies the peer if necessary and stops both pumps, whatever they are blocked on.
 fn part(course: &Course, closer: &Closer, events: &Receiver<Event>, pumps: &[Pump]) {
     closer.close();
     course.stop.stop();
     let limit = Instant::now() + STOPPING;
     while pumps.iter().any(|pump| !pump.is_finished()) && Instant::now() < limit {
-        // The halves of the channel come back in the events; they are dropped here.
+        // The channel halves are returned in the events; they are dropped here.
         match events.recv_timeout(AGAIN) {
             Ok(event) => drop(event),
             Err(_) => pumps.iter().filter(|pump| !pump.is_finished()).for_each(Pump::interrupt),
@@ -147,25 +147,25 @@ fn part(course: &Course, closer: &Closer, events: &Receiver<Event>, pumps: &[Pum
 
 enum Phase {
     Talking,
-    /// One of the two streams is over. The other one goes on for a while.
+    /// One stream has ended; the other continues for a limited time.
     Lingering {
         until: Instant,
-        /// Ends it before, where nothing moves any more.
+        /// Ends the phase early on silence.
         quiet: Quiet,
     },
-    /// We have left; the peer hasn't.
+    /// This side has left, the peer has not.
     Left {
         until: Instant,
     },
 }
 
-/// What ends the lingering before its time.
+/// Which silence ends lingering early.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quiet {
     Nothing,
-    /// Nothing has come in for a while.
+    /// Nothing received for a while.
     NothingCame,
-    /// Nothing has moved for a while.
+    /// Nothing sent or received for a while.
     NothingMoved,
 }
 
@@ -173,22 +173,22 @@ struct Talk<'a> {
     terms: &'a Terms<'a>,
     course: &'a Course,
     phase: Phase,
-    /// When to go at the latest, once a signal has come.
+    /// The deadline set by a signal.
     asked: Option<Instant>,
-    /// From the sending pump, when it has ended.
+    /// Returned by the sending pump at its end.
     writer: Option<Writer>,
     input_over: bool,
-    /// And the peer has taken all of it.
+    /// Standard input has ended and the peer has consumed all of it.
     delivered: bool,
-    /// The peer has ended its stream, all of which has been delivered, and listens.
+    /// The peer has half-closed and all its data has been delivered; it still receives.
     peer_finished: bool,
-    /// The peer has left in order, and everything that it wrote has been delivered.
+    /// The peer has left cleanly and all its data has been delivered.
     peer_left: bool,
-    /// What went wrong, while the rest is still being received.
+    /// A failure reported after the remaining data has been received.
     failure: Option<Failure>,
 }
 
-/// The conversation is over.
+/// The result of the conversation.
 type Verdict = Result<(), Failure>;
 
 impl Talk<'_> {
@@ -209,7 +209,7 @@ impl Talk<'_> {
                     Err(RecvTimeoutError::Disconnected) => None,
                 },
             };
-            // `course` holds a sender, so there is always another event to hope for.
+            // `course` holds a sender, so `recv` cannot fail.
             let Some(event) = event else { return Ok(()) };
             if let Some(verdict) = self.on(event) {
                 return verdict;
@@ -217,7 +217,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Does what is due, and says when to come back; or that it is over.
+    /// Handles expired deadlines. Returns the next deadline, or the verdict if the conversation is over.
     fn due(&mut self, now: Instant) -> Result<Option<Instant>, Verdict> {
         let meter = &self.course.meter;
         if self.asked.is_some_and(|limit| limit <= now) {
@@ -239,7 +239,7 @@ impl Talk<'_> {
                 return Err(self.verdict());
             }
             match self.phase {
-                // The news came late: it will say where its stream ends.
+                // The peer announced half-close late: wait for its EOF.
                 Phase::Lingering { quiet: Quiet::NothingCame, .. } if self.peer_half_closes() => {
                     self.phase = Phase::Talking;
                 }
@@ -255,8 +255,8 @@ impl Talk<'_> {
             self.terms.timeout.map(|timeout| (timeout, self.course.meter.last_moved() + timeout));
         match out_of_time {
             Some((timeout, end)) if end <= now => Err(Err(Failure::timed_out(format!(
-                "conversation: nothing has moved for {timeout:?}; check that the other side is alive, or allow \
-                 more time by --timeout"
+                "conversation: no data moved for {timeout:?}; check that the other side is alive, or raise \
+                 --timeout"
             )))),
             _ => Ok(earlier(wake, out_of_time.map(|(_, end)| end))),
         }
@@ -282,7 +282,7 @@ impl Talk<'_> {
             }
             Event::PeerFinished => {
                 self.peer_finished = true;
-                // Where clients come one after the other, each ends the conversation.
+                // With --keep-listening the client ends the conversation.
                 if !self.terms.ends_with_input && !self.input_over {
                     self.linger(Quiet::NothingMoved);
                 }
@@ -297,7 +297,7 @@ impl Talk<'_> {
                 if self.writer.is_some() {
                     return Some(self.verdict());
                 }
-                // How far the sending pump came is known when it has ended.
+                // The sending pump's progress is known only when it has ended.
                 self.leave();
                 None
             }
@@ -306,7 +306,7 @@ impl Talk<'_> {
 
     fn on_sent(&mut self, end: SendEnd) {
         match end {
-            // The receiving pump will report the same, and whether it was in order.
+            // The receiving pump reports the same, and whether the peer left cleanly.
             SendEnd::PeerGone { input_over } => self.input_over = input_over,
             SendEnd::Stopped => self.leave(),
             SendEnd::NoInput(None) => (self.input_over, self.delivered) = (true, true),
@@ -326,24 +326,24 @@ impl Talk<'_> {
                 if !self.terms.lingers {
                     self.leave();
                 } else if self.terms.linger.is_some() || !self.peer_half_closes() {
-                    // Where nothing has come for long enough already, that is over at once.
+                    // Ends at once if the silence has already lasted long enough.
                     self.linger(Quiet::NothingCame);
                 }
             }
         }
     }
 
-    /// Whether the peer says where its stream ends, as far as is known.
+    /// Whether the peer is known to support half-close.
     fn peer_half_closes(&self) -> bool {
         self.writer.as_ref().is_some_and(Writer::peer_half_closes)
     }
 
-    /// Whether both streams are over, and all of both has been delivered.
+    /// Whether both streams have ended and all data has been delivered.
     fn is_complete(&self) -> bool {
         self.peer_finished && self.delivered
     }
 
-    /// Goes on for as long as the user says, or else until it has become quiet.
+    /// Lingers for the time given by the user, otherwise until silence.
     fn linger(&mut self, quiet: Quiet) {
         if matches!(self.phase, Phase::Left { .. }) {
             return;
@@ -355,7 +355,7 @@ impl Talk<'_> {
         };
     }
 
-    /// For how long nothing may come after the end of input.
+    /// How long the peer may be silent after the end of input.
     fn quiet(&self) -> Duration {
         match self.course.meter.counts() {
             (0, _) => PATIENCE,
@@ -364,7 +364,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Goes, as soon as what has been read is handed over. What the peer has put into the ring still arrives.
+    /// Leaves once all data read has been handed over. Data in the receive ring is still delivered.
     fn leave(&mut self) {
         if !matches!(self.phase, Phase::Left { .. }) {
             self.phase = Phase::Left { until: Instant::now() + FAREWELL };
@@ -375,14 +375,14 @@ impl Talk<'_> {
         }
     }
 
-    /// Whether a signal came before the end of standard input, which the sending pump need not have seen. A terminal has sent all
-    /// that was typed.
+    /// Whether a signal arrived before EOF on standard input. The sending pump may not have noticed. A terminal
+    /// has already delivered everything typed.
     fn is_cut_off(&self) -> bool {
         let may_send = !self.input_over && !self.course.reads_terminal();
         self.asked.is_some() && may_send && self.course.has_more_input(Duration::ZERO)
     }
 
-    /// Tells the peer that we go, once nothing more is sent; and whether that is too early.
+    /// Notifies the peer, once nothing more will be sent, that this side leaves or aborts.
     fn tell(&self) {
         let Some(writer) = &self.writer else { return };
         if self.failure.is_some() || self.is_cut_off() {
@@ -392,8 +392,8 @@ impl Talk<'_> {
         }
     }
 
-    /// What a peer that left by itself has not got. Where clients come one after the other, what is left of standard input is
-    /// for the next one; and who was told to go need not have sent it.
+    /// What a peer that left by itself has not consumed. With --keep-listening the rest of standard input is
+    /// for the next client; after a signal it need not be sent.
     fn undelivered(&self) -> Option<Failure> {
         if !self.peer_left || self.asked.is_some() {
             return None;
@@ -409,9 +409,9 @@ impl Talk<'_> {
     }
 }
 
-/// How much a peer that has left has not taken. What is in the ring it takes after that, for as long as this side would.
+/// Bytes that a departed peer has not consumed. It may still drain the ring for as long as this side would.
 fn untaken(writer: &Writer) -> usize {
-    // A peer of this kind waits for that.
+    // A peer with half-close waits for this.
     writer.leave();
     let limit = Instant::now() + FAREWELL;
     loop {

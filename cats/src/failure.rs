@@ -1,4 +1,4 @@
-//! Failures: the exit code, and the one line that names what was tried, what happened and what to do.
+//! Failures: an exit code and a one-line message with what was tried, what happened and what to do.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -6,21 +6,21 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use vchan::Error;
 
-/// What the process exits with.
+/// Exit codes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// The conversation is over and everything has been delivered, or the user asked for the end.
+    /// The conversation ended and everything was delivered, or a signal ended it.
     Done = 0,
-    /// Something failed.
+    /// Any other error.
     Error = 1,
-    /// The command line makes no sense.
+    /// Invalid command line.
     Usage = 2,
-    /// The peer was killed, or crashed.
+    /// The peer was killed or crashed.
     PeerDied = 3,
-    /// The peer left because of a failure, or before it had got everything.
+    /// The peer failed, or left before consuming everything.
     PeerFailed = 4,
-    /// The time allowed ran out.
+    /// Timeout.
     TimedOut = 124,
 }
 
@@ -30,7 +30,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a tool ends with another code than 0.
+/// A failure with its exit code and message.
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// The exit code.
@@ -40,7 +40,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of the channel, or of the way to it, while `doing` something.
+    /// A channel failure, or a failure to establish the channel, while `doing` something.
     pub fn new(doing: &str, error: &Error) -> Failure {
         let exit = match error {
             Error::PeerDied => Exit::PeerDied,
@@ -53,14 +53,14 @@ impl Failure {
         Failure { exit, text: format!("{doing}: {error}; {}", advice(error)), peers }
     }
 
-    /// A failure of standard input or output, called `stream` in the message.
+    /// A failure of standard input or output; `stream` names it in the message.
     pub fn stream(stream: &str, errno: Errno) -> Failure {
         let text = format!("{stream}: {}; {}", described(errno), stream_advice(errno));
         Failure { exit: Exit::Error, text, peers: false }
     }
 
-    /// The peer left before it had got everything: the `rest` of standard input, or the last `untaken` bytes of what was
-    /// sent. `None` if it got everything.
+    /// The peer left before consuming everything: standard input has a `rest`, or the last `untaken` bytes sent
+    /// are still in the ring. `None` if it consumed everything.
     pub fn undelivered(rest: bool, untaken: usize) -> Option<Failure> {
         let what = match (rest, untaken) {
             (false, 0) => return None,
@@ -70,16 +70,16 @@ impl Failure {
                 "the peer left before the end of standard input, without taking the last {untaken} bytes sent"
             ),
         };
-        let text = format!("conversation: {what}; see what the other side says");
+        let text = format!("conversation: {what}; check the other side's messages");
         Some(Failure { exit: Exit::PeerFailed, text, peers: true })
     }
 
-    /// The time allowed ran out; `text` is the whole message.
+    /// A timeout; `text` is the whole message.
     pub fn timed_out(text: String) -> Failure {
         Failure { exit: Exit::TimedOut, text, peers: true }
     }
 
-    /// Whether the peer is to blame, so that it may go well with another one.
+    /// Whether the peer caused the failure, so that the next client may succeed.
     pub fn is_the_peers(&self) -> bool {
         self.peers
     }
@@ -91,7 +91,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// One line, whatever strange names it contains: what would control a terminal is written out.
+/// One line; control characters are escaped.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -106,36 +106,36 @@ pub fn one_line(text: &str) -> String {
 
 fn advice(error: &Error) -> &'static str {
     match error {
-        Error::NoServer { .. } => "start the server first, or give --wait",
-        Error::InUse { serving: true, .. } => "end the other server, or choose another port",
-        Error::InUse { serving: false, .. } => "another client was first; give --wait to be the next",
-        Error::PeerDied => "some data may be missing, start both sides again",
-        Error::PeerAborted => "some data may be missing, see what the other side says",
-        Error::PeerClosed => "start both sides again",
-        Error::TimedOut(_) => "check that the other side runs, or allow more time",
-        Error::Corrupt(_) => "the other program is broken or hostile, don't trust what it sent",
+        Error::NoServer { .. } => "start the server first, or use --wait",
+        Error::InUse { serving: true, .. } => "stop the other server, or choose another port",
+        Error::InUse { serving: false, .. } => "another client connected first; use --wait to be next",
+        Error::PeerDied => "some data may be missing, restart both sides",
+        Error::PeerAborted => "some data may be missing, check the other side's messages",
+        Error::PeerClosed => "restart both sides",
+        Error::TimedOut(_) => "check that the other side is running, or allow more time",
+        Error::Corrupt(_) => "the peer is broken or hostile, do not trust its data",
         Error::Invalid(_) => "correct the value",
-        Error::Refused(_) => "check who owns it, or choose another place",
+        Error::Refused(_) => "check its owner, or choose another location",
         Error::Os { .. } => match Errno::from_raw(error.errno()) {
-            Errno::ENOSPC => "make room on that file system, or ask for smaller rings by --buffer-size",
-            Errno::EACCES | Errno::EPERM => "check the permissions, or run it as another user",
+            Errno::ENOSPC => "free space on that file system, or use smaller rings (--buffer-size)",
+            Errno::EACCES | Errno::EPERM => "check the permissions, or run as another user",
             Errno::EMFILE | Errno::ENFILE => "close other files, or raise the limit (ulimit -n)",
-            Errno::ENOMEM => "free memory, or ask for smaller rings by --buffer-size",
+            Errno::ENOMEM => "free memory, or use smaller rings (--buffer-size)",
             Errno::ENOENT | Errno::ENOTDIR => "check that it exists",
             Errno::ENAMETOOLONG => "choose a shorter path or smaller rings",
-            _ => "see what the system says, and try again",
+            _ => "check the system log, then try again",
         },
-        Error::Xenstore(_) => "see that xenstored runs, and what this domain may do there",
-        _ => "start both sides again",
+        Error::Xenstore(_) => "check that xenstored is running and this domain's permissions there",
+        _ => "restart both sides",
     }
 }
 
-/// A warning: standard input is none, so that there is nothing to say.
+/// A warning: standard input is unusable, so nothing is sent.
 pub fn no_input(errno: Errno) -> String {
-    format!("standard input: {}; receiving goes on without it", described(errno))
+    format!("standard input: {}; continuing to receive without it", described(errno))
 }
 
-/// What the C library calls it.
+/// The C library's text for the errno.
 fn described(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -143,12 +143,12 @@ fn described(errno: Errno) -> String {
 
 fn stream_advice(errno: Errno) -> &'static str {
     match errno {
-        Errno::EPIPE => "whoever read this output has ended, the peer has been told",
-        Errno::ENOSPC | Errno::EDQUOT => "make room there and start again, the peer has been told",
+        Errno::EPIPE => "the reader of this output has exited, the peer was notified",
+        Errno::ENOSPC | Errno::EDQUOT => "free space there and restart, the peer was notified",
         Errno::EISDIR => "give it a file or a pipe",
         Errno::EBADF => "open it before starting this program",
         Errno::EFBIG => "raise the limit on file sizes (ulimit -f)",
-        _ => "check that file or device, the peer has been told",
+        _ => "check that file or device, the peer was notified",
     }
 }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_follows_from_the_error() {
+    fn exit_code_follows_error() {
         assert_eq!(Failure::new("x", &Error::PeerDied).exit, Exit::PeerDied);
         assert_eq!(Failure::new("x", &Error::TimedOut(std::time::Duration::ZERO)).exit, Exit::TimedOut);
         assert_eq!(Failure::new("x", &Error::PeerAborted).exit, Exit::PeerFailed);

@@ -1,11 +1,11 @@
-//! What `-h` and `--help` print. The build in C has its texts from the same files.
+//! The texts of `-h` and `--help`. The C build uses the same files.
 
 use crate::{size, Tool};
 
 const OPTIONS: &str = include_str!("../help/options.txt");
 const MORE: &str = include_str!("../help/more.txt");
 
-/// The help for `tool`: all of it, or a summary.
+/// The help of `tool`, complete or brief.
 pub fn help(tool: &dyn Tool, brief: bool) -> String {
     let (about, name) = (tool.about(), tool.name());
     let text = if brief {

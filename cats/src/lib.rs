@@ -1,8 +1,7 @@
-//! What the tools are made of: a conversation between standard input and output here and those of a peer, over a
-//! vchan.
+//! The implementation of the tools: connects standard input and output to those of a peer over a vchan.
 //!
-//! The tools differ in their name and in how the two sides meet ([`meet`]); all else is shared:
-//! command line → meeting → two pumps ([`pump`]) → the end of the conversation ([`ending`]).
+//! The tools differ only in their name and in how server and client meet ([`meet`]). The rest is shared:
+//! command line → meeting → two pumps ([`pump`]) → end of the conversation ([`ending`]).
 
 pub mod cli;
 pub mod ending;
@@ -29,7 +28,7 @@ use nix::errno::Errno;
 
 pub use meet::{Tool, UNIXCAT, XENCAT};
 
-/// Runs a tool with the arguments of this process, and says what the process exits with.
+/// Runs a tool with the arguments of this process and returns the exit code.
 pub fn run(tool: &dyn Tool) -> ExitCode {
     run_with(tool, std::env::args_os())
 }
@@ -37,7 +36,7 @@ pub fn run(tool: &dyn Tool) -> ExitCode {
 fn run_with(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> ExitCode {
     let options = match cli::parse(tool, args) {
         Ok(options) => options,
-        // Help, or the version, for nobody.
+        // Help or the version with standard output closed.
         Err(failure::Exit::Done) if standard::output().is_err() => {
             let failure = failure::Failure::stream("standard output", Errno::EBADF);
             report::Report::new(tool.name(), false, false).failure(&failure);

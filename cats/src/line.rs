@@ -1,6 +1,6 @@
-//! The words of a command line: which options were given, with which values, and what else.
+//! Splits a command line into options, their values and words.
 //!
-//! The build in C reads it in the same way, and complains in the same words.
+//! The C build parses identically, with the same error texts.
 
 use std::ffi::OsString;
 
@@ -29,25 +29,25 @@ pub enum Key {
     Version,
 }
 
-/// What an option takes.
+/// Whether an option takes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// No value.
     Nothing,
-    /// A value, in the same argument or the next one.
+    /// A required value, in the same argument or the next one.
     Value(&'static str),
-    /// A value after `=`, or none.
+    /// An optional value, only after `=`.
     Perhaps(&'static str),
 }
 
-/// How an option is written.
+/// The definition of an option.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// Which it is.
+    /// Its key.
     pub key: Key,
-    /// Its letter, if it has one.
+    /// The short form.
     pub letter: Option<char>,
-    /// Its name.
+    /// The long form, without dashes.
     pub name: &'static str,
     /// Its value.
     pub takes: Takes,
@@ -57,7 +57,7 @@ const fn known(key: Key, letter: Option<char>, name: &'static str, takes: Takes)
     Known { key, letter, name, takes }
 }
 
-/// All options, in the order in which the help has them.
+/// All options, in the order of the help.
 pub const KNOWN: [Known; 14] = [
     known(Key::Listen, Some('l'), "listen", Takes::Nothing),
     known(Key::Path, None, "path", Takes::Value("PATH")),
@@ -76,32 +76,32 @@ pub const KNOWN: [Known; 14] = [
 ];
 
 impl Key {
-    /// How it is written.
+    /// The long form, without dashes.
     pub fn name(self) -> &'static str {
         KNOWN[self as usize].name
     }
 }
 
-/// A command line, or its beginning up to a wish for help or the version.
+/// A parsed command line, or its beginning up to a help or version option.
 #[derive(Debug, Default)]
 pub struct Line {
-    /// What is neither an option nor its value.
+    /// Positional arguments.
     pub words: Vec<String>,
-    /// Which of these follows after a `--wait` without a value.
+    /// Index of the word that follows `--wait` without a value.
     pub after_wait: Option<usize>,
-    /// Whether help was asked for by its letter.
+    /// Whether help was requested by `-h`.
     pub brief: bool,
     given: Vec<(Key, Option<String>)>,
 }
 
-/// What is wrong with a command line.
+/// An error text about the command line.
 pub type Complaint = String;
 
 impl Line {
-    /// Reads the arguments, without the program's name.
+    /// Parses the arguments, without the program name.
     pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Line, Complaint> {
         let arguments = arguments.enumerate().map(|(number, argument)| {
-            argument.into_string().map_err(|_| format!("argument {} is not text in UTF-8", number + 1))
+            argument.into_string().map_err(|_| format!("argument {} is not valid UTF-8", number + 1))
         });
         let arguments = arguments.collect::<Result<Vec<String>, Complaint>>()?;
         let mut matches =
@@ -143,7 +143,7 @@ impl Line {
         self.given.iter().find(|(other, _)| *other == key).and_then(|(_, value)| value.as_deref())
     }
 
-    /// Makes a word the value of an option.
+    /// Moves a word to the value of an option.
     pub fn make_value(&mut self, key: Key, word: usize) {
         let value = self.words.remove(word);
         self.given.retain(|(other, _)| *other != key);
@@ -151,16 +151,17 @@ impl Line {
     }
 }
 
-/// What is neither an option nor its value, for the parser.
+/// The parser's ID of the positional arguments.
 const WORDS: &str = "words";
 
-/// No argument contains this character.
+/// A character that no argument contains.
 const MARK: char = '\0';
 
-/// What the parser gives for `--wait` alone.
+/// The parser's value for a bare `--wait`.
 const NO_VALUE: &str = "\0none";
 
-/// Negative numbers, and all that begins like one, are words or values; the parser would take them for letters.
+/// Marks negative numbers and the like, which are words or values; the parser would take them for short
+/// options.
 fn marked(argument: &str) -> String {
     match argument.starts_with('-') && argument != "-" && !is_option(argument) {
         true => format!("{MARK}{argument}"),
@@ -191,7 +192,7 @@ fn parser() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .version("")
-        // Marks that tell -h from --help, see `wish_or_complaint`.
+        // Distinguishes -h from --help, see `wish_or_complaint`.
         .help_template("{before-help}")
         .before_help(BRIEF)
         .before_long_help(ALL)
@@ -202,14 +203,14 @@ fn parser() -> Command {
 const BRIEF: &str = "brief";
 const ALL: &str = "all";
 
-/// What the parser has stopped at.
+/// Converts the parser's error into a help or version request, or into an error text.
 fn wish_or_complaint(error: &clap::Error, arguments: &[String]) -> Result<Line, Complaint> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
         _ => "",
     };
-    // Such as "--timeout <SECONDS>".
+    // For example "--timeout <SECONDS>".
     let name = text(ContextKind::InvalidArg);
     let name = match name.starts_with("--") {
         true => name.split([' ', '=', '[']).next().unwrap_or_default(),
@@ -244,7 +245,7 @@ fn wish_or_complaint(error: &clap::Error, arguments: &[String]) -> Result<Line, 
             )
         }
         (ErrorKind::UnknownArgument, _) => match name.strip_prefix("--") {
-            Some(name) => format!("there is no option '--{name}'{}", suggestion(name)),
+            Some(name) => format!("unknown option '--{name}'{}", suggestion(name)),
             None => unknown_letter(arguments, name.chars().nth(1).unwrap_or('-')),
         },
         (_, Takes::Value(what) | Takes::Perhaps(what)) => format!("{name} needs a value, {what}"),
@@ -280,13 +281,13 @@ fn unknown_letter(arguments: &[String], letter: char) -> Complaint {
     let alone = letters.chars().count() == 1;
     let meant = if alone { None } else { similar(letters, KNOWN.iter().map(|known| known.name)) };
     if let Some(meant) = meant {
-        return format!("there is no option '-{letters}'; did you mean '--{meant}'?");
+        return format!("unknown option '-{letters}'; did you mean '--{meant}'?");
     }
     let place = if alone { String::new() } else { format!(" in '-{letters}'") };
     let small = letter.to_ascii_lowercase();
     let other = KNOWN.iter().any(|known| known.letter == Some(small));
     let hint = if other { format!("; did you mean '-{small}'?") } else { String::new() };
-    format!("there is no option '-{letter}'{place}{hint}")
+    format!("unknown option '-{letter}'{place}{hint}")
 }
 
 #[cfg(test)]

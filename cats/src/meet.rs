@@ -1,4 +1,4 @@
-//! How the two sides of a conversation meet; the only thing in which the tools differ.
+//! How server and client meet: the only difference between the tools.
 
 use std::ffi::OsString;
 
@@ -8,51 +8,51 @@ use vchan::transport::xen::XenTransport;
 use vchan::transport::Transport;
 use vchan::{ClientBuilder, DomId, Result, ServerBuilder, Vchan};
 
-/// What makes a tool the one that it is.
+/// The properties of a tool.
 pub trait Tool {
-    /// What it is called.
+    /// The program name.
     fn name(&self) -> &'static str;
-    /// What it is for, in one sentence.
+    /// One sentence for the help.
     fn about(&self) -> &'static str;
-    /// Examples, for the help; `@` stands for the name.
+    /// Examples for the help; `@` stands for the name.
     fn examples(&self) -> &'static str;
-    /// The name of the transport that it uses.
+    /// The name of its transport.
     fn transport_name(&self) -> &'static str;
-    /// The variable that leads clients to their server, if it is set.
+    /// The environment variable that names a client's server, if it is set.
     fn led_by(&self) -> Option<&'static str> {
         None
     }
-    /// The size in bytes of the rings unless the command line has another.
+    /// The default ring size in bytes.
     fn buffer_size(&self) -> usize;
-    /// What a client may do that waits at the wrong place.
+    /// A hint for a client that may be waiting in the wrong place.
     fn elsewhere(&self) -> &'static str;
-    /// What carries the channel of a server, if `listen`, or a client.
+    /// The transport for a server (`listen`) or a client.
     fn transport(&self, listen: bool) -> Result<Box<dyn Transport>>;
 }
 
-/// What to say of a `VCHAN_TRANSPORT` that names another transport than the tool's.
+/// A warning about a `VCHAN_TRANSPORT` that names another transport.
 pub fn contradiction(tool: &dyn Tool) -> Option<String> {
     let asked = std::env::var_os("VCHAN_TRANSPORT")?;
     let asked = asked.to_string_lossy();
     let (name, own) = (tool.name(), tool.transport_name());
     let agrees = ["", "auto", own].contains(&&*asked);
-    (!agrees).then(|| format!("VCHAN_TRANSPORT={asked} is ignored: {name} always uses the transport {own}"))
+    (!agrees).then(|| format!("VCHAN_TRANSPORT={asked} is ignored: {name} always uses transport {own}"))
 }
 
-/// The table by which servers choose their rings: that of the programs which the tools are modelled on.
+/// How servers choose ring sizes: as the original tools do.
 pub const ORDERS: OrderTable = OrderTable::Ocaml;
 
-/// The name under which the sides find each other.
+/// The name under which server and client meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// At the conventional path of this port.
+    /// The conventional path of a port.
     Port(String),
-    /// At this configuration path.
+    /// An explicit path.
     Path(String),
 }
 
 impl Point {
-    /// Asks for the server's end there.
+    /// Starts building the server.
     pub fn server<'a>(&self, peer: DomId) -> ServerBuilder<'a> {
         match self {
             Point::Port(port) => Vchan::server(peer, port),
@@ -60,7 +60,7 @@ impl Point {
         }
     }
 
-    /// Asks for the client's end there.
+    /// Starts building the client.
     pub fn client<'a>(&self, peer: DomId) -> ClientBuilder<'a> {
         match self {
             Point::Port(port) => Vchan::client(peer, port),
@@ -76,7 +76,7 @@ impl std::fmt::Display for Point {
     }
 }
 
-/// The tool for processes of one machine.
+/// The tool for processes on one machine.
 pub const UNIXCAT: Unixcat = Unixcat;
 
 /// See [`UNIXCAT`].
@@ -100,14 +100,14 @@ impl Tool for Unixcat {
     }
 
     fn elsewhere(&self) -> &'static str {
-        "if it serves in another directory, set XEN_ROOT as it says"
+        "if the server uses another directory, set XEN_ROOT as it prints"
     }
 
     fn led_by(&self) -> Option<&'static str> {
         configuration().map(|_| CONFIGURATION)
     }
 
-    /// The largest: the memory costs nothing while it isn't used, and processes that share a processor change less often.
+    // The maximum: unused memory costs nothing, and processes that share a CPU switch less often.
     fn buffer_size(&self) -> usize {
         1 << 20
     }
@@ -127,7 +127,7 @@ fn configuration() -> Option<OsString> {
     std::env::var_os(CONFIGURATION).filter(|value| !value.is_empty())
 }
 
-/// The tool for domains on Xen.
+/// The tool for Xen domains.
 pub const XENCAT: Xencat = Xencat;
 
 /// See [`XENCAT`].
@@ -154,7 +154,7 @@ impl Tool for Xencat {
         "check DOMID and PORT on both sides"
     }
 
-    /// All channels of a domain share gntalloc's 1024 pages; this takes 33 of them.
+    // All channels of a domain share gntalloc's 1024 pages; this size takes 33 of them.
     fn buffer_size(&self) -> usize {
         64 << 10
     }

@@ -1,4 +1,4 @@
-//! What has moved, and when: counted by the pumps, looked at by the thread that decides on the end.
+//! Byte counts and timestamps, updated by the pumps, read by the thread that decides on the end.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -9,13 +9,13 @@ pub struct Meter {
     start: Instant,
     sent: AtomicU64,
     received: AtomicU64,
-    /// In microseconds after the start.
+    /// Microseconds since `start`.
     last_moved: AtomicU64,
     last_received: AtomicU64,
 }
 
 impl Meter {
-    /// Starts counting, and the clock.
+    /// Starts the clock.
     pub fn start() -> Meter {
         Meter {
             start: Instant::now(),
@@ -26,40 +26,40 @@ impl Meter {
         }
     }
 
-    /// Counts bytes handed to the ring.
+    /// Counts bytes written to the ring.
     pub fn add_sent(&self, count: usize) {
         self.sent.fetch_add(count as u64, SeqCst);
         self.moved();
     }
 
-    /// Counts bytes that came out of the ring.
+    /// Counts bytes read from the ring.
     pub fn add_received(&self, count: usize) {
         self.received.fetch_add(count as u64, SeqCst);
         self.last_received.store(self.now(), SeqCst);
         self.moved();
     }
 
-    /// Notes that the peer took something out of the ring.
+    /// Records that the peer has consumed something.
     pub fn moved(&self) {
         self.last_moved.store(self.now(), SeqCst);
     }
 
-    /// The bytes sent and received.
+    /// Bytes sent and received.
     pub fn counts(&self) -> (u64, u64) {
         (self.sent.load(SeqCst), self.received.load(SeqCst))
     }
 
-    /// When something moved last; at the start if nothing did.
+    /// Time of the last transfer in either direction; initially the start.
     pub fn last_moved(&self) -> Instant {
         self.start + Duration::from_micros(self.last_moved.load(SeqCst))
     }
 
-    /// When something was received last; at the start if nothing was.
+    /// Time of the last receive; initially the start.
     pub fn last_received(&self) -> Instant {
         self.start + Duration::from_micros(self.last_received.load(SeqCst))
     }
 
-    /// How long the conversation has lasted.
+    /// Duration of the conversation.
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_counts_and_the_last_moment() {
+    fn bytes_and_timestamps_are_recorded() {
         let meter = Meter::start();
         let start = meter.last_received();
         while meter.elapsed() < Duration::from_micros(2) {}

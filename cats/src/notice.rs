@@ -1,4 +1,4 @@
-//! A word to people who wait in vain, perhaps at the wrong place.
+//! A hint for users when a wait takes long, perhaps in the wrong place.
 
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::thread::{scope, Builder};
@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Longer than it takes to start both sides.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Does `work`. If that takes long, `say` is called meanwhile.
+/// Runs `work`, and calls `say` meanwhile if it takes long.
 pub fn unless_soon<T>(say: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
     let (over, waits) = channel::<()>();
     scope(|scope| {
@@ -16,7 +16,7 @@ pub fn unless_soon<T>(say: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T 
                 say();
             }
         };
-        // Without a thread for it, nothing is said.
+        // The hint is optional: a failure to start the thread is ignored.
         let _ = Builder::new().name("notice".into()).spawn_scoped(scope, body);
         let done = work();
         drop(over);

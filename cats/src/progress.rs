@@ -1,4 +1,4 @@
-//! The progress line, for people at a terminal.
+//! The progress line on a terminal.
 
 use std::io::{stderr, IsTerminal};
 
@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::meter::Meter;
 use crate::size::human;
 
-/// A line on standard error that changes, or nothing.
+/// A progress line on standard error, or nothing.
 pub struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    /// Shows something only if it was asked for and standard error is a terminal.
+    /// Enabled only if requested and standard error is a terminal.
     pub fn new(wanted: bool) -> Progress {
         if !wanted || !stderr().is_terminal() {
             return Progress(None);
@@ -22,12 +22,12 @@ impl Progress {
         Progress(Some(bar))
     }
 
-    /// Whether it wants to be told regularly.
+    /// Whether the line needs regular updates.
     pub fn shows(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Shows what has moved.
+    /// Updates the line.
     pub fn show(&self, meter: &Meter) {
         if let Some(bar) = &self.0 {
             let (sent, received) = meter.counts();
@@ -36,7 +36,7 @@ impl Progress {
         }
     }
 
-    /// Leaves the last state of the line on the terminal.
+    /// Leaves the final state on the terminal.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.abandon();

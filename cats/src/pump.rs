@@ -1,4 +1,4 @@
-//! The two directions, one thread each. Data goes straight between the descriptor and the ring.
+//! The two directions, one thread each. Data moves directly between the file descriptor and the ring.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::thread::JoinHandleExt;
@@ -21,74 +21,74 @@ use crate::meter::Meter;
 use crate::signals::Reason;
 use crate::standard::is_no_input;
 
-/// What the pumps, and others, tell the thread that decides on the end.
+/// Events for the thread that decides on the end.
 pub enum Event {
-    /// A signal asks for the end, or nobody reads what is received.
+    /// A signal, or the loss of standard output's reader.
     Ends(Reason),
     /// The sending pump has ended.
     Sent(Writer, SendEnd),
-    /// The peer has ended its stream, and all of it has been delivered. It listens on.
+    /// The peer has half-closed and all its data has been delivered. It still receives.
     PeerFinished,
     /// The receiving pump has ended.
     Received(Reader, ReceiveEnd),
 }
 
-/// Why nothing more is sent.
+/// Why sending ended.
 pub enum SendEnd {
-    /// Standard input has ended; unless the peer went away, it has got everything.
+    /// EOF on standard input; unless the peer has gone, it has consumed everything.
     EndOfInput,
-    /// It was asked to stop, and the peer has got what had been read.
+    /// Stopped; the peer has consumed everything that was read.
     Stopped,
-    /// The peer closed, failed or died: the receiving pump knows which.
+    /// The peer closed, failed or died; the receiving pump knows which.
     PeerGone {
-        /// Whether standard input had ended before.
+        /// Whether EOF was reached before.
         input_over: bool,
     },
-    /// There is no standard input, or none in truth: then with the error of reading it.
+    /// No standard input, or an unusable one: then the error of reading it.
     NoInput(Option<Errno>),
     /// Standard input or the channel failed.
     Failed(Failure),
 }
 
-/// Why nothing more is received.
+/// Why receiving ended.
 pub enum ReceiveEnd {
-    /// The peer left in order, and everything it wrote has been delivered.
+    /// The peer left cleanly and all its data has been delivered.
     PeerLeft,
-    /// It was asked to stop.
+    /// Stopped.
     Stopped,
     /// Standard output or the channel failed, or the peer died.
     Failed(Failure),
 }
 
-/// Bytes per system call: a quarter of the ring, so that one side can fill while the other empties, within these
-/// bounds: below, the calls cost more than the copies; above, the peer waits long for the first byte.
+/// Bounds of the bytes per system call, a quarter of the ring so that one side can fill while the other drains.
+/// Below, system calls cost more than copies; above, the peer waits long for the first byte.
 const LEAST: usize = 8 << 10;
 const MOST: usize = 128 << 10;
 
-/// How long standard input may take to come to its end after a peer that took everything has left.
+/// How long to wait for EOF on standard input after a peer that consumed everything has left.
 pub const GRACE: Duration = Duration::from_millis(500);
 
 fn portion(ring: usize) -> usize {
     (ring / 4).clamp(LEAST, MOST)
 }
 
-/// Stops pumps.
+/// Stops both pumps.
 pub struct Stop {
     wake: EventFd,
     stopped: AtomicBool,
 }
 
 impl Stop {
-    /// One that has not been used yet.
+    /// A fresh one.
     pub fn new() -> nix::Result<Stop> {
         let wake = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         Ok(Stop { wake, stopped: AtomicBool::new(false) })
     }
 
-    /// Ends the wait for standard input or output. Who waits for the ring is stopped by a `Closer`.
+    /// Ends waits for standard input and output. Waits on the ring are ended by a `Closer`.
     pub fn stop(&self) {
         self.stopped.store(true, SeqCst);
-        // The counter is far from its limit, the only reason to fail.
+        // Fails only if the counter overflows.
         let _ = self.wake.write(1);
     }
 
@@ -96,7 +96,7 @@ impl Stop {
         self.stopped.load(SeqCst)
     }
 
-    /// Waits until `fd` is ready, and says false if it was stopped before.
+    /// Waits until `fd` is ready; false if stopped first.
     fn wait(&self, (fd, flags): (BorrowedFd, PollFlags)) -> nix::Result<bool> {
         let mut fds = [PollFd::new(self.wake.as_fd(), PollFlags::POLLIN), PollFd::new(fd, flags)];
         loop {
@@ -109,67 +109,67 @@ impl Stop {
     }
 }
 
-/// A pump in its thread.
+/// A pump thread.
 pub struct Pump(JoinHandle<()>);
 
 impl Pump {
-    /// Whether its thread has ended, or is about to.
+    /// Whether the thread has ended or is about to.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 
-    /// Interrupts the pump's read or write of a descriptor that is not ready after all.
+    /// Interrupts a read or write that blocks although poll reported readiness.
     pub fn interrupt(&self) {
-        // The standard library has a number for every C library's, which for musl is a pointer.
+        // std uses an integer for every C library, musl's type is a pointer.
         let thread = self.0.as_pthread_t() as Pthread;
-        // The only error is that the thread has ended, as is intended.
+        // Fails only if the thread has already ended.
         let _ = pthread_kill(thread, INTERRUPT);
     }
 }
 
-/// A signal which does nothing if it comes from elsewhere.
+// Ignored by default, so a stray one does no harm.
 const INTERRUPT: Signal = Signal::SIGURG;
 
-/// Makes [`Pump::interrupt`] work, instead of being ignored.
+/// Installs an empty handler, which makes [`Pump::interrupt`] effective.
 pub fn prepare_to_interrupt() -> nix::Result<()> {
     extern "C" fn nothing(_: std::ffi::c_int) {}
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler does nothing, so it can't do wrong.
+    // SAFETY: the handler does nothing.
     unsafe { sigaction(INTERRUPT, &action) }.map(drop)
 }
 
-/// What both pumps of a conversation need.
+/// State shared by both pumps of a conversation.
 #[derive(Clone)]
 pub struct Course {
-    /// Where to report the end.
+    /// Destination of the end events.
     pub events: Sender<Event>,
-    /// Counts what they move.
+    /// Counts the bytes moved.
     pub meter: Arc<Meter>,
-    /// Stops them.
+    /// Stops the pumps.
     pub stop: Arc<Stop>,
-    /// Whether to end this side's stream with standard input: the peer may understand that.
+    /// Whether to half-close at EOF on standard input.
     pub half_closes: bool,
-    /// Whether what comes in is wanted.
+    /// Whether received data is used.
     pub receives: bool,
-    /// Standard input, unless nothing is to be sent.
+    /// Standard input, or `None` to send nothing.
     pub input: Option<Arc<OwnedFd>>,
-    /// How often to look whether the peer still consumes, after standard input has ended.
+    /// How often to check that the peer still consumes after EOF on standard input.
     pub look: Option<Duration>,
 }
 
 impl Course {
-    /// Starts to send what standard input gives, or nothing.
+    /// Starts the sending pump.
     pub fn send(&self, mut writer: Writer) -> std::io::Result<Pump> {
         let course = self.clone();
         let body = move || {
             let end = course.sending(&mut writer);
-            // Nobody listens any more if the decision has been made; then it doesn't matter.
+            // The receiver is gone once the verdict has been reached.
             let _ = course.events.send(Event::Sent(writer, end));
         };
         Builder::new().name("send".into()).spawn(body).map(Pump)
     }
 
-    /// Starts to receive into `output`.
+    /// Starts the receiving pump into `output`.
     pub fn receive(&self, mut reader: Reader, output: OwnedFd) -> std::io::Result<Pump> {
         let course = self.clone();
         let body = move || {
@@ -185,7 +185,7 @@ impl Course {
         let portion = portion(writer.ring_size());
         let end = loop {
             let Some(input) = input else { break SendEnd::NoInput(None) };
-            // Without a look before, the read would block beyond the reach of `stop`.
+            // `stop` could not end a blocking read.
             match self.stop.wait((input, PollFlags::POLLIN)) {
                 Ok(true) => (),
                 Ok(false) => break SendEnd::Stopped,
@@ -218,7 +218,7 @@ impl Course {
         self.drain(writer, input_over).unwrap_or(end)
     }
 
-    /// Waits until the peer has got everything; `Some` if it never will.
+    /// Waits until the peer has consumed everything; `Some` if it never will.
     fn drain(&self, writer: &mut Writer, input_over: bool) -> Option<SendEnd> {
         let mut before = None;
         loop {
@@ -241,13 +241,13 @@ impl Course {
         }
     }
 
-    /// Whether somebody types standard input, and all that has been typed has been sent.
+    /// Whether standard input is a terminal. Everything typed there has been sent.
     pub fn reads_terminal(&self) -> bool {
         self.input.as_ref().is_some_and(|input| isatty(input).unwrap_or(false))
     }
 
-    /// Whether standard input has something left to send, now that nobody takes it any more. It may still come to its end
-    /// for so long. A terminal where nobody has typed anything has nothing.
+    /// Whether standard input has unsent data, now that no peer consumes it. Waits up to `grace` for EOF. An
+    /// idle terminal has none.
     pub fn has_more_input(&self, grace: Duration) -> bool {
         let Some(input) = &self.input else { return false };
         let terminal = self.reads_terminal();
@@ -277,13 +277,13 @@ impl Course {
                         // As above.
                         let _ = self.events.send(Event::PeerFinished);
                     }
-                    // The next turn says what an error here means.
+                    // An error here is reported by the next iteration.
                     let _ = reader.wait(None);
                 }
                 Ok(0) | Err(Error::PeerClosed) => return ReceiveEnd::PeerLeft,
                 Ok(count) => self.meter.add_received(count),
                 Err(Error::Closed) => return ReceiveEnd::Stopped,
-                // A write that was interrupted, or one to a descriptor that doesn't block.
+                // The write was interrupted, or the descriptor is non-blocking.
                 Err(error) if is_passing(&error) => match self.stop.wait((output, PollFlags::POLLOUT)) {
                     Ok(_) if self.stop.stopped() => return ReceiveEnd::Stopped,
                     Ok(_) => (),
@@ -295,12 +295,11 @@ impl Course {
     }
 }
 
-/// Whether to try again.
 fn is_passing(error: &Error) -> bool {
     matches!(error, Error::Interrupted | Error::WouldBlock)
 }
 
-/// Of the channel's errors only the system's own are about `stream`.
+/// Only operating-system errors concern `stream`; the rest concern the channel.
 fn failure(stream: &str, error: &Error) -> Failure {
     match error {
         Error::Os { .. } => Failure::stream(stream, Errno::from_raw(error.errno())),
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn input_has_more_unless_it_has_ended_or_is_an_idle_terminal() {
+    fn unsent_input_is_anything_but_eof_or_an_idle_terminal() {
         assert!(!has_more(None));
         let (reader, writer) = nix::unistd::pipe().unwrap();
         assert!(has_more(Some(reader.try_clone().unwrap())));

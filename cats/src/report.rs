@@ -1,11 +1,11 @@
-//! What goes to standard error. That it can't be written is no reason to fail, so such errors are passed over.
+//! Output on standard error. Write errors are ignored.
 
 use std::fmt::Display;
 use std::io::{stderr, Write};
 
 use crate::failure::{one_line, Failure};
 
-/// Standard error, with as many words as the user asked for.
+/// Standard error with its verbosity.
 pub struct Report {
     name: &'static str,
     quiet: bool,
@@ -18,39 +18,39 @@ impl Report {
         Report { name, quiet, verbose }
     }
 
-    /// A line which scripts wait for or evaluate: as it is.
+    /// A line for scripts, printed unmodified.
     pub fn line(&self, line: impl Display) {
         if !self.quiet {
             say(format!("{line}\n"));
         }
     }
 
-    /// A line for people who want to know more.
+    /// A line for `--verbose`.
     pub fn detail(&self, detail: impl Display) {
         if self.verbose {
             say(format!("{}: {detail}\n", self.name));
         }
     }
 
-    /// A line for people who may have meant something else.
+    /// A warning.
     pub fn warning(&self, warning: impl Display) {
         self.note(format_args!("warning: {warning}"));
     }
 
-    /// A line that `--quiet` leaves out.
+    /// A line omitted by `--quiet`.
     pub fn note(&self, note: impl Display) {
         if !self.quiet {
             say(format!("{}: {}\n", self.name, one_line(&note.to_string())));
         }
     }
 
-    /// Why it failed.
+    /// The failure that ends the tool.
     pub fn failure(&self, failure: &Failure) {
         say(format!("{}: {failure}\n", self.name));
     }
 }
 
-/// Writes the whole line at once, so that lines of several processes don't mix.
+/// One write per line, so that lines of several processes don't mix.
 fn say(line: String) {
     let _ = stderr().write_all(line.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! What ends whatever is going on at the moment: SIGINT, SIGTERM and SIGHUP, or the end of the program that reads our output.
+//! What ends the tool at any moment: SIGINT, SIGTERM, SIGHUP, or the loss of standard output's reader.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,19 +10,20 @@ use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 
-/// Why to end.
+/// Why the tool ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A signal asks for it.
+    /// A signal.
     Asked,
-    /// Nobody reads standard output any more.
+    /// Standard output has lost its reader.
     OutputLost,
 }
 
-/// Told about each reason that comes.
+/// Called for each reason.
 type Listener = Box<dyn Fn(Reason) + Send>;
 
-/// A signal that ends a whole pipeline ends the reader, too. It has come before the reader's end, but its thread may be slower.
+/// When a signal ends a whole pipeline, it arrives before the reader's exit is seen, but its thread may run
+/// later.
 const SLOWER: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
@@ -32,7 +33,7 @@ struct State {
     listener: Option<Listener>,
 }
 
-/// The reasons to end that have occurred, and the listener for them.
+/// The reasons so far, and the listener for them.
 #[derive(Clone, Default)]
 pub struct Signals {
     state: Arc<Mutex<State>>,
@@ -43,18 +44,18 @@ impl Signals {
     pub fn catch() -> io::Result<Signals> {
         let signals = Signals::default();
         let mut caught = vec![SIGINT, SIGTERM];
-        // Who started this by nohup means it. SIGINT is caught even where it was ignored, which is how a shell
-        // starts jobs in the background: `kill -INT` shall end those, too.
+        // An ignored SIGHUP means nohup. SIGINT is caught even if ignored, as in background jobs of a shell:
+        // `kill -INT` must end those, too.
         if !is_ignored(Signal::SIGHUP)? {
             caught.push(SIGHUP);
         }
         let mut incoming = Incoming::new(&caught)?;
         let state = signals.clone();
-        // Only the thread for it is interrupted, so that no other one's calls fail with EINTR.
+        // Only the signal thread receives them, so that other threads' calls don't fail with EINTR.
         let set: SigSet = caught.iter().filter_map(|&number| Signal::try_from(number).ok()).collect();
         set.thread_block()?;
         std::thread::Builder::new().name("signals".into()).spawn(move || {
-            // It can't fail where blocking didn't; at worst a signal is delivered elsewhere.
+            // Unblocking can't fail where blocking succeeded; at worst a signal is delivered elsewhere.
             let _ = set.thread_unblock();
             for _ in &mut incoming {
                 state.tell(Reason::Asked);
@@ -63,12 +64,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Watches whether somebody reads `output`, a pipe or a socket.
+    /// Watches for the loss of the reader of `output`, a pipe or a socket.
     pub fn watch(&self, output: OwnedFd) -> io::Result<()> {
         let state = self.clone();
         std::thread::Builder::new().name("output".into()).spawn(move || {
             let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
-            // poll reports errors and hang-ups without being asked for them. Signals don't interrupt this thread.
+            // poll always reports errors and hang-ups. Signals are blocked in this thread.
             if poll(&mut fds, PollTimeout::NONE).is_ok() {
                 std::thread::sleep(SLOWER);
                 state.tell(Reason::OutputLost);
@@ -77,17 +78,17 @@ impl Signals {
         Ok(())
     }
 
-    /// Whether a signal has come.
+    /// Whether a signal has arrived.
     pub fn asked(&self) -> bool {
         self.lock().asked
     }
 
-    /// Whether nobody reads standard output any more.
+    /// Whether standard output has lost its reader.
     pub fn output_lost(&self) -> bool {
         self.lock().output_lost
     }
 
-    /// Calls `listener` for each reason from now on, and at once for those that have occurred already.
+    /// Calls `listener` for each reason from now on, and at once for those already recorded.
     pub fn direct_to(&self, listener: impl Fn(Reason) + Send + 'static) {
         let mut state = self.lock();
         if state.asked {
@@ -103,7 +104,7 @@ impl Signals {
         let mut state = self.lock();
         match reason {
             Reason::Asked => state.asked = true,
-            // Who was asked to end ends in order.
+            // After a signal the exit is clean.
             Reason::OutputLost if state.asked => return,
             Reason::OutputLost => state.output_lost = true,
         }
@@ -118,10 +119,10 @@ impl Signals {
 }
 
 fn is_ignored(signal: Signal) -> io::Result<bool> {
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal runs no code; the previous action is restored at once.
     // SAFETY: to ignore a signal runs no code; what was there before is put back at once.
     let before = unsafe { sigaction(signal, &ignore)? };
-    // SAFETY: `before` was installed when this process started, it is the default action or to ignore.
+    // SAFETY: `before` was installed when this process started: the default action or ignore.
     unsafe { sigaction(signal, &before)? };
     Ok(matches!(before.handler(), SigHandler::SigIgn))
 }
@@ -132,7 +133,7 @@ mod tests {
     use std::sync::mpsc;
 
     #[test]
-    fn a_signal_that_came_before_its_listener_is_not_lost() {
+    fn signal_before_its_listener_is_not_lost() {
         let signals = Signals::default();
         signals.tell(Reason::Asked);
         let (sender, told) = mpsc::channel();

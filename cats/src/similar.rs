@@ -1,9 +1,9 @@
-//! What was meant by a misspelt option.
+//! Suggestions for misspelt options.
 
-/// The longest name that is compared.
+/// The longest name compared.
 const LONGEST: usize = 24;
 
-/// The one of `names` that `given` is the beginning of, or differs from by one slip in three letters, two at most.
+/// The name that `given` is a prefix of, or differs from by at most one slip per three letters, two in all.
 pub fn similar(given: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let given: Vec<u8> = given.bytes().map(plain).collect();
     if given.is_empty() || given.len() > LONGEST {
@@ -25,7 +25,7 @@ fn plain(byte: u8) -> u8 {
     }
 }
 
-/// How many bytes to insert, leave out, replace or swap with the next one.
+/// Edit distance: insertions, deletions, replacements and swaps of neighbours.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut rows = [[0; LONGEST + 1]; LONGEST + 1];
     for i in 0..=a.len() {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_close_is_found() {
+    fn similar_names_are_found() {
         let find = |given| similar(given, ["path", "wait", "verbose", "version"].into_iter());
         assert_eq!(find("VERBOSE"), Some("verbose"));
         assert_eq!(find("vresion"), Some("version"));

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-/// The largest ring that the protocol knows. More is asked for in vain, so it is not an error to ask for more.
+/// The largest ring of the protocol. Larger requests are capped, not rejected.
 pub const LARGEST_RING: usize = 1 << 20;
 
-/// Reads a number of bytes: `4096`, `64K`, `1M`.
+/// Parses a number of bytes: `4096`, `64K`, `1M`.
 ///
-/// What is wrong is said so that it can follow the text. What exceeds [`LARGEST_RING`] becomes that, as in the original tool.
+/// The error text continues a sentence that begins with `text`. Values above [`LARGEST_RING`] are capped, as in
+/// the original tool.
 pub fn bytes(text: &str) -> Result<usize, &'static str> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
@@ -17,7 +18,7 @@ pub fn bytes(text: &str) -> Result<usize, &'static str> {
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err("is not a number of bytes, such as 65536, 64K or 1M");
     }
-    // Only digits are left, so the one thing that can be wrong is that there are too many of them.
+    // Only digits are left, so parsing fails only on overflow.
     let count = digits.parse::<usize>().unwrap_or(usize::MAX).saturating_mul(unit);
     if count == 0 {
         return Err("is too small, a ring has at least 1 byte");
@@ -25,13 +26,13 @@ pub fn bytes(text: &str) -> Result<usize, &'static str> {
     Ok(count.min(LARGEST_RING))
 }
 
-/// Reads a positive number of seconds, with or without a fraction. The error reads as that of [`bytes`].
+/// Parses a positive number of seconds, with an optional fraction. Error texts as in [`bytes`].
 pub fn seconds(text: &str) -> Result<Duration, &'static str> {
     let time = number_of_seconds(text).filter(|time| !time.is_zero());
     time.ok_or("is not a positive number of seconds, such as 10 or 0.5")
 }
 
-/// As [`seconds`], but zero is allowed.
+/// Like [`seconds`], but accepts zero.
 pub fn seconds_or_zero(text: &str) -> Result<Duration, &'static str> {
     number_of_seconds(text).ok_or("is not a number of seconds, such as 0, 10 or 0.5")
 }
@@ -39,11 +40,11 @@ pub fn seconds_or_zero(text: &str) -> Result<Duration, &'static str> {
 fn number_of_seconds(text: &str) -> Option<Duration> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let number: f64 = text.parse().ok().filter(|_| plain)?;
-    // A century stands for ever: the clock's arithmetic can represent it.
+    // A century counts as forever; larger values would overflow the clock's arithmetic.
     Some(Duration::from_secs_f64(number.min(100.0 * 365.0 * 86400.0)))
 }
 
-/// Writes the size of a ring as [`bytes`] reads it: `64K`, `1M`.
+/// Formats a ring size as [`bytes`] parses it: `64K`, `1M`.
 pub fn brief(count: usize) -> String {
     match count >> 20 {
         0 => format!("{}K", count >> 10),
@@ -51,7 +52,7 @@ pub fn brief(count: usize) -> String {
     }
 }
 
-/// Writes a number of bytes as people read it: `17 bytes`, `1.5 MiB`.
+/// Formats a byte count: `17 bytes`, `1.5 MiB`.
 pub fn human(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_no_size() {
+    fn invalid_sizes_are_rejected() {
         for text in ["", "0", "0K", "K", "-1", "+1", "1.5K", "64KB", "1G", " 1", "0x10", "64 K", "6é"] {
             assert!(bytes(text).is_err(), "{text:?}");
         }
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn people_read_units() {
+    fn byte_counts_have_units() {
         assert_eq!(human(17), "17 bytes");
         assert_eq!(human(1536), "1.5 KiB");
         assert_eq!(human(1 << 30), "1.0 GiB");

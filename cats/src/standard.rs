@@ -1,6 +1,6 @@
-//! The standard streams as this process got them.
+//! The standard streams as inherited by this process.
 //!
-//! Rust's run-time opens /dev/null on those that are closed, before `main`. What they were is looked at earlier.
+//! Rust's runtime opens /dev/null for closed ones before `main`, so they are checked earlier.
 
 use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,12 +10,12 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::stat::{fstat, SFlag};
 
-/// A bit for each stream that was closed.
+/// One bit per closed stream.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
 extern "C" fn look() {
     for fd in 0..3 {
-        // SAFETY: this reads a flag of a descriptor, if there is one, and touches no memory.
+        // SAFETY: reads a descriptor flag and touches no memory.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
             CLOSED.fetch_or(1 << fd, Relaxed);
         }
@@ -33,24 +33,24 @@ fn unless_closed(number: u8, stream: impl AsFd) -> Result<OwnedFd, Errno> {
     stream.as_fd().try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
 }
 
-/// Another descriptor for standard input; EBADF if it was closed.
+/// A duplicate of standard input; EBADF if it was closed.
 pub fn input() -> Result<OwnedFd, Errno> {
     unless_closed(0, stdin())
 }
 
-/// Another descriptor for standard output; EBADF if it was closed.
+/// A duplicate of standard output; EBADF if it was closed.
 pub fn output() -> Result<OwnedFd, Errno> {
     unless_closed(1, stdout())
 }
 
-/// Whether somebody reads what is written to `output`, who may go: it is a pipe or a socket.
+/// Whether `output` has a reader that can go away: it is a pipe or a socket.
 pub fn has_reader(output: impl AsFd) -> bool {
     let kind =
         fstat(output).map_or(SFlag::empty(), |stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
     kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK
 }
 
-/// Whether the errno of a read says that `input` is none: not open for reading, or a terminal that has been lost.
+/// Whether the errno of a read means that `input` is unusable: not open for reading, or a hung-up terminal.
 pub fn is_no_input(input: impl AsFd, errno: Errno) -> bool {
     let device = || {
         fstat(input)

@@ -1,4 +1,5 @@
-//! From the command line to the last word: meets the peer and talks to it; a server perhaps to one after the other.
+//! From the command line to the exit: meets the peer and runs the conversation; a server may serve several in
+//! turn.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,7 +22,7 @@ use crate::size::human;
 use crate::standard::{self, has_reader};
 use crate::told;
 
-/// Does what the options ask for.
+/// Runs the tool with these options.
 pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), Failure> {
     if let Some(warning) = contradiction(tool) {
         report.warning(warning);
@@ -59,7 +60,7 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
     }
 }
 
-/// Standard input, if it is wanted and there is one.
+/// Standard input, if it is used and open.
 fn input(options: &Options, report: &Report) -> Result<Input, Failure> {
     if options.recv_only {
         return Ok(None);
@@ -74,7 +75,7 @@ fn input(options: &Options, report: &Report) -> Result<Input, Failure> {
     }
 }
 
-/// Where what comes in goes.
+/// Destination of received data.
 fn output(options: &Options) -> Result<OwnedFd, Failure> {
     if options.send_only {
         let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
@@ -83,17 +84,17 @@ fn output(options: &Options) -> Result<OwnedFd, Failure> {
     standard::output().map_err(|errno| Failure::stream("standard output", errno))
 }
 
-/// Standard input, as long as something is to be read from it.
+/// Standard input, until its EOF.
 type Input = Option<Arc<OwnedFd>>;
 
 struct Session<'a> {
     options: &'a Options,
     report: &'a Report,
-    /// What a failure of the meeting is a failure of.
+    /// The operation named in failures of the meeting.
     doing: String,
-    /// The variable that leads a client to its server.
+    /// The environment variable that names a client's server.
     led_by: Option<&'static str>,
-    /// What to do about one that waits at the wrong place.
+    /// A hint for a client that may be waiting in the wrong place.
     elsewhere: &'static str,
     transport: &'a dyn Transport,
     signals: &'a Signals,
@@ -123,7 +124,7 @@ impl Session<'_> {
         }
     }
 
-    /// Waits, as long as the options say, for a server that was looked for in vain.
+    /// Waits for a missing server as long as the options allow.
     fn wait_for_server(&self, closer: &Closer, why: Error) -> vchan::Result<Vchan> {
         let client = self.options.point.client(self.options.domid).transport(self.transport).closer(closer);
         let client = match self.options.patience {
@@ -132,7 +133,7 @@ impl Session<'_> {
             Patience::ForEver => client.wait_forever(),
         };
         let hint = match self.led_by {
-            Some(variable) => format!("unset {variable} to go by DOMID and PORT"),
+            Some(variable) => format!("unset {variable} to use DOMID and PORT"),
             None => self.elsewhere.into(),
         };
         unless_soon(|| self.report.note(format_args!("still waiting: {why}; {hint}")), || client.connect())
@@ -159,12 +160,11 @@ impl Session<'_> {
                 announced = announcement;
             }
             self.report.detail(format_args!("serving at {}", listening.path()));
-            // A server that keeps listening has nothing to be impatient about between two clients.
+            // With --keep-listening there is no timeout between two clients.
             let limit = self.options.timeout.filter(|_| !self.options.keep_listening);
             let met = listening.accept(limit);
             if met.as_ref().is_err_and(|error| error.errno() == Errno::EIDRM as i32) {
-                self.report
-                    .detail("somebody has removed what clients find this server by, it publishes again");
+                self.report.detail("the published address was removed, publishing again");
                 continue;
             }
             let ended = match self.unless_asked("wait for a client", met) {
@@ -176,7 +176,7 @@ impl Session<'_> {
                 return ended;
             }
             match ended {
-                // What one client did is no reason to refuse the next one.
+                // A client's failure does not end the server.
                 Err(failure) if failure.is_the_peers() => self.report.failure(&failure),
                 ended => ended?,
             }

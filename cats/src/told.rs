@@ -1,22 +1,20 @@
-//! What is said of a client that a variable in its environment led to its server.
+//! Messages about a client whose server is named by an environment variable.
 
 use vchan::Vchan;
 
 use crate::meet::Point;
 
-/// Which server it has met.
+/// The server that was reached.
 pub fn description(variable: &str, vchan: &Vchan) -> String {
     format!("connected by {variable} to the server at {}", vchan.path())
 }
 
-/// That it is another one than was asked for, where the server says which it is. The variable may be an old one.
+/// A warning if it is not the requested server, where the server says which it is. The variable may be stale.
 pub fn warning(variable: &str, asked: &Point, vchan: &Vchan) -> Option<String> {
     let (served, asked) = (vchan.path(), asked.to_string());
     let is_known = served != vchan.rendezvous().event_channel;
     let is_asked = served == asked || served.ends_with(&format!("/{asked}"));
     (is_known && !is_asked).then(|| {
-        format!(
-            "{variable} leads to the server at {served}, not to {asked}; unset it to go by DOMID and PORT"
-        )
+        format!("{variable} points to the server at {served}, not to {asked}; unset it to use DOMID and PORT")
     })
 }

@@ -1,4 +1,4 @@
-//! What is said of command lines that make no sense: word for word, by the builds in Rust and in C alike.
+//! Invalid command lines: the error texts, identical in the Rust and C builds.
 
 mod common;
 
@@ -7,56 +7,56 @@ use std::process::{Command, Stdio};
 
 use common::*;
 
-/// Command lines and complaints, without the name of the program before it and the hint at its help after it.
+/// Command lines and their error texts, without the program name before and the hint at the help after.
 const COMPLAINTS: &[(&[&str], &str)] = &[
     (&[], "DOMID and PORT are missing"),
     (&["0"], "PORT is missing"),
     (&["-l"], "DOMID and PORT are missing"),
     (&["--path", "/a"], "DOMID is missing"),
-    (&["0", "port", "more"], "'more' is one argument too many after DOMID and PORT"),
-    (&["0", "a", "b", "c"], "'b' is one argument too many after DOMID and PORT"),
-    (&["0", "port", "--path", "/a"], "PORT 'port' and --path exclude each other: both say where to meet"),
-    (&["0", "a", "b", "--path=/a"], "PORT 'a' and --path exclude each other: both say where to meet"),
+    (&["0", "port", "more"], "unexpected argument 'more' after DOMID and PORT"),
+    (&["0", "a", "b", "c"], "unexpected argument 'b' after DOMID and PORT"),
+    (&["0", "port", "--path", "/a"], "PORT 'port' and --path are mutually exclusive"),
+    (&["0", "a", "b", "--path=/a"], "PORT 'a' and --path are mutually exclusive"),
     // Words.
-    (&["x", "port"], "DOMID 'x' is not a number from 0 to 32751"),
-    (&["talk"], "DOMID 'talk' is not a number from 0 to 32751"),
-    (&["", "port"], "DOMID '' is not a number from 0 to 32751"),
-    (&["-1", "port"], "DOMID '-1' is not a number from 0 to 32751"),
-    (&["+1", "port"], "DOMID '+1' is not a number from 0 to 32751"),
-    (&["1.0", "port"], "DOMID '1.0' is not a number from 0 to 32751"),
-    (&["32752", "port"], "DOMID '32752' is not a number from 0 to 32751"),
-    (&["99999999999999999999", "port"], "DOMID '99999999999999999999' is not a number from 0 to 32751"),
+    (&["x", "port"], "invalid DOMID 'x', expected 0 to 32751"),
+    (&["talk"], "invalid DOMID 'talk', expected 0 to 32751"),
+    (&["", "port"], "invalid DOMID '', expected 0 to 32751"),
+    (&["-1", "port"], "invalid DOMID '-1', expected 0 to 32751"),
+    (&["+1", "port"], "invalid DOMID '+1', expected 0 to 32751"),
+    (&["1.0", "port"], "invalid DOMID '1.0', expected 0 to 32751"),
+    (&["32752", "port"], "invalid DOMID '32752', expected 0 to 32751"),
+    (&["99999999999999999999", "port"], "invalid DOMID '99999999999999999999', expected 0 to 32751"),
     (&["0", ""], "PORT is empty"),
-    (&["0", "a.b"], "PORT 'a.b' has other characters than letters, digits, '_' and '-'"),
-    (&["0", "a b"], "PORT 'a b' has other characters than letters, digits, '_' and '-'"),
-    (&["0", "ä"], "PORT 'ä' has other characters than letters, digits, '_' and '-'"),
-    (&["0", "a\nb\u{85}"], "PORT 'a\\nb\\u{85}' has other characters than letters, digits, '_' and '-'"),
-    (&["port", "0"], "DOMID 'port' is not a number from 0 to 32751"),
-    // Options that there are not.
-    (&["--nonsense", "0", "port"], "there is no option '--nonsense'"),
-    (&["--nonsense=5"], "there is no option '--nonsense'"),
-    (&["--tiemout", "5", "0", "port"], "there is no option '--tiemout'; did you mean '--timeout'?"),
-    (&["--time=5", "0", "port"], "there is no option '--time'; did you mean '--timeout'?"),
-    (&["--recvonly", "0", "port"], "there is no option '--recvonly'; did you mean '--recv-only'?"),
-    (&["--recv_only", "0", "port"], "there is no option '--recv_only'; did you mean '--recv-only'?"),
-    (&["--LISTEN", "0", "port"], "there is no option '--LISTEN'; did you mean '--listen'?"),
-    (&["--keep", "0", "port"], "there is no option '--keep'; did you mean '--keep-listening'?"),
+    (&["0", "a.b"], "invalid PORT 'a.b', expected letters, digits, '_' and '-'"),
+    (&["0", "a b"], "invalid PORT 'a b', expected letters, digits, '_' and '-'"),
+    (&["0", "ä"], "invalid PORT 'ä', expected letters, digits, '_' and '-'"),
+    (&["0", "a\nb\u{85}"], "invalid PORT 'a\\nb\\u{85}', expected letters, digits, '_' and '-'"),
+    (&["port", "0"], "invalid DOMID 'port', expected 0 to 32751"),
+    // Unknown options.
+    (&["--nonsense", "0", "port"], "unknown option '--nonsense'"),
+    (&["--nonsense=5"], "unknown option '--nonsense'"),
+    (&["--tiemout", "5", "0", "port"], "unknown option '--tiemout'; did you mean '--timeout'?"),
+    (&["--time=5", "0", "port"], "unknown option '--time'; did you mean '--timeout'?"),
+    (&["--recvonly", "0", "port"], "unknown option '--recvonly'; did you mean '--recv-only'?"),
+    (&["--recv_only", "0", "port"], "unknown option '--recv_only'; did you mean '--recv-only'?"),
+    (&["--LISTEN", "0", "port"], "unknown option '--LISTEN'; did you mean '--listen'?"),
+    (&["--keep", "0", "port"], "unknown option '--keep'; did you mean '--keep-listening'?"),
     (
         &["--keep_listenign", "0", "port"],
-        "there is no option '--keep_listenign'; did you mean '--keep-listening'?",
+        "unknown option '--keep_listenign'; did you mean '--keep-listening'?",
     ),
-    (&["--l", "0", "port"], "there is no option '--l'; did you mean '-l'?"),
-    (&["-x", "0", "port"], "there is no option '-x'"),
-    (&["-lx", "0", "port"], "there is no option '-x' in '-lx'"),
-    (&["-L", "0", "port"], "there is no option '-L'; did you mean '-l'?"),
-    (&["-listen", "0", "port"], "there is no option '-listen'; did you mean '--listen'?"),
-    (&["-timeout", "5"], "there is no option '-timeout'; did you mean '--timeout'?"),
-    (&["-ä", "0", "port"], "there is no option '-ä'"),
-    (&["-l\u{7f}"], "there is no option '-\\u{7f}' in '-l\\u{7f}'"),
-    (&["--=x", "0", "port"], "there is no option '--'"),
+    (&["--l", "0", "port"], "unknown option '--l'; did you mean '-l'?"),
+    (&["-x", "0", "port"], "unknown option '-x'"),
+    (&["-lx", "0", "port"], "unknown option '-x' in '-lx'"),
+    (&["-L", "0", "port"], "unknown option '-L'; did you mean '-l'?"),
+    (&["-listen", "0", "port"], "unknown option '-listen'; did you mean '--listen'?"),
+    (&["-timeout", "5"], "unknown option '-timeout'; did you mean '--timeout'?"),
+    (&["-ä", "0", "port"], "unknown option '-ä'"),
+    (&["-l\u{7f}"], "unknown option '-\\u{7f}' in '-l\\u{7f}'"),
+    (&["--=x", "0", "port"], "unknown option '--'"),
     (
         &["--a-very-long-option-that-resembles-no-other-one"],
-        "there is no option '--a-very-long-option-that-resembles-no-other-one'",
+        "unknown option '--a-very-long-option-that-resembles-no-other-one'",
     ),
     // Values.
     (&["--listen=x", "0", "port"], "--listen takes no value, but 'x' was given"),
@@ -98,10 +98,10 @@ const COMPLAINTS: &[(&[&str], &str)] = &[
         &["--buffer-size=1G", "0", "port"],
         "--buffer-size '1G' is not a number of bytes, such as 65536, 64K or 1M",
     ),
-    // The first mistake is reported.
-    (&["x", "a.b", "--timeout=x"], "DOMID 'x' is not a number from 0 to 32751"),
-    (&["--timeout=x", "--nonsense"], "there is no option '--nonsense'"),
-    // Seconds that are meant for --wait, or not.
+    // The first error is reported.
+    (&["x", "a.b", "--timeout=x"], "invalid DOMID 'x', expected 0 to 32751"),
+    (&["--timeout=x", "--nonsense"], "unknown option '--nonsense'"),
+    // Seconds after --wait, or something else.
     (
         &["--wait", "5", "x"],
         "'--wait 5' is ambiguous: for SECONDS write --wait=5; if 5 is DOMID, write --wait after it",
@@ -114,27 +114,27 @@ const COMPLAINTS: &[(&[&str], &str)] = &[
         &["--wait", "5", "--path", "x"],
         "'--wait 5' is ambiguous: for SECONDS write --wait=5; if 5 is DOMID, write --wait after it",
     ),
-    (&["--wait", "5", "x", "port"], "DOMID 'x' is not a number from 0 to 32751"),
-    (&["--wait", "0", "0", "port"], "'port' is one argument too many after DOMID and PORT"),
+    (&["--wait", "5", "x", "port"], "invalid DOMID 'x', expected 0 to 32751"),
+    (&["--wait", "0", "0", "port"], "unexpected argument 'port' after DOMID and PORT"),
     (&["--wait", "5"], "PORT is missing"),
     // Combinations.
     (&["--timeout=1", "--timeout=2", "0", "port"], "--timeout is given twice"),
     (&["-ll", "0", "port"], "--listen is given twice"),
-    (&["--recv-only", "--send-only", "0", "port"], "--recv-only and --send-only exclude each other"),
-    (&["-l", "--wait", "0", "port"], "--listen and --wait exclude each other"),
-    (&["--quiet", "--verbose", "0", "port"], "--quiet and --verbose exclude each other"),
-    (&["--progress", "--quiet", "0", "port"], "--quiet and --progress exclude each other"),
+    (&["--recv-only", "--send-only", "0", "port"], "--recv-only and --send-only are mutually exclusive"),
+    (&["-l", "--wait", "0", "port"], "--listen and --wait are mutually exclusive"),
+    (&["--quiet", "--verbose", "0", "port"], "--quiet and --verbose are mutually exclusive"),
+    (&["--progress", "--quiet", "0", "port"], "--quiet and --progress are mutually exclusive"),
     (&["-k", "0", "port"], "--keep-listening needs --listen"),
 ];
 
-/// What a program made of a command line: exit code, standard output, standard error, in which it is called unixcat.
+/// Exit code, standard output and standard error, with the name unixcat.
 #[derive(Debug, PartialEq)]
 struct Said(Option<i32>, String, String);
 
 fn say(program: &std::path::Path, args: &[&std::ffi::OsStr]) -> Said {
     let output = Command::new(program)
         .args(args)
-        // Lines that do make sense come to an end soon.
+        // Makes valid lines fail soon.
         .env("VCHAN_DOMID", "nobody")
         .env_remove("XEN_CONFIGURATION")
         .env_remove("VCHAN_TRANSPORT")
@@ -150,7 +150,7 @@ fn words<'a>(line: &'a [&'a str]) -> Vec<&'a std::ffi::OsStr> {
 }
 
 #[test]
-fn each_mistake_has_its_complaint() {
+fn each_invalid_line_has_its_error_text() {
     let tool = program("UNIXCAT_CLIENT");
     for (line, complaint) in COMPLAINTS {
         let expected = format!("unixcat: {complaint}; see unixcat --help\n");
@@ -159,9 +159,9 @@ fn each_mistake_has_its_complaint() {
 }
 
 #[test]
-fn what_is_no_text_is_told_by_its_place() {
+fn invalid_utf8_is_reported_by_argument_number() {
     let tool = program("UNIXCAT_CLIENT");
-    // Cut off, too long, half of a pair, beyond the last character.
+    // Truncated, overlong, a surrogate, beyond the last code point.
     for bytes in [
         b"latin-\xe9" as &[u8],
         b"\xc3",
@@ -173,7 +173,7 @@ fn what_is_no_text_is_told_by_its_place() {
     ] {
         let line = ["0", "--path"].map(std::ffi::OsStr::new);
         let line = [&line[..], &[std::ffi::OsStr::from_bytes(bytes)]].concat();
-        let expected = "unixcat: argument 3 is not text in UTF-8; see unixcat --help\n";
+        let expected = "unixcat: argument 3 is not valid UTF-8; see unixcat --help\n";
         assert_eq!(say(&tool, &line), Said(Some(2), String::new(), expected.into()), "{bytes:?}");
     }
     let fine = ["0", "--path", "/\u{7ff}\u{800}\u{ffff}\u{10000}\u{10ffff}ä"];
@@ -181,14 +181,14 @@ fn what_is_no_text_is_told_by_its_place() {
 }
 
 #[test]
-fn seconds_after_wait_are_understood_where_nothing_else_fits() {
+fn word_after_wait_is_seconds_if_unambiguous() {
     let tool = program("UNIXCAT_CLIENT");
     for line in [
         &["--wait", "0.2", "0", "port"] as &[&str],
         &["0", "--wait", "0.2", "port"],
         &["0", "port", "--wait", "0.2"],
         &["--wait", "0.2", "0", "--path", "x"],
-        // Here nothing but a domain can be meant: a number that is no time, one behind the end of the options.
+        // Only a domain is possible here: 0 is no valid time, or the word follows `--`.
         &["--timeout=0.2", "--wait", "0", "5"],
         &["--timeout=0.2", "--wait", "--", "5", "port"],
     ] {
@@ -196,7 +196,7 @@ fn seconds_after_wait_are_understood_where_nothing_else_fits() {
         let end = place.run(tool.clone(), line).start().end();
         assert_eq!(end.code, 124, "{line:?}: {end:?}");
     }
-    // These are what they have always been: a number that is no time, and one that nothing follows.
+    // Words as ever: 0 is no valid time, and nothing follows.
     for line in
         [&["--wait", "0", "5", "--timeout=0.2"] as &[&str], &["--wait", "--", "5", "p", "--timeout=0.2"]]
     {
@@ -206,9 +206,9 @@ fn seconds_after_wait_are_understood_where_nothing_else_fits() {
     }
 }
 
-/// Over many lines at random, the two builds take the same for right, and say the same of what is wrong.
+/// For random lines, both builds agree on validity and error text.
 #[test]
-fn both_builds_say_the_same() {
+fn both_builds_print_the_same() {
     const WORDS: &[&str] = &[
         "-l",
         "-k",

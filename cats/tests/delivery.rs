@@ -1,4 +1,5 @@
-//! A sender ends with 0 only if the peer has taken all of its standard input. In other cases it says what is missing.
+//! A sender exits with 0 only if the peer has consumed all of its standard input. Otherwise it reports what is
+//! missing.
 
 mod common;
 
@@ -7,8 +8,7 @@ use std::time::Duration;
 use common::*;
 use nix::sys::signal::Signal;
 
-/// A server and a client, one of which sends what `input` gives to the other, whose output is `output`. The sender is the
-/// first of the result.
+/// Transfers `input` from one side to the other, which writes to `output`. The sender is first in the result.
 fn transfer(
     place: &Place,
     server_sends: bool,
@@ -43,7 +43,7 @@ fn number(line: &str, what: &str) -> usize {
 }
 
 #[test]
-fn a_receiver_that_is_told_to_go() {
+fn receiver_ended_by_a_signal() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (sender, mut receiver) = transfer(&place, server_sends, |s| s.stdin(zeros()), |r| r);
@@ -57,9 +57,9 @@ fn a_receiver_that_is_told_to_go() {
     }
 }
 
-/// What the peer has not taken is counted.
+/// Unconsumed bytes are counted.
 #[test]
-fn a_receiver_that_is_stuck_and_told_to_go() {
+fn stuck_receiver_ended_by_a_signal() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (reader, writer) = pipe();
@@ -67,13 +67,13 @@ fn a_receiver_that_is_stuck_and_told_to_go() {
         let file = place.file("file", capacity + 1000, 1);
         let (sender, receiver) = transfer(&place, server_sends, |s| s.from(&file), |r| r.stdout(writer));
         full(&reader);
-        // The sender has read all of its input, and the rest is in the ring.
+        // The sender has read all of its input; the rest is in the ring.
         sender.has_read(capacity + 1000);
         receiver.signal(Signal::SIGTERM);
         assert_eq!(receiver.end_within(Duration::from_secs(10)).code, 0);
         let sender = sender.end();
         sender.saw_the_peer_leave();
-        assert!(sender.last().ends_with(" bytes; see what the other side says"), "{sender:?}");
+        assert!(sender.last().ends_with(" bytes; check the other side's messages"), "{sender:?}");
         assert!((1000..=4096).contains(&number(sender.last(), " bytes;")), "{sender:?}");
         drop(reader);
         place.assert_clean();
@@ -81,7 +81,7 @@ fn a_receiver_that_is_stuck_and_told_to_go() {
 }
 
 #[test]
-fn a_receiver_that_leaves_while_nothing_is_said() {
+fn receiver_leaves_during_silence() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (mut sender, mut receiver) = transfer(&place, server_sends, Setup::piped, |r| r);
@@ -96,9 +96,9 @@ fn a_receiver_that_leaves_while_nothing_is_said() {
     }
 }
 
-/// Standard input has another moment to come to its end.
+/// Standard input may reach its end shortly after the peer has left.
 #[test]
-fn input_that_ends_with_the_peer_has_been_delivered() {
+fn input_ending_with_the_peer_counts_as_delivered() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (reader, writer) = pipe();
@@ -111,9 +111,9 @@ fn input_that_ends_with_the_peer_has_been_delivered() {
     }
 }
 
-/// What one client hasn't taken is told; the next one is served.
+/// Unconsumed bytes of one client are reported; the next client is served.
 #[test]
-fn a_client_of_many_that_leaves_early() {
+fn client_leaving_early_with_keep_listening() {
     let place = Place::new();
     let mut server = place.server(&["-k", "--buffer-size", "4K", "0", "port"]).stdin(zeros()).start();
     server.serving();

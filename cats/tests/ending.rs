@@ -1,4 +1,4 @@
-//! How conversations end in order: by the end of input, by the peer, by signals, by time; and one after the other.
+//! Clean ends of conversations: by EOF, by the peer, by signals, by timeouts; and several clients in turn.
 
 mod common;
 
@@ -18,7 +18,7 @@ fn pair(place: &Place, server: &[&str], client: &[&str]) -> (Cat, Cat) {
 }
 
 #[test]
-fn the_end_of_both_inputs_ends_both() {
+fn eof_on_both_inputs_ends_both() {
     for server_ends in [true, false] {
         let place = Place::new();
         let (mut server, mut client) = pair(&place, &[], &[]);
@@ -34,9 +34,9 @@ fn the_end_of_both_inputs_ends_both() {
     }
 }
 
-/// The one whose input is at its end stays while the other is in the middle of something.
+/// A side at EOF stays while the other is still sending.
 #[test]
-fn who_has_ended_still_listens_to_what_is_coming() {
+fn side_at_eof_keeps_receiving() {
     let place = Place::new();
     let file = place.file("file", mebibytes() << 20, 5);
     for buffer in ["1K", "64K"] {
@@ -50,7 +50,7 @@ fn who_has_ended_still_listens_to_what_is_coming() {
 }
 
 #[test]
-fn a_peer_that_never_stops_is_left_in_the_end() {
+fn endless_sender_is_left_eventually() {
     let place = Place::new();
     let mut server = place.server(&["--send-only", "0", "port"]).piped().start();
     server.serving();
@@ -76,7 +76,7 @@ fn a_peer_that_never_stops_is_left_in_the_end() {
 }
 
 #[test]
-fn keep_listening_serves_one_after_the_other() {
+fn keep_listening_serves_clients_in_turn() {
     let place = Place::new();
     let mut server = place.server(&["-k", "0", "port"]).piped().start();
     for word in ["first", "second", "third"] {
@@ -91,7 +91,7 @@ fn keep_listening_serves_one_after_the_other() {
         assert_eq!(client.end().code, 0);
         server.disconnected();
     }
-    // The end of its input ends nothing.
+    // EOF on the server's input ends nothing.
     server.close_input();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
     server.connected();
@@ -117,7 +117,7 @@ fn keep_listening_survives_a_killed_and_an_idle_client() {
     assert_eq!(client.end().code, -9);
     server.line("the peer died", |line| line.contains("the peer died"));
     let client = place.client(&["--wait", "0", "port"]).piped().start();
-    server.line("nothing has moved", |line| line.contains("nothing has moved for 1s"));
+    server.line("nothing has moved", |line| line.contains("no data moved for 1s"));
     client.end().saw_the_peer_fail();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
     client.say("well");
@@ -129,7 +129,7 @@ fn keep_listening_survives_a_killed_and_an_idle_client() {
 }
 
 #[test]
-fn nobody_comes_in_time() {
+fn accept_times_out() {
     let place = Place::new();
     let begun = Instant::now();
     let server = place.server(&["--timeout", "0.3", "0", "port"]).start().end();
@@ -140,7 +140,7 @@ fn nobody_comes_in_time() {
 }
 
 #[test]
-fn an_idle_conversation_times_out_and_a_busy_one_does_not() {
+fn idle_conversation_times_out_and_busy_one_does_not() {
     for server_counts in [true, false] {
         let place = Place::new();
         let limit = ["--timeout", "0.6"];
@@ -156,7 +156,7 @@ fn an_idle_conversation_times_out_and_a_busy_one_does_not() {
         let (end, other) = (impatient.end(), other.end());
         assert_eq!(end.code, 124, "{end:?}");
         other.saw_the_peer_fail();
-        assert!(end.last().contains("nothing has moved for 600ms"), "{end:?}");
+        assert!(end.last().contains("no data moved for 600ms"), "{end:?}");
         assert!(busy.elapsed() >= Duration::from_millis(500));
         place.assert_clean();
     }
@@ -165,7 +165,7 @@ fn an_idle_conversation_times_out_and_a_busy_one_does_not() {
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
 #[test]
-fn signals_end_a_server_that_waits() {
+fn signals_end_a_waiting_server() {
     for signal in SIGNALS {
         let place = Place::new();
         let mut server = place.server(&["0", "port"]).piped().start();
@@ -179,7 +179,7 @@ fn signals_end_a_server_that_waits() {
 }
 
 #[test]
-fn signals_end_a_client_that_waits() {
+fn signals_end_a_waiting_client() {
     for signal in SIGNALS {
         let place = Place::new();
         let mut client = place.client(&["-v", "--wait", "0", "port"]).piped().start();
@@ -208,7 +208,7 @@ fn signals_end_an_idle_conversation() {
     }
 }
 
-/// In the middle of a transfer, what arrives is a prefix of what was sent.
+/// During a transfer, the output is a prefix of the input.
 #[test]
 fn signals_end_a_busy_conversation() {
     for signal in SIGNALS {
@@ -233,9 +233,9 @@ fn signals_end_a_busy_conversation() {
     }
 }
 
-/// Nobody reads the server's output, so everything is full and everybody waits.
+/// The server's output has no reader, so all buffers are full and both sides wait.
 #[test]
-fn signals_end_a_conversation_that_is_stuck() {
+fn signals_end_a_stuck_conversation() {
     for signal in SIGNALS {
         for to_server in [true, false] {
             let place = Place::new();
@@ -248,7 +248,7 @@ fn signals_end_a_conversation_that_is_stuck() {
             let mut input = client.take_input();
             let feeder = std::thread::spawn(move || {
                 use std::io::Write;
-                // Ends with an error, when the client does.
+                // Fails when the client leaves.
                 while input.write_all(&[1; 4096]).is_ok() {}
             });
             client.connected();
@@ -260,7 +260,7 @@ fn signals_end_a_conversation_that_is_stuck() {
                 client.end_within(Duration::from_secs(10)).saw_the_peer_leave();
             } else {
                 assert_eq!(client.end_within(Duration::from_secs(10)).code, 0);
-                // What had arrived is still delivered.
+                // Data that had arrived is still delivered.
                 std::thread::spawn(move || {
                     std::io::copy(&mut std::fs::File::from(reader), &mut std::io::sink())
                 });
@@ -273,7 +273,7 @@ fn signals_end_a_conversation_that_is_stuck() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_ends_it_at_once() {
     let place = Place::new();
     let (server, client) = pair(&place, &[], &[]);
     stop(&client);
@@ -287,9 +287,10 @@ fn a_second_signal_ends_it_at_once() {
     place.assert_clean();
 }
 
-/// Standard input has ended when the signal comes, though the client may not have seen it: nothing is cut off.
+/// Standard input has ended when the signal arrives, though the client may not have seen it: nothing is cut
+/// off.
 #[test]
-fn a_signal_at_the_end_of_input_cuts_nothing_off() {
+fn signal_at_eof_cuts_nothing_off() {
     for _ in 0..8 {
         let place = Place::new();
         let mut server = place.server(&["0", "port"]).piped().start();
@@ -308,7 +309,7 @@ fn a_signal_at_the_end_of_input_cuts_nothing_off() {
     }
 }
 
-/// Stops a tool, and waits until all of it stands still.
+/// Stops a tool and waits until all its threads are stopped.
 fn stop(cat: &Cat) {
     use nix::sys::wait::{waitid, Id, WaitPidFlag, WaitStatus};
     cat.signal(Signal::SIGSTOP);
@@ -317,9 +318,9 @@ fn stop(cat: &Cat) {
     assert!(matches!(status, Ok(WaitStatus::Stopped(..))), "{status:?}");
 }
 
-/// Whoever is stopped and continued goes on, whatever they were waiting for.
+/// A tool that is stopped and continued resumes, whatever it was waiting for.
 #[test]
-fn a_stop_in_between_changes_nothing() {
+fn stop_and_continue_changes_nothing() {
     let place = Place::new();
     let stop = |cat: &Cat| {
         stop(cat);
@@ -349,9 +350,9 @@ fn a_stop_in_between_changes_nothing() {
     place.assert_clean();
 }
 
-/// Who ends waits until everything has been taken, and doesn't claim that it was if it wasn't.
+/// The sender waits until the peer has consumed everything, and reports a failure otherwise.
 #[test]
-fn what_the_peer_has_not_taken_is_not_delivered() {
+fn unconsumed_data_is_not_reported_as_delivered() {
     for server_stops in [true, false] {
         let place = Place::new();
         let limit = ["--timeout", "0.5"];

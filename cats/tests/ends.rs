@@ -1,4 +1,4 @@
-//! Plays docs/conversation-ends.md: what each side exits with and says last, by what happens.
+//! Plays docs/conversation-ends.md: exit codes and last lines of both sides.
 
 mod common;
 
@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 const TABLE: &str = include_str!("../../docs/conversation-ends.md");
 
-/// What a side exits with, and a part of its last line.
+/// The exit code and a part of the last line.
 struct Expected<'a> {
     code: &'a str,
     line: &'a str,
@@ -41,11 +41,11 @@ fn rows() -> Vec<Row<'static>> {
         let expected = [Expected { code: a_code, line: a_line }, Expected { code: b_code, line: b_line }];
         Some(Row { inputs: [a, b], happens, expected })
     });
-    // Without the head and the line below it.
+    // Skips the header and the separator.
     rows.skip(2).collect()
 }
 
-/// One side of a conversation: how it is started, and what the test keeps of it.
+/// One side of a conversation: its setup, and what must outlive it.
 struct Side {
     setup: Setup,
     input: &'static str,
@@ -71,7 +71,7 @@ impl Side {
     }
 }
 
-/// Says something, where the input gives something, waits until `heard` has heard it, and ends it where it is to end.
+/// Sends a word if the input provides data, waits for `heard` to receive it, and closes the input if it ends.
 fn use_input(side: &mut Cat, input: &str, heard: impl FnOnce()) {
     if ["ended", "open"].contains(&input) {
         side.say("word");
@@ -106,7 +106,7 @@ fn play(row: &Row<'static>, a_serves: bool) {
         _ => (),
     }
     let (a_input, b_input) = (a.input, b.input);
-    // The terminals stay to the end.
+    // The terminals stay open to the end.
     let (a_setup, b_setup, _terminals) = (a.setup, b.setup, (a._terminal, b._terminal));
     let (mut a, mut b) = if a_serves {
         let mut a = a_setup.start();
@@ -158,11 +158,11 @@ fn play(row: &Row<'static>, a_serves: bool) {
 }
 
 #[test]
-fn every_row_is_true() {
+fn each_row_holds() {
     let rows = rows();
     assert!(rows.len() > 20);
     std::thread::scope(|scope| {
-        // Most of these wait for something most of the time.
+        // Mostly waiting, so more threads than CPUs.
         let threads = rows.chunks(rows.len().div_ceil(4)).map(|rows| {
             scope.spawn(move || {
                 for row in rows {
@@ -176,7 +176,7 @@ fn every_row_is_true() {
 }
 
 #[test]
-fn what_happens_is_known() {
+fn events_and_inputs_are_known() {
     const KNOWN: [&str; 8] = [
         "nothing",
         "A has `--send-only`",

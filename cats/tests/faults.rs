@@ -1,4 +1,4 @@
-//! What goes wrong: killed peers, full disks, closed outputs. Each is told in one line and with the right code.
+//! Failures: killed peers, full disks, closed outputs. Each is reported in one line with the right exit code.
 
 mod common;
 
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use common::*;
 use nix::sys::signal::Signal;
 
-/// A killed peer is noticed within a second; what the machine's load adds is not the tool's fault.
+/// A killed peer is noticed within a second; the rest allows for a loaded machine.
 const NOTICED: Duration = Duration::from_secs(2);
 
-/// Kills `victim` and checks what `survivor` makes of it.
+/// Kills `victim` and checks the end of `survivor`.
 #[track_caller]
 fn kill_and_notice(place: &Place, victim: Cat, survivor: Cat) -> End {
     let begun = Instant::now();
@@ -23,7 +23,7 @@ fn kill_and_notice(place: &Place, victim: Cat, survivor: Cat) -> End {
     assert_eq!(end.code, 3, "{end:?}");
     assert!(end.last().contains("the peer died without closing the channel; "), "{end:?}");
     assert!(took < NOTICED, "noticed after {took:?}");
-    // The next conversation finds nothing in its way, and leaves nothing.
+    // The next conversation works and leaves no files.
     let mut server = place.server(&["0", "port"]).start();
     server.serving();
     assert_eq!((place.client(&["0", "port"]).start().end().code, server.end().code), (0, 0));
@@ -40,7 +40,7 @@ fn by_turns(kill_server: bool, server: Cat, client: Cat) -> (Cat, Cat) {
 }
 
 #[test]
-fn a_peer_killed_while_idle_is_noticed() {
+fn peer_killed_while_idle_is_noticed() {
     for kill_server in [true, false] {
         let place = Place::new();
         let mut server = place.server(&["0", "port"]).piped().start();
@@ -56,7 +56,7 @@ fn a_peer_killed_while_idle_is_noticed() {
 }
 
 #[test]
-fn a_peer_killed_in_the_middle_is_noticed_and_what_it_sent_is_delivered() {
+fn peer_killed_during_transfer_is_noticed_and_its_data_delivered() {
     for kill_server in [true, false] {
         let place = Place::new();
         let mut server = place.server(&["0", "port"]).piped().start();
@@ -75,9 +75,9 @@ fn a_peer_killed_in_the_middle_is_noticed_and_what_it_sent_is_delivered() {
     }
 }
 
-/// The survivor's ring is full, since the victim's output leads nowhere.
+/// The survivor's ring is full because the victim's output has no reader.
 #[test]
-fn a_peer_killed_while_the_ring_is_full_is_noticed() {
+fn peer_killed_with_a_full_ring_is_noticed() {
     for kill_server in [true, false] {
         let place = Place::new();
         let (reader, writer) = pipe();
@@ -102,7 +102,7 @@ fn a_peer_killed_while_the_ring_is_full_is_noticed() {
 }
 
 #[test]
-fn random_moments_of_a_busy_transfer() {
+fn peer_killed_at_various_points_of_a_transfer() {
     for round in 0..10 {
         let place = Place::new();
         let zeros = || std::fs::File::open("/dev/zero").unwrap();
@@ -110,7 +110,7 @@ fn random_moments_of_a_busy_transfer() {
         server.serving();
         let client = place.client(&["0", "port"]).stdin(zeros()).start();
         server.connected();
-        // As far as that is random: when so much has come through.
+        // The points: after this many bytes.
         server.hear(vec![0; round * 123_457]);
         let (victim, survivor) = by_turns(round % 2 == 0, server, client);
         kill_and_notice(&place, victim, survivor);
@@ -118,7 +118,7 @@ fn random_moments_of_a_busy_transfer() {
 }
 
 #[test]
-fn a_killed_server_that_nobody_had_come_to_leaves_nothing_for_long() {
+fn killed_server_without_client_does_not_block_the_next() {
     let place = Place::new();
     let mut server = place.server(&["0", "port"]).piped().start();
     server.serving();
@@ -132,7 +132,7 @@ fn a_killed_server_that_nobody_had_come_to_leaves_nothing_for_long() {
     place.assert_clean();
 }
 
-/// A side that can't write says why and ends with 1; the other one says that its peer failed.
+/// A side that can't write reports the reason and exits with 1; the other reports a failed peer.
 #[track_caller]
 fn cannot_write(output: impl Fn() -> OwnedFd, complaint: &str) {
     for server_fails in [true, false] {
@@ -159,13 +159,13 @@ fn cannot_write(output: impl Fn() -> OwnedFd, complaint: &str) {
 }
 
 #[test]
-fn a_full_disk() {
+fn full_disk() {
     let full = || OwnedFd::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
     cannot_write(full, ": standard output: No space left on device; ");
 }
 
 #[test]
-fn an_input_that_can_not_be_read() {
+fn unreadable_input() {
     let place = Place::new();
     let mut server = place.server(&["0", "port"]).piped().start();
     server.serving();
@@ -178,7 +178,7 @@ fn an_input_that_can_not_be_read() {
 }
 
 #[test]
-fn descriptors_that_do_not_block_are_no_reason_to_fail() {
+fn nonblocking_descriptors_work() {
     use nix::fcntl::{fcntl, FcntlArg, OFlag};
     let place = Place::new();
     let nonblocking = || {
@@ -197,7 +197,7 @@ fn descriptors_that_do_not_block_are_no_reason_to_fail() {
     let data = noise(1 << 20, 9);
     let copy = data.clone();
     let blocking = |fd: &OwnedFd| fcntl(fd, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-    // The flag belongs to each end of a pipe on its own.
+    // Each end of a pipe has its own flag.
     blocking(&to_client);
     blocking(&from_server);
     let feeder = std::thread::spawn(move || {

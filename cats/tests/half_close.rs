@@ -1,14 +1,14 @@
-//! The end of one stream is not that of the other: an answer comes as late as it likes.
+//! Half-close: the end of one stream does not end the other; an answer may come arbitrarily late.
 
 mod common;
 
 use common::historical::connect_with;
 use common::*;
 
-/// Longer than anybody listens to a peer that can't say where its stream ends, where nothing has come.
+/// Longer than any wait for a silent peer without half-close.
 const LATE: std::time::Duration = std::time::Duration::from_millis(2500);
 
-/// Starts both with piped input; the one that asks is first in the result.
+/// Starts both with piped input; the asking side is first in the result.
 fn connect(place: &Place, server_asks: bool, server: &[&str], client: &[&str]) -> (Cat, Cat) {
     let mut server = place.server(&[server, &["0", "port"]].concat()).piped().start();
     server.serving();
@@ -23,7 +23,7 @@ fn connect(place: &Place, server_asks: bool, server: &[&str], client: &[&str]) -
 }
 
 #[test]
-fn an_answer_that_comes_late() {
+fn late_answer_arrives() {
     for server_asks in [true, false] {
         for question in ["query", ""] {
             let place = Place::new();
@@ -45,9 +45,9 @@ fn an_answer_that_comes_late() {
     }
 }
 
-/// The sender has long been at the end of its input when the receiver fails.
+/// The sender has long reached EOF when the receiver fails.
 #[test]
-fn a_failure_after_the_end_is_heard_of() {
+fn failure_after_eof_is_reported() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (reader, writer) = pipe();
@@ -78,7 +78,7 @@ fn a_failure_after_the_end_is_heard_of() {
 }
 
 #[test]
-fn linger_ends_the_listening() {
+fn linger_limits_receiving() {
     for server_asks in [true, false] {
         let place = Place::new();
         let linger = ["-q", "0.3"];
@@ -90,15 +90,15 @@ fn linger_ends_the_listening() {
         asks.close_input();
         asks.end().is_in_order();
         assert!(begun.elapsed() >= std::time::Duration::from_millis(300));
-        // Its input had not come to its end.
+        // Its input had not reached EOF.
         answers.end().saw_the_peer_leave();
         place.assert_clean();
     }
 }
 
-/// `-q 0`, as netcat has it: the end of standard input ends the conversation.
+/// `-q 0`, as in netcat: EOF on standard input ends the conversation.
 #[test]
-fn no_linger_leaves_at_the_end_of_input() {
+fn linger_zero_leaves_at_eof() {
     for server_asks in [true, false] {
         let place = Place::new();
         let linger = ["-q0"];
@@ -113,9 +113,9 @@ fn no_linger_leaves_at_the_end_of_input() {
     }
 }
 
-/// Where clients come one after the other, the server's input belongs to each for a while after the client's end.
+/// With --keep-listening, the server's input goes to each client for a while after the client's EOF.
 #[test]
-fn a_client_of_many_gets_its_answer() {
+fn client_of_keep_listening_gets_its_answer() {
     let place = Place::new();
     let mut server = place.server(&["-k", "--linger", "60", "0", "port"]).piped().start();
     server.serving();
@@ -126,7 +126,7 @@ fn a_client_of_many_gets_its_answer() {
     std::thread::sleep(LATE);
     server.say("answer");
     client.hear("answer");
-    // The end of its input ends the stream to this client, and to those that come.
+    // EOF of the server's input ends the stream to this client and to later ones.
     server.close_input();
     client.end().is_in_order();
     server.disconnected();
@@ -141,9 +141,9 @@ fn a_client_of_many_gets_its_answer() {
     place.assert_clean();
 }
 
-/// A peer that knows nothing of this is listened to for as long as one says.
+/// A peer without half-close is received from for the time of --linger.
 #[test]
-fn linger_and_the_historical_peer() {
+fn linger_with_the_historical_peer() {
     for old_serves in [true, false] {
         let place = Place::new();
         let asks = |ours: Setup| ours.arg("--linger").arg("60").piped();

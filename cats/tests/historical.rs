@@ -1,7 +1,7 @@
-//! Conversations with a peer that behaves as the historical program does, its defects included: it may sleep through
-//! an event while its ring is full, and it leaves in a disorderly way.
+//! Conversations with a peer that behaves like the historical program, defects included: it may sleep through
+//! an event while its ring is full, and it leaves without a clean shutdown.
 //!
-//! `UNIXCAT_HISTORICAL` names another build to be tested against, such as the historical program itself.
+//! `UNIXCAT_HISTORICAL` selects another build to test against, such as the historical program itself.
 
 mod common;
 
@@ -13,7 +13,7 @@ use common::terminal::Terminal;
 use common::*;
 use nix::sys::signal::Signal;
 
-/// Feeds `data` from a thread, which gives the open input back.
+/// Feeds `data` from a thread, which returns the still open input.
 fn feed(cat: &mut Cat, data: Vec<u8>) -> JoinHandle<std::process::ChildStdin> {
     let mut input = cat.take_input();
     std::thread::spawn(move || {
@@ -22,7 +22,7 @@ fn feed(cat: &mut Cat, data: Vec<u8>) -> JoinHandle<std::process::ChildStdin> {
     })
 }
 
-/// Moves so many bytes each way, then ours ends the conversation.
+/// Moves `to_us` and `from_us` bytes, then our side ends the conversation.
 #[track_caller]
 fn transfer(old_serves: bool, size: &str, to_us: usize, from_us: usize, old_flags: &[&str]) {
     let place = Place::new();
@@ -36,35 +36,35 @@ fn transfer(old_serves: bool, size: &str, to_us: usize, from_us: usize, old_flag
     let ours = ours.end();
     assert_eq!((ours.code, ours.last()), (0, "Disconnected."), "{ours:?}");
     drop(old_input);
-    // How the historical peer ends is its own affair; it must not be in the way of the next.
+    // The historical peer's exit is not checked; it must not block the next test.
     drop(old);
 }
 
 const MIB: usize = 1 << 20;
 
 #[test]
-fn a_stream_from_it() {
+fn stream_from_it() {
     for old_serves in [true, false] {
         transfer(old_serves, "65536", mebibytes() * MIB, 0, &[]);
     }
 }
 
 #[test]
-fn a_stream_to_it() {
+fn stream_to_it() {
     for old_serves in [true, false] {
         transfer(old_serves, "65536", 0, mebibytes() * MIB, &[]);
     }
 }
 
 #[test]
-fn both_at_once() {
+fn both_directions_at_once() {
     for old_serves in [true, false] {
         transfer(old_serves, "65536", mebibytes() * MIB, mebibytes() * MIB, &[]);
     }
 }
 
 #[test]
-fn its_wake_ups_are_lost_every_time() {
+fn all_its_wakeups_are_lost() {
     for old_serves in [true, false] {
         transfer(old_serves, "65536", 4 * MIB, 0, &["--always-lose-wakeup"]);
         transfer(old_serves, "65536", 4 * MIB, 4 * MIB, &["--always-lose-wakeup"]);
@@ -72,7 +72,7 @@ fn its_wake_ups_are_lost_every_time() {
 }
 
 #[test]
-fn all_sizes_of_rings() {
+fn all_ring_sizes() {
     for size in ["1024", "2048", "4096", "262144"] {
         for old_serves in [true, false] {
             transfer(old_serves, size, MIB, MIB, &[]);
@@ -80,7 +80,7 @@ fn all_sizes_of_rings() {
     }
 }
 
-/// It ends its input in order: ours, at a terminal where nobody has typed anything more, gets every byte, and ends.
+/// It ends cleanly at EOF: our side, at an idle terminal, gets every byte and ends.
 #[test]
 fn it_ends_the_conversation() {
     for old_serves in [true, false] {
@@ -98,7 +98,7 @@ fn it_ends_the_conversation() {
     }
 }
 
-/// It leaves before it has taken everything, or before the end of the input of ours.
+/// It leaves before consuming everything, or before the end of our input.
 #[test]
 fn it_leaves_early() {
     let zeros = || std::fs::File::open("/dev/zero").unwrap();
@@ -113,7 +113,7 @@ fn it_leaves_early() {
         let (mut old, ours) = connect(&place, old_serves, "65536", &["--clean-exit"]);
         old.close_input();
         let ours = ours.end();
-        let complaint = "unixcat: conversation: the peer left before the end of standard input; see what the other side says";
+        let complaint = "unixcat: conversation: the peer left before the end of standard input; check the other side's messages";
         assert_eq!(
             (ours.code, ours.last().replace("unixcat-c", "unixcat").as_str()),
             (4, complaint),
@@ -123,9 +123,9 @@ fn it_leaves_early() {
     }
 }
 
-/// Ours ends first: it waits until the other, who doesn't look at the ring again, has taken everything.
+/// Our side ends first: it waits until the peer, which doesn't check the ring again, has consumed everything.
 #[test]
-fn ours_ends_the_conversation() {
+fn our_side_ends_the_conversation() {
     for round in 0..10 {
         let place = Place::new();
         let (mut old, mut ours) = connect(&place, round % 2 == 0, "65536", &[]);
@@ -150,9 +150,9 @@ fn it_is_killed() {
     }
 }
 
-/// It doesn't take anything in while ours is told to go: ours goes all the same.
+/// It consumes nothing while our side gets a signal: our side ends all the same.
 #[test]
-fn it_is_stopped_and_ours_is_told_to_go() {
+fn it_is_stopped_and_our_side_gets_a_signal() {
     for old_serves in [true, false] {
         let place = Place::new();
         let (old, mut ours) = connect(&place, old_serves, "4096", &[]);

@@ -1,4 +1,4 @@
-//! How the sides find each other: by name, by exported lines, before each other, in strange places.
+//! How server and client meet: by name, by exported lines, in either order, under unusual names.
 
 mod common;
 
@@ -20,19 +20,19 @@ fn word(mut client: Cat, server: Cat) {
 }
 
 #[test]
-fn a_server_says_how_to_reach_it() {
+fn server_prints_its_address() {
     let place = Place::new();
     let mut server = place.server(&["--recv-only", "5", "port"]).start();
     let line = server.serving();
     assert!(line.ends_with("; export XEN_CONFIGURATION"), "{line}");
     assert!(line.contains("((ring_ref ") && line.contains("(event_channel "), "{line}");
-    // What is in the environment of the server isn't said again.
+    // A variable already set for the server is not printed again.
     let client = place.client(&["0", "port"]).env("VCHAN_DOMID", "5").piped().start();
     word(client, server);
     place.assert_clean();
 }
 
-/// A shell evaluates the server's lines and starts the client; no matter which domid and port that one is given.
+/// A shell evaluates the server's lines and starts the client, whatever its DOMID and PORT.
 #[track_caller]
 fn meet_by_exported_lines(place: &Place, root_is_given: bool) {
     let setup = place.server(&["--recv-only", "0", "port"]);
@@ -61,20 +61,20 @@ fn meet_by_exported_lines(place: &Place, root_is_given: bool) {
 }
 
 #[test]
-fn the_exported_lines_work_in_a_shell() {
+fn exported_lines_work_in_a_shell() {
     let place = Place::new();
     meet_by_exported_lines(&place, true);
     place.assert_clean();
 }
 
 #[test]
-fn the_exported_lines_work_where_no_root_was_given() {
+fn exported_lines_work_without_xen_root() {
     let place = Place::new();
     meet_by_exported_lines(&place, false);
 }
 
 #[test]
-fn a_root_may_have_any_name() {
+fn root_may_have_any_name() {
     for name in [
         "with space",
         "it's",
@@ -91,7 +91,7 @@ fn a_root_may_have_any_name() {
 }
 
 #[test]
-fn a_root_that_is_not_text_is_refused_or_works() {
+fn non_utf8_root_is_refused_or_works() {
     let place = Place::with_root(std::ffi::OsStr::from_bytes(b"latin-\xe9"));
     let server = place.server(&["--timeout", "1", "0", "port"]).start().end();
     assert!([1, 124].contains(&server.code), "{server:?}");
@@ -130,7 +130,7 @@ fn the_sides_may_meet_at_a_path() {
 }
 
 #[test]
-fn no_server_is_told_at_once() {
+fn missing_server_is_reported_at_once() {
     let place = Place::new();
     let client = place.client(&["0", "port"]).start().end();
     assert_eq!(client.code, 1, "{client:?}");
@@ -139,15 +139,15 @@ fn no_server_is_told_at_once() {
         client.last().contains(": connect: no server at /local/domain/0/data/vchan/0/port"),
         "{client:?}"
     );
-    assert!(client.last().ends_with("; start the server first, or give --wait"), "{client:?}");
+    assert!(client.last().ends_with("; start the server first, or use --wait"), "{client:?}");
 }
 
 #[test]
-fn a_client_may_wait_for_its_server() {
+fn client_may_wait_for_its_server() {
     for wait in ["--wait", "--wait=50"] {
         let place = Place::new();
         let client = place.client(&[wait, "0", "port"]).piped().start();
-        // It sleeps, as one sees by the state which the kernel gives.
+        // Waits until the kernel reports it as sleeping.
         client.asleep();
         let server = place.server(&["--recv-only", "0", "port"]).start();
         word(client, server);
@@ -156,7 +156,7 @@ fn a_client_may_wait_for_its_server() {
 }
 
 #[test]
-fn who_waits_in_vain_is_told_where() {
+fn long_wait_prints_where() {
     let place = Place::new();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
     let line = client.line("still waiting", |_| true);
@@ -164,7 +164,7 @@ fn who_waits_in_vain_is_told_where() {
     let said = [": still waiting: no server at ", path, ": ", place.root().to_str().unwrap(), "set XEN_ROOT"];
     assert!(said.iter().all(|part| line.contains(part)), "{line}");
     word(client, place.server(&["--recv-only", "0", "port"]).start());
-    // By way of a server that has ended.
+    // Via the address of a server that has exited.
     let configuration = "((ring_ref 0) (event_channel /nowhere/0))";
     let mut client =
         place.client(&["--wait=2", "0", "port"]).env("XEN_CONFIGURATION", configuration).piped().start();
@@ -176,7 +176,7 @@ fn who_waits_in_vain_is_told_where() {
 }
 
 #[test]
-fn a_client_may_wait_for_the_directories_above_the_root() {
+fn client_may_wait_for_the_directories_above_the_root() {
     for above in ["", "above", "above/it"] {
         let place = Place::with_root("first");
         let root = place.root().join(above).join("not/yet/root");
@@ -194,7 +194,7 @@ fn a_client_may_wait_for_the_directories_above_the_root() {
 }
 
 #[test]
-fn waiting_in_vain_is_a_time_out() {
+fn wait_times_out() {
     let place = Place::new();
     let begun = Instant::now();
     let client = place.client(&["--wait=0.3", "0", "port"]).start().end();
@@ -204,7 +204,7 @@ fn waiting_in_vain_is_a_time_out() {
 }
 
 #[test]
-fn a_second_server_does_not_harm_the_first() {
+fn second_server_does_not_disturb_the_first() {
     let place = Place::new();
     let mut first = place.server(&["--recv-only", "0", "port"]).start();
     first.serving();
@@ -216,7 +216,7 @@ fn a_second_server_does_not_harm_the_first() {
 }
 
 #[test]
-fn nonsense_in_the_environment_is_an_error() {
+fn invalid_environment_is_an_error() {
     let place = Place::new();
     for configuration in ["nonsense", "((ring_ref x) (event_channel y))", "((ring_ref 0))", "((("] {
         let client = place.client(&["0", "port"]).env("XEN_CONFIGURATION", configuration).start().end();

@@ -1,15 +1,16 @@
-//! The place where the sides meet: strange surroundings, and what is said of them.
+//! Unusual environments of the meeting place, and the messages about them.
 
 mod common;
 
 use common::*;
 
-/// A umask, and modes that apply to root as to everybody else.
+/// A umask, and file modes that apply to root as to other users.
 fn under_umask(setup: Setup, umask: libc::mode_t) -> Setup {
     const CAP_DAC_OVERRIDE: libc::c_ulong = 1;
     const CAP_DAC_READ_SEARCH: libc::c_ulong = 2;
     setup.prepared(move || {
-        // SAFETY: system calls without pointers. Whoever can't give these capabilities up hasn't got them.
+        // SAFETY: system calls without pointers. A process that can't drop these capabilities does not have
+        // them.
         unsafe {
             libc::umask(umask);
             libc::prctl(libc::PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);
@@ -20,7 +21,7 @@ fn under_umask(setup: Setup, umask: libc::mode_t) -> Setup {
 }
 
 #[test]
-fn any_umask_will_do() {
+fn any_umask_works() {
     for umask in [0o177, 0o277, 0o477, 0o777] {
         let place = Place::new();
         let home = place.path("home");
@@ -42,7 +43,7 @@ fn any_umask_will_do() {
     }
 }
 
-/// What is said where the root can't be used, by both roles.
+/// The messages of both roles about an unusable root.
 #[track_caller]
 fn complaints(place: &Place, root: &std::path::Path) -> [String; 2] {
     [place.server(&["0", "port"]), place.client(&["0", "port"])].map(|setup| {
@@ -53,7 +54,7 @@ fn complaints(place: &Place, root: &std::path::Path) -> [String; 2] {
 }
 
 #[test]
-fn nobody_is_told_to_change_a_directory_that_is_not_the_tools_own() {
+fn no_advice_to_change_foreign_directories() {
     use std::os::unix::fs::PermissionsExt;
     let place = Place::new();
     let own = place.path("own");
@@ -72,7 +73,7 @@ fn nobody_is_told_to_change_a_directory_that_is_not_the_tools_own() {
 }
 
 #[test]
-fn what_is_missing_on_the_way_to_the_root_is_named() {
+fn missing_path_component_is_named() {
     let place = Place::new();
     let missing = place.path("missing");
     for root in [missing.join("y"), missing.join("y/z")] {
@@ -87,7 +88,7 @@ fn what_is_missing_on_the_way_to_the_root_is_named() {
 }
 
 #[test]
-fn the_root_may_be_moved() {
+fn root_may_be_moved() {
     let place = Place::new();
     let mut server = place.server(&["--recv-only", "0", "port"]).start();
     server.serving();
@@ -103,10 +104,10 @@ fn the_root_may_be_moved() {
 }
 
 #[test]
-fn a_short_root_needs_no_proc() {
+fn short_root_needs_no_proc() {
     let hide = || {
         let none = std::ptr::null();
-        // SAFETY: texts that end with NUL, and null where nothing is to be said.
+        // SAFETY: NUL-terminated strings, and null for unused arguments.
         let results = unsafe {
             [
                 libc::unshare(libc::CLONE_NEWNS),
@@ -124,7 +125,7 @@ fn a_short_root_needs_no_proc() {
         return;
     }
     let place = Place::new();
-    // The linker wants /proc for libraries beside the program.
+    // The dynamic linker needs /proc for $ORIGIN.
     let hidden =
         |setup: Setup, choice| setup.prepared(hide).env("LD_LIBRARY_PATH", program(choice).parent().unwrap());
     let client = hidden(place.client(&["--wait", "0", "port"]), "UNIXCAT_CLIENT").piped().start();
@@ -137,7 +138,7 @@ fn a_short_root_needs_no_proc() {
     assert!(server.code == 1 && server.last().contains("takes /proc"), "{server:?}");
 }
 
-/// What the client reads, the server writes.
+/// Sends a word from the client to the server and ends.
 fn delivers_a_word(mut client: Cat, server: Cat) {
     client.say("word");
     client.close_input();
@@ -146,9 +147,9 @@ fn delivers_a_word(mut client: Cat, server: Cat) {
     assert_eq!((server.code, server.stdout.as_slice()), (0, b"word".as_slice()), "{server:?}");
 }
 
-/// As `rm -r` does it, or a program that cleans /tmp.
+/// As by `rm -r`, or a program that cleans /tmp.
 #[test]
-fn a_server_whose_root_was_removed_publishes_again() {
+fn server_with_removed_root_publishes_again() {
     let place = Place::new();
     let mut server = place.server(&["--recv-only", "0", "port"]).start();
     server.serving();
@@ -160,7 +161,7 @@ fn a_server_whose_root_was_removed_publishes_again() {
 }
 
 #[test]
-fn a_server_that_can_t_publish_again_ends_with_an_error() {
+fn server_that_cannot_publish_again_fails() {
     let place = Place::with_root("above/root");
     let mut server = place.server(&["-k", "--recv-only", "0", "port"]).start();
     server.serving();

@@ -1,4 +1,4 @@
-//! Standard streams that are closed, can't be read, or lose their reader.
+//! Standard streams that are closed, unreadable, or lose their reader.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::*;
 use nix::sys::signal::Signal;
 
 #[test]
-fn a_closed_output_is_an_error_before_anything_else() {
+fn closed_output_is_an_error_before_anything_else() {
     let place = Place::new();
     for setup in [
         place.server(&["0", "port"]),
@@ -27,9 +27,9 @@ fn a_closed_output_is_an_error_before_anything_else() {
     place.assert_clean();
 }
 
-/// Who only sends needs none.
+/// With --send-only no output is needed.
 #[test]
-fn a_closed_output_that_is_not_wanted() {
+fn closed_output_with_send_only() {
     let place = Place::new();
     let file = place.file("file", 100_000, 1);
     let mut server = place.server(&["--recv-only", "0", "port"]).start();
@@ -41,12 +41,12 @@ fn a_closed_output_that_is_not_wanted() {
     place.assert_clean();
 }
 
-/// As nohup gives it to its program at a terminal.
+/// As provided by nohup on a terminal.
 fn write_only() -> File {
     OpenOptions::new().write(true).open("/dev/null").unwrap()
 }
 
-/// Who can't read standard input receives all the same, and warns once.
+/// A side with unreadable standard input still receives, and warns once.
 #[track_caller]
 fn receives_without_input(listens: bool, warns: bool, args: &[&str], setup: impl FnOnce(Setup) -> Setup) {
     let place = Place::new();
@@ -70,14 +70,14 @@ fn receives_without_input(listens: bool, warns: bool, args: &[&str], setup: impl
     sender.end().is_in_order();
     let receiver = receiver.end();
     receiver.is_in_order();
-    let warning = ": standard input: Bad file descriptor; receiving goes on without it";
+    let warning = ": standard input: Bad file descriptor; continuing to receive without it";
     let warnings = receiver.stderr.iter().filter(|line| line.ends_with(warning)).count();
     assert_eq!(warnings, usize::from(warns), "{receiver:?}");
     place.assert_clean();
 }
 
 #[test]
-fn an_input_that_is_none() {
+fn unusable_input() {
     for listens in [true, false] {
         receives_without_input(listens, true, &[], |setup| setup.without(0));
         receives_without_input(listens, true, &[], |setup| setup.stdin(write_only()));
@@ -108,7 +108,7 @@ fn one_warning_for_all_clients() {
 }
 
 #[test]
-fn an_input_that_is_none_and_the_only_purpose() {
+fn unusable_input_with_send_only() {
     let place = Place::new();
     let mut server = place.server(&["--send-only", "0", "port"]).stdin(write_only()).start();
     server.serving();
@@ -122,10 +122,10 @@ fn an_input_that_is_none_and_the_only_purpose() {
     place.assert_clean();
 }
 
-/// In the background of its terminal, where nothing may be read.
+/// Puts the process into the background of its terminal, where reading is not allowed.
 fn in_the_background() -> std::io::Result<()> {
-    // SAFETY: system calls that are allowed between fork and exec. The parent, which the test knows, has none of the
-    // descriptors by which it waits for the program to be started, and ends as the program does.
+    // SAFETY: async-signal-safe calls between fork and exec. The parent, known to the test, holds none of the
+    // descriptors used to wait for the start, and exits with the program.
     unsafe {
         libc::signal(libc::SIGTTIN, libc::SIG_IGN);
         match libc::fork() {
@@ -144,7 +144,7 @@ fn in_the_background() -> std::io::Result<()> {
 }
 
 #[test]
-fn a_terminal_that_is_lost() {
+fn hung_up_terminal() {
     let place = Place::new();
     let mut terminal = Terminal::new();
     let server = place.server(&["0", "port"]).stdin(terminal.stdio()).in_terminal();
@@ -154,7 +154,7 @@ fn a_terminal_that_is_lost() {
     client.say("before");
     server.hear("before");
     terminal.press(b"typed\n");
-    let warning = ": standard input: Input/output error; receiving goes on without it";
+    let warning = ": standard input: Input/output error; continuing to receive without it";
     server.line("the warning", |line| line.ends_with(warning));
     client.say("after");
     server.hear("after");
@@ -164,7 +164,7 @@ fn a_terminal_that_is_lost() {
     place.assert_clean();
 }
 
-/// Starts a conversation in which a reader of one side's output goes, while nothing is said.
+/// The reader of one side's output goes away while no data moves.
 #[track_caller]
 fn reader_goes(server_loses: bool, streams: impl FnOnce() -> (OwnedFd, OwnedFd)) {
     let place = Place::new();
@@ -193,7 +193,7 @@ fn socket() -> (OwnedFd, OwnedFd) {
 }
 
 #[test]
-fn a_reader_of_the_output_that_goes_is_missed_at_once() {
+fn lost_reader_of_the_output_is_noticed_at_once() {
     for server_loses in [true, false] {
         reader_goes(server_loses, pipe);
         reader_goes(server_loses, socket);
@@ -201,7 +201,7 @@ fn a_reader_of_the_output_that_goes_is_missed_at_once() {
 }
 
 #[test]
-fn it_is_missed_also_while_there_is_no_peer_yet() {
+fn lost_reader_is_noticed_while_waiting_for_a_peer() {
     let place = Place::new();
     for setup in [
         place.server(&["0", "port"]),

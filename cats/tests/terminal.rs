@@ -1,4 +1,4 @@
-//! A terminal on either end: line by line, Ctrl-D ends, Ctrl-C ends, and the terminal is as it was.
+//! A terminal on either end: line by line, Ctrl-D ends, Ctrl-C ends, and the terminal modes are unchanged.
 
 mod common;
 
@@ -10,7 +10,7 @@ use nix::sys::termios::tcgetattr;
 const CTRL_C: &[u8] = b"\x03";
 const CTRL_D: &[u8] = b"\x04";
 
-/// A server at a terminal, which is all of its three streams, and a client of the test.
+/// A server with a terminal as its three streams, and a piped client.
 fn at_the_terminal(place: &Place, terminal: &mut Terminal, args: &[&str]) -> (Cat, Cat) {
     let server = place.server(&[args, &["0", "port"]].concat());
     let server = server.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
@@ -22,7 +22,7 @@ fn at_the_terminal(place: &Place, terminal: &mut Terminal, args: &[&str]) -> (Ca
 }
 
 #[test]
-fn lines_go_one_by_one_and_ctrl_d_ends() {
+fn lines_are_sent_one_by_one_and_ctrl_d_ends() {
     let place = Place::new();
     let mut terminal = Terminal::new();
     let before = tcgetattr(&terminal.tty).unwrap();
@@ -65,7 +65,7 @@ fn ctrl_c_ends() {
 }
 
 #[test]
-fn ctrl_c_ends_also_who_waits() {
+fn ctrl_c_ends_a_waiting_tool() {
     let place = Place::new();
     let mut terminal = Terminal::new();
     let server = place.server(&["0", "port"]).stdin(terminal.stdio()).stdout(terminal.stdio());
@@ -76,15 +76,15 @@ fn ctrl_c_ends_also_who_waits() {
     place.assert_clean();
 }
 
-/// A terminal where nobody has typed anything has nothing more to say.
+/// An idle terminal has no more data.
 #[test]
-fn a_peer_that_leaves_an_idle_terminal_leaves_in_order() {
+fn peer_leaving_an_idle_terminal_is_a_clean_end() {
     let place = Place::new();
     let mut terminal = Terminal::new();
     let (server, mut client) = at_the_terminal(&place, &mut terminal, &[]);
     terminal.press(b"a line\n");
     client.hear("a line\n");
-    // It has said all that it wants to say, and listens.
+    // The client has reached EOF and keeps receiving.
     client.close_input();
     client.signal(Signal::SIGTERM);
     client.end().is_in_order();

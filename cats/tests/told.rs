@@ -1,4 +1,4 @@
-//! Clients that are told by `XEN_CONFIGURATION` where their server is, by one that may be another than they ask for.
+//! Clients whose server is named by `XEN_CONFIGURATION`, perhaps another than the requested one.
 
 mod common;
 
@@ -10,14 +10,14 @@ fn configuration(line: &str) -> String {
     value.strip_suffix("\"; export XEN_CONFIGURATION").expect(line).to_owned()
 }
 
-/// A server at a port, and what it tells clients.
+/// A server at a port, and the value for its clients.
 fn serve(place: &Place, port: &str) -> (Cat, String) {
     let mut server = place.server(&["--recv-only", "0", port]).start();
     let line = server.serving();
     (server, configuration(&line))
 }
 
-/// Has a client say a word to the server and end; gives all that it has said on standard error.
+/// Sends a word from the client to the server and ends. Returns the client's standard error.
 fn word(setup: Setup, server: Cat) -> Vec<String> {
     let mut client = setup.piped().start();
     client.say("word");
@@ -32,7 +32,7 @@ fn word(setup: Setup, server: Cat) -> Vec<String> {
 }
 
 #[test]
-fn a_client_says_which_server_it_was_led_to() {
+fn client_prints_which_server_it_reached() {
     let place = Place::new();
     for (asked, warned) in [(["0", "bob"], false), (["77", "bob"], false), (["0", "alice"], true)] {
         let (server, told) = serve(&place, "bob");
@@ -65,14 +65,14 @@ fn at_a_path_too() {
 }
 
 #[test]
-fn a_client_is_not_led_away_from_the_server_that_it_asks_for() {
+fn client_is_not_diverted_from_the_requested_server() {
     let place = Place::new();
     let (bob, told) = serve(&place, "bob");
     let (alice, _) = serve(&place, "alice");
     for wait in [&[][..], &["--wait"]] {
         let client = place.client(wait).args(&["0", "alice"]).env("XEN_CONFIGURATION", &told).start().end();
         assert_eq!(client.code, 1, "{client:?}");
-        assert!(client.last().contains("XEN_CONFIGURATION leads to the server at "), "{client:?}");
+        assert!(client.last().contains("XEN_CONFIGURATION points to the server at "), "{client:?}");
         assert!(client.last().contains("data/vchan/0/bob, "), "{client:?}");
     }
     word(place.client(&["0", "alice"]), alice);
@@ -94,7 +94,7 @@ fn each_error_names_the_variable() {
     let (_server, _) = serve(&place, "port");
     std::fs::write(&elsewhere, "").unwrap();
     told(format!("((ring_ref 0) (event_channel {}))", elsewhere.display()), "is not a socket");
-    // It has its client.
+    // It already has a client.
     let mut first = place.client(&["0", "port"]).piped().start();
     first.connected();
     told(stale, "is in use");

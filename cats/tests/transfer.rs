@@ -1,10 +1,10 @@
-//! Every byte arrives, in each direction, with each size of ring.
+//! Every byte arrives, in both directions, with every ring size.
 
 mod common;
 
 use common::*;
 
-/// Moves a file from the client to the server, and another one back if `back` is not 0.
+/// Moves a file from the client to the server, and another one back unless `back` is 0.
 #[track_caller]
 fn transfer(size: &str, forth: usize, back: usize) {
     let place = Place::new();
@@ -41,7 +41,7 @@ macro_rules! sizes {
             }
 
             #[test]
-            fn both_at_once() {
+            fn both_directions_at_once() {
                 transfer($size, mebibytes() * MIB, mebibytes() * MIB + 4321);
             }
         }
@@ -57,7 +57,7 @@ sizes! {
 }
 
 #[test]
-fn nothing_at_all_is_a_conversation() {
+fn empty_transfer() {
     transfer("64K", 0, 0);
 }
 
@@ -70,11 +70,11 @@ fn a_single_byte_and_odd_sizes() {
 }
 
 #[test]
-fn more_than_the_largest_ring_is_the_largest_ring() {
+fn oversized_ring_is_capped() {
     transfer("9999999M", 3 * MIB, 0);
 }
 
-/// What was written just before the end gets through, again and again.
+/// Data written just before the end arrives, repeatedly.
 #[test]
 fn the_last_bytes_are_never_lost() {
     let place = Place::new();
@@ -89,9 +89,9 @@ fn the_last_bytes_are_never_lost() {
     place.assert_clean();
 }
 
-/// Who has nothing to say listens for longer than a pause of the other side's.
+/// A side without input outlasts a pause of the sender.
 #[test]
-fn a_listener_without_input_gets_everything() {
+fn receiver_without_input_gets_everything() {
     let place = Place::new();
     let mut server = place.server(&["0", "port"]).to(&place.path("out")).start();
     server.serving();
@@ -106,9 +106,9 @@ fn a_listener_without_input_gets_everything() {
     place.assert_clean();
 }
 
-/// Bytes that take a while: through a pipe, written in portions.
+/// Slow data: through a pipe, in portions.
 #[test]
-fn a_pipe_is_followed_to_its_end() {
+fn pipe_is_read_to_eof() {
     let place = Place::new();
     let mut server = place.server(&["0", "port"]).piped().start();
     server.serving();
@@ -130,7 +130,7 @@ fn a_pipe_is_followed_to_its_end() {
 fn recv_only_leaves_standard_input_alone() {
     let place = Place::new();
     let file = place.file("file", 100_000, 3);
-    // Its standard input is at the end already, and yet it stays to the end.
+    // Its standard input is at EOF, but it stays to the end.
     let mut server = place.server(&["--recv-only", "0", "port"]).start();
     server.serving();
     let mut client = place.client(&["0", "port"]).piped().start();
@@ -144,13 +144,13 @@ fn recv_only_leaves_standard_input_alone() {
 }
 
 #[test]
-fn send_only_throws_away_what_comes() {
+fn send_only_discards_received_data() {
     let place = Place::new();
     let file = place.file("file", 3 * MIB, 4);
     let mut server = place.server(&["--send-only", "--buffer-size", "4K", "0", "port"]).piped().start();
     server.serving();
     let client = place.client(&["--linger", "0.1", "0", "port"]).from(&file).start();
-    // The client's file gets through although nobody wants it.
+    // The client's file is consumed although it is discarded.
     assert_eq!(client.end().code, 0);
     let server = server.end();
     server.saw_the_peer_leave();

@@ -1,4 +1,4 @@
-//! The command line from outside: help, version, the man page, the environment, how much is said.
+//! The command line from outside: help, version, man pages, environment, verbosity.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn help_and_version() {
     for part in ["Examples:", "Exit codes:", "124"] {
         assert!(!brief.contains(part) && all.contains(part), "{part}: {brief} {all}");
     }
-    // A summary fits on the smallest of terminals, but for its first line.
+    // The summary fits an 80-column terminal, except its first line.
     assert!(brief.lines().skip(1).all(|line| line.len() <= 80), "{brief}");
     assert!(!all.contains('@') && all.lines().all(|line| line.len() <= 120), "{all}");
     for arg in ["-V", "--version"] {
@@ -31,7 +31,7 @@ fn help_and_version() {
 }
 
 #[test]
-fn ports_may_have_every_allowed_character() {
+fn port_accepts_every_allowed_character() {
     let place = Place::new();
     for port in ["a", "0", "_", "Az09_-", "--double-", "-k"] {
         let mut server = place.server(&["--", "0", port]).start();
@@ -43,7 +43,7 @@ fn ports_may_have_every_allowed_character() {
 }
 
 #[test]
-fn quiet_says_nothing_but_errors() {
+fn quiet_prints_only_errors() {
     let place = Place::new();
     let server = place.server(&["--quiet", "0", "port"]).start();
     let client = place.client(&["--quiet", "--wait", "0", "port"]).start();
@@ -55,7 +55,7 @@ fn quiet_says_nothing_but_errors() {
 }
 
 #[test]
-fn verbose_says_where_and_how_much() {
+fn verbose_prints_address_and_amounts() {
     let place = Place::new();
     let mut server = place.server(&["-v", "--recv-only", "0", "port"]).start();
     server.serving();
@@ -71,7 +71,7 @@ fn verbose_says_where_and_how_much() {
     }
 }
 
-/// Without a terminal there is no progress to be seen.
+/// Without a terminal there is no progress line.
 #[test]
 fn progress_is_for_terminals() {
     let place = Place::new();
@@ -82,9 +82,9 @@ fn progress_is_for_terminals() {
     assert_eq!((end.code, end.stderr.len()), (0, 1), "{end:?}");
 }
 
-/// That nobody reads what is said is no reason to fail.
+/// A standard error without a reader is no failure.
 #[test]
-fn a_closed_standard_error_is_no_failure() {
+fn closed_standard_error_is_no_failure() {
     let place = Place::new();
     let (_, stderr) = pipe();
     let server = place.server(&["--recv-only", "0", "port"]).stderr(stderr).start();
@@ -96,9 +96,9 @@ fn a_closed_standard_error_is_no_failure() {
     place.assert_clean();
 }
 
-/// The help has all options, with their values, and no others.
+/// The help lists exactly the options that exist, with their values.
 #[test]
-fn the_help_is_true() {
+fn help_matches_the_options() {
     use vchan_cats::line::{Takes, KNOWN};
     let help = vchan_cats::help::help(&vchan_cats::UNIXCAT, true);
     let described: Vec<&str> =
@@ -118,9 +118,9 @@ fn the_help_is_true() {
     }
 }
 
-/// The options in the man pages are those of the programs, in the same order.
+/// The man pages list the options of the programs, in the same order.
 #[test]
-fn the_man_pages_are_true() {
+fn man_pages_match_the_options() {
     let tools: [(&str, &dyn vchan_cats::Tool); 2] = [
         (include_str!("../../man/unixcat.1"), &vchan_cats::UNIXCAT),
         (include_str!("../../man/xencat.1"), &vchan_cats::XENCAT),
@@ -146,7 +146,7 @@ fn the_man_pages_are_true() {
 }
 
 #[test]
-fn a_transport_that_is_not_the_tools_is_told() {
+fn foreign_transport_is_reported() {
     let place = Place::new();
     let told = |transport, args: &[&str]| place.client(args).env("VCHAN_TRANSPORT", transport).start().end();
     for transport in ["", "auto", "unix"] {
@@ -159,13 +159,13 @@ fn a_transport_that_is_not_the_tools_is_told() {
             end.stderr[0].contains(&format!(": warning: VCHAN_TRANSPORT={transport} is ignored: unixcat")),
             "{end:?}"
         );
-        assert!(end.stderr[0].ends_with(" always uses the transport unix"), "{end:?}");
+        assert!(end.stderr[0].ends_with(" always uses transport unix"), "{end:?}");
         assert_eq!(told(transport, &["--quiet", "0", "port"]).stderr.len(), 1, "{transport}");
     }
 }
 
 #[test]
-fn ones_own_domain_is_in_the_same_range() {
+fn own_domain_has_the_same_range() {
     let place = Place::new();
     for listen in [&[] as &[&str], &["-l"]] {
         for wrong in ["32752", "65535", "-1", "me"] {
@@ -183,9 +183,9 @@ fn ones_own_domain_is_in_the_same_range() {
     assert_eq!((client.code, server.end().code), (0, 0));
 }
 
-/// `XENCAT` names another build to be tested.
+/// `XENCAT` selects another build to test.
 #[test]
-fn without_xen_xencat_says_so_in_one_line() {
+fn xencat_without_xen_fails_in_one_line() {
     if std::path::Path::new("/dev/xen/evtchn").exists() {
         return;
     }

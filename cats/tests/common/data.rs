@@ -1,4 +1,4 @@
-//! Data to be moved, and pipes to move it through.
+//! Test data, and pipes to move it through.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use super::LIMIT;
 
-/// How many MiB the large transfers move.
+/// Size of the large transfers in MiB.
 pub fn mebibytes() -> usize {
     std::env::var("VCHAN_E2E_MIB").map_or(16, |text| text.parse().expect("VCHAN_E2E_MIB is a number"))
 }
 
-/// Bytes without a pattern that a mistake could hide in.
+/// Pseudo-random bytes, without a pattern that could hide an error.
 pub fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
@@ -42,7 +42,7 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A pipe, reader first, whose ends no other child inherits: it would never end.
+/// A pipe, reader first. Its ends are close-on-exec: an inherited copy would delay EOF.
 pub fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A peer that behaves as the historical program does.
+//! A peer that behaves like the historical program.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::{Cat, Place, Setup};
 
-/// The historical peer, built if need be.
+/// The historical peer, built on demand.
 fn historical() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| std::env::var_os("UNIXCAT_HISTORICAL").map_or_else(build, PathBuf::from)).clone()
@@ -25,18 +25,18 @@ fn build() -> PathBuf {
     binaries.join("old-unixcat")
 }
 
-/// What a client needs in its environment.
+/// The value for a client's environment.
 fn configuration(line: &str) -> String {
     let value = line.strip_prefix("XEN_CONFIGURATION=\"").expect(line);
     value.strip_suffix("\"; export XEN_CONFIGURATION").expect(line).to_owned()
 }
 
-/// Starts ours and the historical peer, both with piped input, and connects them.
+/// Starts our tool and the historical peer, both with piped input, and connects them.
 pub fn connect(place: &Place, old_serves: bool, size: &str, old_flags: &[&str]) -> (Cat, Cat) {
     connect_with(place, old_serves, size, old_flags, Setup::piped)
 }
 
-/// The same with other streams for ours.
+/// The same with other streams for our tool.
 pub fn connect_with(
     place: &Place,
     old_serves: bool,

@@ -1,6 +1,6 @@
-//! Running the tools: each in its own process, with output that is waited for and never slept for.
+//! Runs the tools, each in its own process. Tests wait for output and never sleep for it.
 //!
-//! `UNIXCAT_SERVER` and `UNIXCAT_CLIENT` name other builds to be tested in either role.
+//! `UNIXCAT_SERVER` and `UNIXCAT_CLIENT` select other builds for either role.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
@@ -27,10 +27,10 @@ use tempfile::TempDir;
 
 pub use data::*;
 
-/// Longer than anything takes that works.
+/// Longer than anything that works takes.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A directory of the test's own, with a root for the tools in it.
+/// A directory for one test, with a root for the tools in it.
 pub struct Place {
     dir: TempDir,
     root: PathBuf,
@@ -41,7 +41,7 @@ impl Place {
         Place::with_root("root")
     }
 
-    /// The root's name may be as strange as the file system allows.
+    /// `name` may be any file name.
     pub fn with_root(name: impl AsRef<OsStr>) -> Place {
         let dir = TempDir::with_prefix("unixcat-test-").unwrap();
         let root = dir.path().join(name.as_ref());
@@ -58,7 +58,7 @@ impl Place {
         self.dir.path().join(name)
     }
 
-    /// A file of `len` bytes that look random, different for each `seed`.
+    /// A file of `len` pseudo-random bytes, depending on `seed`.
     pub fn file(&self, name: &str, len: usize, seed: u64) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, noise(len, seed)).unwrap();
@@ -77,7 +77,7 @@ impl Place {
         self.run(program(choice), args)
     }
 
-    /// Any program, in the same surroundings.
+    /// Any program, in the same environment.
     pub fn run(&self, program: PathBuf, args: &[&str]) -> Setup {
         let mut command = Command::new(program);
         command
@@ -87,9 +87,9 @@ impl Place {
             .env_remove("VCHAN_DOMID")
             .env_remove("VCHAN_TRANSPORT");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        // Whoever runs the tests by nohup doesn't mean the programs that are sent SIGHUP here.
+        // Undoes an inherited nohup: the tests send SIGHUP.
         let heeds = || {
-            // SAFETY: sets a disposition, which is allowed between fork and exec.
+            // SAFETY: sets a signal disposition, which is async-signal-safe.
             unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.map_err(std::io::Error::from).map(drop)
         };
         // SAFETY: the closure makes one system call and doesn't allocate.
@@ -97,7 +97,7 @@ impl Place {
         Setup { command }
     }
 
-    /// What is below the root. Nothing is to be, in the end.
+    /// Files below the root; none are expected at the end.
     pub fn leavings(&self) -> Vec<PathBuf> {
         below(&self.root)
     }
@@ -125,7 +125,7 @@ pub fn below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// A tool that is about to be started.
+/// A tool to be started.
 pub struct Setup {
     command: Command,
 }
@@ -179,15 +179,15 @@ impl Setup {
         self
     }
 
-    /// Standard error elsewhere: there are no lines to wait for then.
+    /// Standard error elsewhere; `line` does not work then.
     pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Setup {
         self.command.stderr(stderr);
         self
     }
 
-    /// Has the process do something before it becomes the tool: system calls, no allocation.
+    /// Runs `act` in the child before exec: system calls only, no allocation.
     pub fn prepared(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Setup {
-        // SAFETY: the callers keep to that.
+        // SAFETY: the callers comply.
         unsafe { self.command.pre_exec(act) };
         self
     }
@@ -195,7 +195,7 @@ impl Setup {
     /// Without one of the standard streams.
     pub fn without(mut self, fd: i32) -> Setup {
         let close = move || {
-            // SAFETY: closing is allowed between fork and exec, and nobody uses this one there.
+            // SAFETY: close is async-signal-safe, and nothing uses this descriptor before exec.
             unsafe { libc::close(fd) };
             Ok(())
         };
@@ -204,16 +204,16 @@ impl Setup {
         self
     }
 
-    /// Whatever else is to be done between fork and exec, without an allocation.
+    /// Runs `act` between fork and exec; it must not allocate.
     pub fn before_exec(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Setup {
-        // SAFETY: up to the test, which says so.
+        // SAFETY: ensured by the caller.
         unsafe { self.command.pre_exec(act) };
         self
     }
 
     /// A new session, with standard input as its terminal.
     pub fn in_terminal(mut self) -> Setup {
-        // SAFETY: both calls are allowed between fork and exec.
+        // SAFETY: both calls are async-signal-safe.
         unsafe {
             self.command.pre_exec(|| {
                 nix::unistd::setsid()?;
@@ -226,11 +226,10 @@ impl Setup {
         self
     }
 
-    /// Starts it.
     #[track_caller]
     pub fn start(mut self) -> Cat {
         let mut child = self.command.spawn().unwrap();
-        // The command holds the test's ends of what was given to the child.
+        // The command holds the parent's copies of the child's streams.
         drop(self.command);
         let (sender, lines) = channel();
         if let Some(stderr) = child.stderr.take() {
@@ -266,7 +265,7 @@ struct Output {
     _thread: JoinHandle<()>,
 }
 
-/// A tool that runs. It is killed if the test ends before.
+/// A running tool, killed on drop.
 pub struct Cat {
     child: Child,
     input: Option<ChildStdin>,
@@ -279,7 +278,7 @@ pub struct Cat {
 /// How a tool ended.
 #[derive(Debug)]
 pub struct End {
-    /// The exit code, or minus the signal.
+    /// The exit code, or the negated signal number.
     pub code: i32,
     pub stderr: Vec<String>,
     pub stdout: Vec<u8>,
@@ -291,13 +290,13 @@ impl End {
         self.stderr.last().map_or("", |line| line)
     }
 
-    /// Checks that the conversation ended in order.
+    /// Checks that the conversation ended cleanly.
     #[track_caller]
     pub fn is_in_order(&self) {
         assert_eq!((self.code, self.last()), (0, "Disconnected."), "{:?}", self.stderr);
     }
 
-    /// Checks that it was reported, by code and by line, that the peer left before it had got everything.
+    /// Checks exit code and message: the peer left before consuming everything.
     #[track_caller]
     pub fn saw_the_peer_leave(&self) {
         assert_eq!(self.code, 4, "{:?}", self.stderr);
@@ -305,7 +304,7 @@ impl End {
         assert!(!self.last().contains("because of a failure"), "{:?}", self.stderr);
     }
 
-    /// Checks that the peer's failure was reported, by code and by line.
+    /// Checks exit code and message: the peer failed.
     #[track_caller]
     pub fn saw_the_peer_fail(&self) {
         assert_eq!(self.code, 4, "{self:?}");
@@ -314,7 +313,7 @@ impl End {
 }
 
 impl Cat {
-    /// Waits for a line on standard error that fulfils the condition.
+    /// Waits for a matching line on standard error.
     #[track_caller]
     pub fn line(&mut self, what: &str, mut wanted: impl FnMut(&str) -> bool) -> String {
         let limit = Instant::now() + LIMIT;
@@ -331,7 +330,7 @@ impl Cat {
         }
     }
 
-    /// Waits until a client can come.
+    /// Waits until the server accepts clients.
     #[track_caller]
     pub fn serving(&mut self) -> String {
         self.line("XEN_CONFIGURATION=", |line| line.starts_with("XEN_CONFIGURATION="))
@@ -347,16 +346,16 @@ impl Cat {
         self.line("Disconnected.", |line| line == "Disconnected.");
     }
 
-    /// Gives it something to send.
+    /// Writes to its standard input.
     #[track_caller]
     pub fn say(&mut self, data: impl AsRef<[u8]>) {
         self.input.as_mut().expect("stdin is piped").write_all(data.as_ref()).unwrap();
     }
 
-    /// Ends its standard input. A process that another test is starting at this moment has a copy of the pipe until its
-    /// exec; the tool sees the end only after that, which is waited for.
+    /// Closes its standard input. A process being started by another test holds a copy of the pipe until its
+    /// exec, which delays EOF; this waits for it.
     pub fn close_input(&mut self) {
-        // There is none, when the tool has ended.
+        // Missing if the tool has exited.
         let reader = File::open(format!("/proc/{}/fd/0", self.pid()));
         self.input = None;
         if let Ok(reader) = reader {
@@ -370,7 +369,7 @@ impl Cat {
         self.input.take().expect("stdin is piped")
     }
 
-    /// Waits until this has come out.
+    /// Waits for this data on standard output.
     #[track_caller]
     pub fn hear(&mut self, data: impl AsRef<[u8]>) {
         let data = data.as_ref();
@@ -391,7 +390,7 @@ impl Cat {
         Pid::from_raw(self.child.id() as i32)
     }
 
-    /// Waits until its first thread sleeps in poll or epoll: it has nothing else to do then.
+    /// Waits until its first thread sleeps in poll or epoll, and so is idle.
     #[track_caller]
     pub fn asleep(&self) {
         let limit = Instant::now() + LIMIT;
@@ -409,7 +408,7 @@ impl Cat {
         }
     }
 
-    /// Waits until it has read so much of the file that is its standard input.
+    /// Waits until it has read this much of the file on its standard input.
     #[track_caller]
     pub fn has_read(&self, count: usize) {
         let limit = Instant::now() + LIMIT;
@@ -420,12 +419,12 @@ impl Cat {
         }
     }
 
-    /// How many threads it has.
+    /// The number of its threads.
     pub fn threads(&self) -> usize {
         fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
     }
 
-    /// Ends its standard input, and waits until it has noticed: the thread that reads it ends.
+    /// Closes its standard input and waits until the tool has noticed: its sending thread ends.
     #[track_caller]
     pub fn end_input(&mut self) {
         let (limit, before) = (Instant::now() + LIMIT, self.threads());
@@ -440,7 +439,7 @@ impl Cat {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Waits until it has ended, without a limit: for those whose standard error is elsewhere.
+    /// Waits for its end without a limit, for tools whose standard error is elsewhere.
     pub fn wait(mut self) -> i32 {
         let status = self.child.wait().unwrap();
         let code = status.code().unwrap_or_else(|| -status.signal().unwrap());
@@ -448,18 +447,18 @@ impl Cat {
         code
     }
 
-    /// Waits until it has ended, within the usual limit.
+    /// Waits for its end, within the usual limit.
     #[track_caller]
     pub fn end(self) -> End {
         self.end_within(LIMIT)
     }
 
-    /// Waits until it has ended.
+    /// Waits for its end.
     #[track_caller]
     pub fn end_within(mut self, limit: Duration) -> End {
         let until = Instant::now() + limit;
         loop {
-            // The end of its standard error is its own end.
+            // EOF on standard error means that it has exited.
             match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.seen.push(line),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -481,7 +480,7 @@ impl Cat {
 impl Drop for Cat {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            // It may have ended by itself meanwhile.
+            // It may have exited already.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,4 +1,4 @@
-//! A terminal for a tool, and a person at it.
+//! A terminal for a tool, and its user.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use nix::pty::openpty;
 
 use super::LIMIT;
 
-/// A person's side of a terminal.
+/// The user's side of a terminal.
 pub struct Terminal {
     keys: File,
     screen: Receiver<Vec<u8>>,
@@ -43,7 +43,7 @@ impl Terminal {
         self.keys.write_all(keys).unwrap();
     }
 
-    /// Waits until this is on the screen.
+    /// Waits until this text is on the screen.
     #[track_caller]
     pub fn shows(&mut self, text: &str) {
         let limit = Instant::now() + LIMIT;
