@@ -13,24 +13,24 @@
 
 /* After EOF on standard input, a peer without half-close is received from until it has been silent for this long.
  * Recent data suggests that it has more to send. */
-#define RECENT (500 * MILLISECOND)
+#define QUIET_LIMIT (500 * MILLISECOND)
 /* The same if the peer has not sent anything. */
-#define YOUNG (100 * MILLISECOND)
+#define QUIET_LIMIT_NONE_RECEIVED (100 * MILLISECOND)
 /* The same if this side has not sent anything (standard input is /dev/null, as in background jobs of a shell) and
  * so exists to receive. */
-#define PATIENCE (2 * SECOND)
+#define QUIET_LIMIT_NONE_SENT (2 * SECOND)
 /* Upper limit of lingering with a peer that keeps sending, unless the conversation lasted longer before. */
-#define LINGER (45 * SECOND)
+#define LINGER_LIMIT (45 * SECOND)
 /* How long to wait for the peer to leave after this side has left. Data already in the ring is still received. */
-#define FAREWELL (1 * SECOND)
+#define LEAVE_TIMEOUT (1 * SECOND)
 /* Time limit after a signal. */
-#define IN_TIME (1 * SECOND)
+#define SIGNAL_TIMEOUT (1 * SECOND)
 /* Refresh interval of the progress line. */
-#define TICK (100 * MILLISECOND)
+#define PROGRESS_INTERVAL (100 * MILLISECOND)
 /* How long a pump may take to stop. */
-#define STOPPING (2 * SECOND)
+#define STOP_TIMEOUT (2 * SECOND)
 /* Poll interval for conditions without an event. */
-#define AGAIN (10 * MILLISECOND)
+#define POLL_INTERVAL (10 * MILLISECOND)
 
 enum phase {
     TALKING,
@@ -44,22 +44,22 @@ enum phase {
 enum quiet {
     NOTHING,
     /* Nothing received for a while. */
-    NOTHING_CAME,
+    NOTHING_RECEIVED,
     /* Nothing sent or received for a while. */
     NOTHING_MOVED,
 };
 
 struct talk {
     const struct terms *terms;
-    struct course *course;
+    struct pump_context *context;
     enum phase phase;
     /* When the phase ends, unless it is the first; and what ends it early. */
     int64_t until;
     enum quiet quiet;
     /* The deadline set by a signal; 0 if none. */
-    int64_t asked;
+    int64_t signal_deadline;
     /* Which events have been handled. */
-    unsigned int known_asked;
+    unsigned int known_signals;
     bool known_sent;
     bool input_over;
     /* Standard input has ended and the peer has consumed all of it. */
@@ -77,59 +77,59 @@ static int64_t earlier(int64_t a, int64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-static void news_init(struct news *news)
+static void events_init(struct events *events)
 {
     pthread_condattr_t monotonic;
 
-    pthread_mutex_init(&news->lock, NULL);
+    pthread_mutex_init(&events->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&news->changed, &monotonic);
+    pthread_cond_init(&events->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
 }
 
 /* Sleeps until there may be an event or the deadline passes, 0 for none. The lock is held. */
-static void await_news(struct news *news, int64_t until)
+static void await_event(struct events *events, int64_t until)
 {
     struct timespec time = { until / SECOND, until % SECOND };
 
     if (until)
-        pthread_cond_timedwait(&news->changed, &news->lock, &time);
+        pthread_cond_timedwait(&events->changed, &events->lock, &time);
     else
-        pthread_cond_wait(&news->changed, &news->lock);
+        pthread_cond_wait(&events->changed, &events->lock);
 }
 
-static void ask(void *arg, enum reason reason)
+static void on_reason(void *arg, enum reason reason)
 {
-    struct news *news = arg;
+    struct events *events = arg;
 
-    pthread_mutex_lock(&news->lock);
-    if (reason == ASKED)
-        news->asked++;
+    pthread_mutex_lock(&events->lock);
+    if (reason == REASON_SIGNAL)
+        events->signals++;
     else
-        news->output_lost = true;
-    pthread_cond_signal(&news->changed);
-    pthread_mutex_unlock(&news->lock);
+        events->output_lost = true;
+    pthread_cond_signal(&events->changed);
+    pthread_mutex_unlock(&events->lock);
 }
 
 /* Whether a signal arrived before EOF on standard input. The sending pump may not have noticed. A terminal has
  * already delivered everything typed. */
 static bool is_cut_off(const struct talk *talk)
 {
-    bool may_send = !talk->input_over && !reads_terminal(talk->course);
+    bool may_send = !talk->input_over && !reads_terminal(talk->context);
 
-    return talk->asked && may_send && has_more_input(talk->course, 0);
+    return talk->signal_deadline && may_send && has_more_input(talk->context, 0);
 }
 
 /* Notifies the peer, once nothing more will be sent, that this side leaves or aborts. */
-static void tell(const struct talk *talk)
+static void notify_peer(const struct talk *talk)
 {
     if (!talk->known_sent)
         return;
     if (talk->failure.exit != EXIT_DONE || is_cut_off(talk))
-        vchan_rs_abort(talk->course->ctrl);
+        vchan_rs_abort(talk->context->ctrl);
     else
-        vchan_rs_leave(talk->course->ctrl);
+        vchan_rs_leave(talk->context->ctrl);
 }
 
 /* Leaves once all data read has been handed over. Data in the receive ring is still delivered. */
@@ -138,22 +138,22 @@ static void leave(struct talk *talk)
     if (talk->phase == LEFT)
         return;
     talk->phase = LEFT;
-    talk->until = now() + FAREWELL;
+    talk->until = now() + LEAVE_TIMEOUT;
     if (!talk->known_sent)
-        course_stop(talk->course);
-    tell(talk);
+        pumps_stop(talk->context);
+    notify_peer(talk);
 }
 
 /* Whether the peer is known to support half-close. */
 static bool peer_half_closes(const struct talk *talk)
 {
-    return vchan_rs_peer_half_closes(talk->course->ctrl) == 1;
+    return vchan_rs_peer_half_closes(talk->context->ctrl) == 1;
 }
 
 /* Lingers for the time given by the user, otherwise until silence. */
 static void linger(struct talk *talk, enum quiet quiet)
 {
-    int64_t lasted = now() - talk->course->meter.start, time = lasted > LINGER ? lasted : LINGER;
+    int64_t lasted = now() - talk->context->meter.start, time = lasted > LINGER_LIMIT ? lasted : LINGER_LIMIT;
 
     if (talk->phase == LEFT)
         return;
@@ -166,26 +166,26 @@ static void linger(struct talk *talk, enum quiet quiet)
 static int64_t quiet_time(const struct meter *meter)
 {
     if (atomic_load(&meter->sent) == 0)
-        return PATIENCE;
-    return atomic_load(&meter->received) == 0 ? YOUNG : RECENT;
+        return QUIET_LIMIT_NONE_SENT;
+    return atomic_load(&meter->received) == 0 ? QUIET_LIMIT_NONE_RECEIVED : QUIET_LIMIT;
 }
 
 static int64_t end_of_quiet(const struct talk *talk)
 {
-    const struct meter *meter = &talk->course->meter;
+    const struct meter *meter = &talk->context->meter;
 
-    return talk->quiet == NOTHING_CAME ? atomic_load(&meter->last_received) + quiet_time(meter)
-                                       : atomic_load(&meter->last_moved) + RECENT;
+    return talk->quiet == NOTHING_RECEIVED ? atomic_load(&meter->last_received) + quiet_time(meter)
+                                       : atomic_load(&meter->last_moved) + QUIET_LIMIT;
 }
 
 /* Handles expired deadlines and sets *wake to the next one, 0 for none. Returns whether the conversation is
  * over. */
 static bool due(struct talk *talk, int64_t *wake)
 {
-    const struct meter *meter = &talk->course->meter;
+    const struct meter *meter = &talk->context->meter;
     int64_t moment = now(), end = 0, out_of_time = 0;
 
-    if (talk->asked && talk->asked <= moment)
+    if (talk->signal_deadline && talk->signal_deadline <= moment)
         return true;
     if (talk->phase == LINGERING)
         end = talk->quiet == NOTHING ? talk->until : earlier(talk->until, end_of_quiet(talk));
@@ -195,13 +195,13 @@ static bool due(struct talk *talk, int64_t *wake)
         if (talk->phase == LEFT)
             return true;
         /* The peer announced half-close late: wait for its EOF. */
-        if (talk->quiet == NOTHING_CAME && peer_half_closes(talk))
+        if (talk->quiet == NOTHING_RECEIVED && peer_half_closes(talk))
             talk->phase = TALKING;
         else
             leave(talk);
         end = talk->phase == LEFT ? talk->until : 0;
     }
-    *wake = earlier(talk->asked, end);
+    *wake = earlier(talk->signal_deadline, end);
     if (talk->phase == LEFT || !talk->terms->timeout)
         return false;
     out_of_time = atomic_load(&meter->last_moved) + talk->terms->timeout;
@@ -214,11 +214,11 @@ static bool due(struct talk *talk, int64_t *wake)
     return false;
 }
 
-static void on_sent(struct talk *talk, struct news *news)
+static void on_sent(struct talk *talk, struct events *events)
 {
     talk->known_sent = true;
-    talk->input_over = news->input_over;
-    switch (news->send_end) {
+    talk->input_over = events->input_over;
+    switch (events->send_end) {
     case SEND_PEER_GONE:
         /* The receiving pump reports the same, and whether the peer left cleanly. */
         break;
@@ -226,13 +226,13 @@ static void on_sent(struct talk *talk, struct news *news)
         leave(talk);
         break;
     case SEND_NO_INPUT:
-        if (news->no_input)
-            warn_of_no_input(talk->terms->report, news->no_input);
+        if (events->no_input)
+            warn_of_no_input(talk->terms->report, events->no_input);
         talk->delivered = true;
         break;
     case SEND_FAILED:
-        talk->failure = news->send_failure;
-        news->send_failure = NO_FAILURE;
+        talk->failure = events->send_failure;
+        events->send_failure = NO_FAILURE;
         leave(talk);
         break;
     case SEND_END_OF_INPUT:
@@ -243,32 +243,32 @@ static void on_sent(struct talk *talk, struct news *news)
             leave(talk);
         else if (talk->terms->linger >= 0 || !peer_half_closes(talk))
             /* Ends at once if the silence has already lasted long enough. */
-            linger(talk, NOTHING_CAME);
+            linger(talk, NOTHING_RECEIVED);
         break;
     }
     if (talk->phase == LEFT)
-        tell(talk);
+        notify_peer(talk);
 }
 
 /* Handles new events. Returns whether the conversation is over. The lock is held. */
-static bool on_news(struct talk *talk, struct news *news)
+static bool on_event(struct talk *talk, struct events *events)
 {
-    while (talk->known_asked < news->asked) {
-        talk->known_asked++;
-        if (talk->asked)
+    while (talk->known_signals < events->signals) {
+        talk->known_signals++;
+        if (talk->signal_deadline)
             return true;
-        talk->asked = now() + IN_TIME;
-        course_stop(talk->course);
+        talk->signal_deadline = now() + SIGNAL_TIMEOUT;
+        pumps_stop(talk->context);
         leave(talk);
     }
-    if (news->output_lost) {
+    if (events->output_lost) {
         forget(&talk->failure);
         talk->failure = stream_failure("standard output", EPIPE);
         return true;
     }
-    if (news->sent && !talk->known_sent)
-        on_sent(talk, news);
-    if (news->finished && !talk->peer_finished) {
+    if (events->sent && !talk->known_sent)
+        on_sent(talk, events);
+    if (events->finished && !talk->peer_finished) {
         talk->peer_finished = true;
         /* With --keep-listening the client ends the conversation. */
         if (!talk->terms->ends_with_input && !talk->input_over)
@@ -276,27 +276,27 @@ static bool on_news(struct talk *talk, struct news *news)
     }
     if (talk->peer_finished && talk->delivered)
         return true;
-    if (!news->received)
+    if (!events->received)
         return false;
-    if (news->receive_end == RECEIVE_PEER_LEFT) {
+    if (events->receive_end == RECEIVE_PEER_LEFT) {
         /* The sending pump's progress is known only when it has ended. */
         if (!talk->peer_left && !talk->known_sent)
             leave(talk);
         talk->peer_left = true;
         return talk->known_sent;
     }
-    if (news->receive_end == RECEIVE_FAILED && talk->failure.exit == EXIT_DONE) {
-        talk->failure = news->receive_failure;
-        news->receive_failure = NO_FAILURE;
+    if (events->receive_end == RECEIVE_FAILED && talk->failure.exit == EXIT_DONE) {
+        talk->failure = events->receive_failure;
+        events->receive_failure = NO_FAILURE;
     }
     return true;
 }
 
 /* Bytes that a departed peer has not consumed. It may still drain the ring for as long as this side would. */
-static size_t count_untaken(struct libxenvchan *ctrl)
+static size_t count_unconsumed(struct libxenvchan *ctrl)
 {
-    const struct timespec again = { 0, AGAIN };
-    int64_t limit = now() + FAREWELL;
+    const struct timespec again = { 0, POLL_INTERVAL };
+    int64_t limit = now() + LEAVE_TIMEOUT;
     ssize_t count;
 
     /* A peer with half-close waits for this. */
@@ -308,107 +308,107 @@ static size_t count_untaken(struct libxenvchan *ctrl)
 
 /* Reports what a peer that left by itself has not consumed. With --keep-listening the rest of standard input is
  * for the next client; after a signal it need not be sent. */
-static void look_for_undelivered(struct talk *talk)
+static void check_undelivered(struct talk *talk)
 {
     bool rest;
 
-    if (!talk->peer_left || talk->asked || talk->failure.exit != EXIT_DONE)
+    if (!talk->peer_left || talk->signal_deadline || talk->failure.exit != EXIT_DONE)
         return;
-    rest = talk->terms->ends_with_input && !talk->input_over && has_more_input(talk->course, GRACE);
-    talk->failure = undelivered_failure(rest, talk->known_sent ? count_untaken(talk->course->ctrl) : 0);
+    rest = talk->terms->ends_with_input && !talk->input_over && has_more_input(talk->context, GRACE);
+    talk->failure = undelivered_failure(rest, talk->known_sent ? count_unconsumed(talk->context->ctrl) : 0);
 }
 
 /* Returns when the conversation is over. */
 static void run_talk(struct talk *talk, struct progress *progress)
 {
-    struct news *news = &talk->course->news;
+    struct events *events = &talk->context->events;
     bool over = false;
 
-    pthread_mutex_lock(&news->lock);
+    pthread_mutex_lock(&events->lock);
     while (!over) {
         int64_t wake = 0;
 
-        progress_show(progress, &talk->course->meter);
-        over = on_news(talk, news) || due(talk, &wake);
+        progress_show(progress, &talk->context->meter);
+        over = on_event(talk, events) || due(talk, &wake);
         if (progress->shows)
-            wake = earlier(wake, now() + TICK);
+            wake = earlier(wake, now() + PROGRESS_INTERVAL);
         if (!over)
-            await_news(news, wake);
+            await_event(events, wake);
     }
-    pthread_mutex_unlock(&news->lock);
-    look_for_undelivered(talk);
+    pthread_mutex_unlock(&events->lock);
+    check_undelivered(talk);
 }
 
 /* Notifies the peer if necessary and stops both pumps, whatever they are blocked on. */
-static void part(struct course *course, struct vchan_rs_closer *closer, const struct pumps *pumps)
+static void shut_down(struct pump_context *context, struct vchan_rs_closer *closer, const struct pumps *pumps)
 {
-    int64_t limit = now() + STOPPING;
+    int64_t limit = now() + STOP_TIMEOUT;
 
-    direct_signals(NULL, NULL);
+    set_signal_listener(NULL, NULL);
     vchan_rs_closer_close(closer);
-    course_stop(course);
-    while (!pumps_have_ended(pumps, course)) {
+    pumps_stop(context);
+    while (!pumps_have_ended(pumps, context)) {
         if (now() >= limit) {
             /* The thread is stuck in a system call and keeps its resources. */
-            close_xs_srv(course->ctrl);
+            close_xs_srv(context->ctrl);
             pumps_abandon(pumps);
             return;
         }
-        pumps_interrupt(pumps, course);
-        pthread_mutex_lock(&course->news.lock);
-        await_news(&course->news, now() + AGAIN);
-        pthread_mutex_unlock(&course->news.lock);
+        pumps_interrupt(pumps, context);
+        pthread_mutex_lock(&context->events.lock);
+        await_event(&context->events, now() + POLL_INTERVAL);
+        pthread_mutex_unlock(&context->events.lock);
     }
     pumps_join(pumps);
-    libxenvchan_close(course->ctrl);
-    close(course->wake);
-    forget(&course->news.send_failure);
-    forget(&course->news.receive_failure);
-    pthread_cond_destroy(&course->news.changed);
-    pthread_mutex_destroy(&course->news.lock);
-    free(course);
+    libxenvchan_close(context->ctrl);
+    close(context->wake);
+    forget(&context->events.send_failure);
+    forget(&context->events.receive_failure);
+    pthread_cond_destroy(&context->events.changed);
+    pthread_mutex_destroy(&context->events.lock);
+    free(context);
 }
 
 struct failure converse(struct libxenvchan *ctrl, struct vchan_rs_closer *closer, const struct terms *terms,
                         struct progress *progress, struct ended *ended)
 {
-    struct course *course = calloc(1, sizeof(*course));
-    struct talk talk = { .terms = terms, .course = course, .failure = NO_FAILURE };
+    struct pump_context *context = calloc(1, sizeof(*context));
+    struct talk talk = { .terms = terms, .context = context, .failure = NO_FAILURE };
     struct pumps pumps = { .sending = false };
     int error, wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
-    if (!course || wake < 0) {
+    if (!context || wake < 0) {
         error = errno;
-        free(course);
+        free(context);
         if (wake >= 0)
             close(wake);
-        direct_signals(NULL, NULL);
+        set_signal_listener(NULL, NULL);
         libxenvchan_close(ctrl);
         return system_failure("conversation: prepare it", error);
     }
-    course->ctrl = ctrl;
-    course->input = terms->input;
-    course->output = terms->output;
-    course->receives = terms->lingers;
+    context->ctrl = ctrl;
+    context->input = terms->input;
+    context->output = terms->output;
+    context->receives = terms->lingers;
     /* A client may not know its server's extensions yet. */
-    course->half_closes = !ctrl->is_server || peer_half_closes(&talk);
-    course->look_ms = terms->timeout ? milliseconds(terms->timeout / 4) : -1;
-    course->wake = wake;
-    meter_start(&course->meter);
-    news_init(&course->news);
-    direct_signals(ask, &course->news);
-    error = pumps_start(&pumps, course);
+    context->half_closes = !ctrl->is_server || peer_half_closes(&talk);
+    context->drain_poll_ms = terms->timeout ? milliseconds(terms->timeout / 4) : -1;
+    context->wake = wake;
+    meter_start(&context->meter);
+    events_init(&context->events);
+    set_signal_listener(on_reason, &context->events);
+    error = pumps_start(&pumps, context);
     if (error)
         talk.failure = system_failure("conversation: start a thread", error);
     else
         run_talk(&talk, progress);
     ended->input_over = talk.input_over;
-    ended->sent = atomic_load(&course->meter.sent);
-    ended->received = atomic_load(&course->meter.received);
-    ended->lasted = now() - course->meter.start;
+    ended->sent = atomic_load(&context->meter.sent);
+    ended->received = atomic_load(&context->meter.received);
+    ended->lasted = now() - context->meter.start;
     /* A peer that has left needs no notification. */
     if ((talk.failure.exit != EXIT_DONE && talk.failure.exit != EXIT_PEER_FAILED) || is_cut_off(&talk))
         vchan_rs_abort(ctrl);
-    part(course, closer, &pumps);
+    shut_down(context, closer, &pumps);
     return talk.failure;
 }

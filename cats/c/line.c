@@ -66,11 +66,12 @@ static bool unknown_name(const struct line *line, const char *name, size_t lengt
     enum key meant;
 
     if (length == 1 && by_letter(*name) < KEYS)
-        return COMPLAIN(line, "unknown option '--%c'; did you mean '-%c'?", *name, *name);
+        return USAGE_ERROR(line, "unknown option '--%c'; did you mean '-%c'?", *name, *name);
     meant = similar(name, length);
     if (meant < KEYS)
-        return COMPLAIN(line, "unknown option '--%.*s'; did you mean '--%s'?", (int)length, name, option_names[meant]);
-    return COMPLAIN(line, "unknown option '--%.*s'", (int)length, name);
+        return USAGE_ERROR(line, "unknown option '--%.*s'; did you mean '--%s'?", (int)length, name,
+                           option_names[meant]);
+    return USAGE_ERROR(line, "unknown option '--%.*s'", (int)length, name);
 }
 
 /* The bytes of one character of valid UTF-8. */
@@ -92,8 +93,8 @@ static bool unknown_letter(const struct line *line, const char *all, const char 
     bool other = by_letter(small) < KEYS;
 
     if (meant < KEYS)
-        return COMPLAIN(line, "unknown option '-%s'; did you mean '--%s'?", all, option_names[meant]);
-    return COMPLAIN(line, "unknown option '-%.*s'%s%s%s%s%.1s%s", (int)bytes, letter, alone ? "" : " in '-",
+        return USAGE_ERROR(line, "unknown option '-%s'; did you mean '--%s'?", all, option_names[meant]);
+    return USAGE_ERROR(line, "unknown option '-%.*s'%s%s%s%s%.1s%s", (int)bytes, letter, alone ? "" : " in '-",
                     alone ? "" : all, alone ? "" : "'", other ? "; did you mean '-" : "", other ? &small : "",
                     other ? "'?" : "");
 }
@@ -104,15 +105,15 @@ static bool take(struct line *line, enum key key, const char *value, const char 
     const char *name = option_names[key];
 
     if (value && !takes[key])
-        return COMPLAIN(line, "--%s takes no value, but '%s' was given", name, value);
+        return USAGE_ERROR(line, "--%s takes no value, but '%s' was given", name, value);
     if (!value && takes[key] && key != WAIT) {
         if (!next || is_option(next))
-            return COMPLAIN(line, "--%s needs a value, %s", name, takes[key]);
+            return USAGE_ERROR(line, "--%s needs a value, %s", name, takes[key]);
         value = next;
         *uses_next = true;
     }
     if (line->given[key])
-        return COMPLAIN(line, "--%s is given twice", name);
+        return USAGE_ERROR(line, "--%s is given twice", name);
     line->given[key] = true;
     line->values[key] = value;
     return true;
@@ -197,7 +198,7 @@ bool read_line(struct line *line, int argc, char **argv)
     line->after_wait = -1;
     for (int n = 1; n < argc; n++)
         if (!is_utf8(argv[n]))
-            return COMPLAIN(line, "argument %d is not valid UTF-8", n);
+            return USAGE_ERROR(line, "argument %d is not valid UTF-8", n);
     for (int n = 1; n < argc; n++) {
         bool uses_next = false, fine = true;
 

@@ -28,7 +28,7 @@ struct line {
 };
 
 /* Prints an error; returns false. */
-#define COMPLAIN(line, ...) (say_complaint((line)->tool->name, __VA_ARGS__), false)
+#define USAGE_ERROR(line, ...) (say_usage_error((line)->tool->name, __VA_ARGS__), false)
 
 /* Parses the arguments, up to a help or version option. Prints an error and returns false if they are invalid. */
 bool read_line(struct line *line, int argc, char **argv);

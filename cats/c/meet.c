@@ -23,7 +23,7 @@ static bool make_closer(struct side *side)
     side->closer = vchan_rs_closer_new();
     if (!side->closer)
         return false;
-    direct_signals(close_channel, side->closer);
+    set_signal_listener(close_channel, side->closer);
     return true;
 }
 
@@ -47,14 +47,14 @@ static struct failure outcome(struct side *side, bool fine, const char *doing)
         return failure;
     if (vchan_rs_last_error_kind() == VCHAN_RS_ERROR_CLOSED && output_is_lost())
         failure = stream_failure("standard output", EPIPE);
-    else if (vchan_rs_last_error_kind() != VCHAN_RS_ERROR_CLOSED || !signal_came())
+    else if (vchan_rs_last_error_kind() != VCHAN_RS_ERROR_CLOSED || !signal_received())
         failure = library_failure(doing);
-    part_from(side);
+    release_side(side);
     return failure;
 }
 
 /* How long a client waits for its server, as the library expects it. */
-static int patience(const struct options *options)
+static int wait_limit(const struct options *options)
 {
     int64_t limit = options->wait_time ? options->wait_time : options->timeout;
 
@@ -83,9 +83,9 @@ static struct libxenvchan *wait_for_server(const struct tool *tool, const struct
     int error;
 
     snprintf(hint, sizeof(hint), chosen->configuration ? "unset %s to use DOMID and PORT" : "%s",
-             chosen->configuration ? tool->configuration : tool->elsewhere);
+             chosen->configuration ? tool->configuration : tool->wait_hint);
     notice_start(&notice, report, why ? why : "no memory for the message", hint);
-    chosen->timeout_ms = patience(options);
+    chosen->timeout_ms = wait_limit(options);
     ctrl = vchan_rs_client_init(options->domid, point, chosen);
     error = errno;
     notice_stop(&notice);
@@ -98,7 +98,7 @@ struct failure meet_server(const struct tool *tool, const struct options *option
                            struct side *side)
 {
     const char *point = options->path ? options->path : options->port;
-    const char *configuration = told(tool);
+    const char *configuration = server_variable(tool);
     char doing[64] = "connect";
     struct vchan_rs_options chosen;
 
@@ -133,15 +133,15 @@ struct failure accept_client(struct side *side, int64_t timeout, bool *lost)
 
     *lost = !fine && errno == EIDRM;
     if (*lost) {
-        part_from(side);
+        release_side(side);
         return NO_FAILURE;
     }
     return outcome(side, fine, "wait for a client");
 }
 
-void part_from(struct side *side)
+void release_side(struct side *side)
 {
-    direct_signals(NULL, NULL);
+    set_signal_listener(NULL, NULL);
     libxenvchan_close(side->ctrl);
     vchan_rs_closer_free(side->closer);
     side->ctrl = NULL;

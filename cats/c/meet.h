@@ -28,7 +28,7 @@ struct failure offer_channel(const struct tool *tool, const struct options *opti
 struct failure accept_client(struct side *side, int64_t timeout, bool *lost);
 
 /* Releases everything set up so far. For a channel closed by a conversation set ctrl to NULL first. */
-void part_from(struct side *side);
+void release_side(struct side *side);
 
 /* The channel's path, and the lines for the shell; allocated, NULL if out of memory. */
 char *path_of(const struct side *side);

@@ -127,7 +127,7 @@ struct failure library_failure(const char *doing)
         failure.exit = EXIT_PEER_FAILED;
     else if (kind == VCHAN_RS_ERROR_TIMED_OUT)
         failure.exit = EXIT_TIMED_OUT;
-    failure.peers = failure.exit != EXIT_ERROR || kind == VCHAN_RS_ERROR_PEER_CLOSED ||
+    failure.peers_fault = failure.exit != EXIT_ERROR || kind == VCHAN_RS_ERROR_PEER_CLOSED ||
                     kind == VCHAN_RS_ERROR_CORRUPT || kind == VCHAN_RS_ERROR_REFUSED;
     failure.text = text_of("%s: %s; %s", doing, library_error(), advice(kind, error));
     return failure;
@@ -143,17 +143,17 @@ struct failure system_failure(const char *doing, int error)
     return (struct failure){ EXIT_ERROR, false, text_of("%s: %s; %s", doing, strerror(error), system_advice(error)) };
 }
 
-struct failure undelivered_failure(bool rest, size_t untaken)
+struct failure undelivered_failure(bool rest, size_t unconsumed)
 {
     static const char format[] = "conversation: the peer left %s; check the other side's messages";
     struct failure failure = { EXIT_PEER_FAILED, true, NULL };
     char *what = NULL;
 
-    if (!rest && !untaken)
+    if (!rest && !unconsumed)
         return NO_FAILURE;
-    if (untaken)
-        what = text_of("%swithout taking the last %zu bytes%s", rest ? "before the end of standard input, " : "", untaken,
-                       rest ? " sent" : "");
+    if (unconsumed)
+        what = text_of("%swithout taking the last %zu bytes%s", rest ? "before the end of standard input, " : "",
+                       unconsumed, rest ? " sent" : "");
     failure.text = text_of(format, what ? what : "before the end of standard input");
     free(what);
     return failure;
@@ -278,7 +278,7 @@ void say_failure(const struct report *report, const struct failure *failure)
     say_line(report->name, failure->text, "");
 }
 
-void say_complaint(const char *name, const char *format, ...)
+void say_usage_error(const char *name, const char *format, ...)
 {
     va_list args;
     char *line, *end = text_of("; see %s --help", name);

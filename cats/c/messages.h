@@ -26,7 +26,7 @@ enum {
 struct failure {
     int exit;
     /* Whether the peer caused the failure, so that the next client may succeed. */
-    bool peers;
+    bool peers_fault;
     /* The whole message, allocated. */
     char *text;
 };
@@ -43,7 +43,7 @@ struct failure stream_failure(const char *stream, int error);
 struct failure system_failure(const char *doing, int error);
 /* The peer left before consuming everything: standard input has a rest, or the last bytes sent are still in the
  * ring. No failure if it consumed everything. */
-struct failure undelivered_failure(bool rest, size_t untaken);
+struct failure undelivered_failure(bool rest, size_t unconsumed);
 /* The idle timeout expired. */
 struct failure idle_failure(int64_t timeout);
 /* Frees the text. */
@@ -68,6 +68,6 @@ void warn_of_no_input(const struct report *report, int error);
 /* The failure that ends the tool. */
 void say_failure(const struct report *report, const struct failure *failure);
 /* A command-line error. */
-void say_complaint(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void say_usage_error(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -4,7 +4,7 @@
 #include <time.h>
 
 /* Longer than it takes to start both sides. */
-#define PATIENCE_SECONDS 1
+#define DELAY_SECONDS 1
 
 static void *wait_and_say(void *arg)
 {
@@ -13,7 +13,7 @@ static void *wait_and_say(void *arg)
     int error = 0;
 
     clock_gettime(CLOCK_MONOTONIC, &limit);
-    limit.tv_sec += PATIENCE_SECONDS;
+    limit.tv_sec += DELAY_SECONDS;
     pthread_mutex_lock(&notice->lock);
     while (!notice->over && !error)
         error = pthread_cond_timedwait(&notice->changed, &notice->lock, &limit);

@@ -17,22 +17,22 @@ static const enum key exclusive[][2] = {
     { RECV_ONLY, SEND_ONLY }, { LISTEN, WAIT }, { QUIET, VERBOSE }, { QUIET, PROGRESS },
 };
 
-static bool fits_together(const struct line *line)
+static bool check_combination(const struct line *line)
 {
     for (size_t n = 0; n < sizeof(exclusive) / sizeof(*exclusive); n++) {
         enum key one = exclusive[n][0], other = exclusive[n][1];
 
         if (line->given[one] && line->given[other])
-            return COMPLAIN(line, "--%s and --%s are mutually exclusive", option_names[one], option_names[other]);
+            return USAGE_ERROR(line, "--%s and --%s are mutually exclusive", option_names[one], option_names[other]);
     }
     if (line->given[KEEP] && !line->given[LISTEN])
-        return COMPLAIN(line, "--keep-listening needs --listen");
+        return USAGE_ERROR(line, "--keep-listening needs --listen");
     return true;
 }
 
 /* In `--wait 5 0 port`, 5 can only be the seconds. In `--wait 5 port` it would be DOMID, which is rarely
  * intended. */
-static bool find_seconds_of_wait(struct line *line)
+static bool resolve_wait_seconds(struct line *line)
 {
     int at = line->after_wait, needed = line->given[PATH] ? 1 : 2;
     const char *word;
@@ -44,8 +44,9 @@ static bool find_seconds_of_wait(struct line *line)
     if (read_seconds(word, &time))
         return true;
     if (line->count == needed)
-        return COMPLAIN(line, "'--wait %s' is ambiguous: for SECONDS write --wait=%s; if %s is %s, write --wait after it",
-                        word, word, word, at == 0 ? "DOMID" : "PORT");
+        return USAGE_ERROR(line, "'--wait %s' is ambiguous: for SECONDS write --wait=%s; if %s is %s, write --wait "
+                           "after it",
+                           word, word, word, at == 0 ? "DOMID" : "PORT");
     if (line->count < needed)
         return true;
     line->values[WAIT] = word;
@@ -58,9 +59,9 @@ static bool find_seconds_of_wait(struct line *line)
 static bool has_place_for_words(const struct line *line)
 {
     if (line->count > 1 && line->given[PATH])
-        return COMPLAIN(line, "PORT '%s' and --path are mutually exclusive", line->words[1]);
+        return USAGE_ERROR(line, "PORT '%s' and --path are mutually exclusive", line->words[1]);
     if (line->count > 2)
-        return COMPLAIN(line, "unexpected argument '%s' after DOMID and PORT", line->words[2]);
+        return USAGE_ERROR(line, "unexpected argument '%s' after DOMID and PORT", line->words[2]);
     return true;
 }
 
@@ -69,23 +70,23 @@ static bool read_domid(const struct line *line, const char *text)
     long number = strtol(text, NULL, 10);
 
     if (*text == '\0' || text[strspn(text, "0123456789")] != '\0' || number > LAST_DOMID)
-        return COMPLAIN(line, "invalid DOMID '%s', expected 0 to %d", text, LAST_DOMID);
+        return USAGE_ERROR(line, "invalid DOMID '%s', expected 0 to %d", text, LAST_DOMID);
     return true;
 }
 
 static bool read_port(const struct line *line, const char *text)
 {
     if (*text == '\0')
-        return COMPLAIN(line, "PORT is empty");
+        return USAGE_ERROR(line, "PORT is empty");
     if (text[strspn(text, "0123456789_-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")])
-        return COMPLAIN(line, "invalid PORT '%s', expected letters, digits, '_' and '-'", text);
+        return USAGE_ERROR(line, "invalid PORT '%s', expected letters, digits, '_' and '-'", text);
     return true;
 }
 
 /* Reports an invalid value of an option. */
 static bool valid(const struct line *line, enum key key, const char *wrong)
 {
-    return !wrong || COMPLAIN(line, "--%s '%s' %s", option_names[key], line->values[key], wrong);
+    return !wrong || USAGE_ERROR(line, "--%s '%s' %s", option_names[key], line->values[key], wrong);
 }
 
 static bool read_values(const struct line *line, struct options *options)
@@ -104,14 +105,14 @@ static bool is_complete(const struct line *line)
     bool no_point = line->count < 2 && !line->given[PATH];
 
     if (line->count == 0)
-        return COMPLAIN(line, no_point ? "DOMID and PORT are missing" : "DOMID is missing");
-    return !no_point || COMPLAIN(line, "PORT is missing");
+        return USAGE_ERROR(line, no_point ? "DOMID and PORT are missing" : "DOMID is missing");
+    return !no_point || USAGE_ERROR(line, "PORT is missing");
 }
 
 /* Validates and converts the parsed line. */
 static bool make_options(struct line *line, struct options *options)
 {
-    if (!fits_together(line) || !find_seconds_of_wait(line) || !has_place_for_words(line) ||
+    if (!check_combination(line) || !resolve_wait_seconds(line) || !has_place_for_words(line) ||
         (line->count > 0 && !read_domid(line, line->words[0])) ||
         (line->count > 1 && !read_port(line, line->words[1])) || !read_values(line, options) || !is_complete(line))
         return false;

@@ -37,11 +37,11 @@ enum receive_end {
 };
 
 /* Events for the thread that decides on the end. */
-struct news {
+struct events {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* Number of signals so far; whether standard output has lost its reader. */
-    unsigned int asked;
+    unsigned int signals;
     bool output_lost;
     /* The peer has half-closed and all its data has been delivered. It still receives. */
     bool finished;
@@ -57,7 +57,7 @@ struct news {
 };
 
 /* State shared by both pumps of a conversation. */
-struct course {
+struct pump_context {
     struct libxenvchan *ctrl;
     /* Standard input, or -1 to send nothing; standard output. */
     int input, output;
@@ -66,9 +66,9 @@ struct course {
     /* Whether received data is used. */
     bool receives;
     /* How often to check that the peer still consumes after EOF on standard input; negative for never. */
-    int look_ms;
+    int drain_poll_ms;
     struct meter meter;
-    struct news news;
+    struct events events;
     /* Readable when the pumps must stop. */
     int wake;
     atomic_bool stopped;
@@ -83,24 +83,24 @@ struct pumps {
 int prepare_to_interrupt(void);
 
 /* Starts both pumps. Returns 0 or an errno; on error one may be running. */
-int pumps_start(struct pumps *pumps, struct course *course);
+int pumps_start(struct pumps *pumps, struct pump_context *context);
 /* Whether the started threads have ended or are about to. */
-bool pumps_have_ended(const struct pumps *pumps, struct course *course);
+bool pumps_have_ended(const struct pumps *pumps, struct pump_context *context);
 /* Interrupts reads and writes that block although poll reported readiness. */
-void pumps_interrupt(const struct pumps *pumps, struct course *course);
+void pumps_interrupt(const struct pumps *pumps, struct pump_context *context);
 /* Joins the ended threads, or detaches them. */
 void pumps_join(const struct pumps *pumps);
 void pumps_abandon(const struct pumps *pumps);
 
 /* Whether standard input is a terminal. Everything typed there has been sent. */
-bool reads_terminal(const struct course *course);
+bool reads_terminal(const struct pump_context *context);
 /* How long to wait for EOF on standard input after a peer that consumed everything has left, in milliseconds. */
 #define GRACE 500
 /* Whether standard input has unsent data, now that no peer consumes it. Waits up to grace milliseconds for EOF. An
  * idle terminal has none. */
-bool has_more_input(const struct course *course, int grace);
+bool has_more_input(const struct pump_context *context, int grace);
 
 /* Ends waits for standard input and output. Waits on the ring are ended by a closer. */
-void course_stop(struct course *course);
+void pumps_stop(struct pump_context *context);
 
 #endif

@@ -11,7 +11,7 @@
 
 /* When a signal ends a whole pipeline, it arrives before the reader's exit is seen, but its thread may run
  * later. */
-#define SLOWER (50 * MILLISECOND)
+#define SIGNAL_GRACE (50 * MILLISECOND)
 
 static struct {
     pthread_mutex_t lock;
@@ -25,23 +25,23 @@ static sigset_t caught;
 static void tell(enum reason reason)
 {
     pthread_mutex_lock(&state.lock);
-    if (reason == ASKED)
+    if (reason == REASON_SIGNAL)
         state.came = true;
     else if (!state.came)
         state.output_lost = true;
     /* After a signal the exit is clean. */
-    if (state.listener && (reason == ASKED || !state.came))
+    if (state.listener && (reason == REASON_SIGNAL || !state.came))
         state.listener(state.arg, reason);
     pthread_mutex_unlock(&state.lock);
 }
 
-static void *take_signals(void *unused)
+static void *signal_thread(void *unused)
 {
     int number;
 
     (void)unused;
     while (sigwait(&caught, &number) == 0)
-        tell(ASKED);
+        tell(REASON_SIGNAL);
     return NULL;
 }
 
@@ -49,11 +49,11 @@ static void *watch(void *output)
 {
     /* poll always reports errors and hang-ups. */
     struct pollfd fd = { (int)(intptr_t)output, 0, 0 };
-    const struct timespec slower = { 0, SLOWER };
+    const struct timespec slower = { 0, SIGNAL_GRACE };
 
     if (poll(&fd, 1, -1) > 0) {
         nanosleep(&slower, NULL);
-        tell(OUTPUT_LOST);
+        tell(REASON_OUTPUT_LOST);
     }
     return NULL;
 }
@@ -95,10 +95,10 @@ int catch_signals(void)
         sigaddset(&caught, SIGHUP);
     /* In all threads, so that their calls don't fail with EINTR. */
     error = pthread_sigmask(SIG_BLOCK, &caught, NULL);
-    return error ? error : start(take_signals, NULL);
+    return error ? error : start(signal_thread, NULL);
 }
 
-bool signal_came(void)
+bool signal_received(void)
 {
     bool came;
 
@@ -118,14 +118,14 @@ bool output_is_lost(void)
     return lost;
 }
 
-void direct_signals(void (*listener)(void *, enum reason), void *arg)
+void set_signal_listener(void (*listener)(void *, enum reason), void *arg)
 {
     pthread_mutex_lock(&state.lock);
     state.listener = listener;
     state.arg = arg;
     if (state.came && listener)
-        listener(arg, ASKED);
+        listener(arg, REASON_SIGNAL);
     if (state.output_lost && listener)
-        listener(arg, OUTPUT_LOST);
+        listener(arg, REASON_OUTPUT_LOST);
     pthread_mutex_unlock(&state.lock);
 }

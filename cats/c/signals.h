@@ -11,20 +11,20 @@ int catch_signals(void);
 int watch_output(int output);
 
 /* Whether a signal has arrived. */
-bool signal_came(void);
+bool signal_received(void);
 /* Whether standard output has lost its reader; never after a signal. */
 bool output_is_lost(void);
 
 /* Why the tool ends. */
 enum reason {
     /* A signal. */
-    ASKED,
+    REASON_SIGNAL,
     /* Standard output has lost its reader. */
-    OUTPUT_LOST,
+    REASON_OUTPUT_LOST,
 };
 
 /* Calls listener(arg, reason) for each reason from now on, and at once for those already recorded; NULL for none.
  * On return the previous listener is not running and won't be called again. */
-void direct_signals(void (*listener)(void *, enum reason), void *arg);
+void set_signal_listener(void (*listener)(void *, enum reason), void *arg);
 
 #endif

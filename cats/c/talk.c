@@ -33,9 +33,9 @@ static void say_path(const struct report *report, const char *what, const struct
 }
 
 /* Whether this is a client whose server is named by the variable. */
-static bool is_led(const struct session *session)
+static bool has_server_variable(const struct session *session)
 {
-    return !session->options->listen && told(session->tool);
+    return !session->options->listen && server_variable(session->tool);
 }
 
 /* Runs the conversation with the peer and releases the channel. */
@@ -55,25 +55,25 @@ static struct failure talk_with(struct session *session, struct side *side)
     struct ended ended;
     struct failure failure;
 
-    if (is_led(session))
-        warn_of_another(session->report, session->tool, options, side);
+    if (has_server_variable(session))
+        warn_other_server(session->report, session->tool, options, side);
     say_lines(session->report, "Connected.\n");
-    if (is_led(session))
-        say_whom(session->report, session->tool, side);
+    if (has_server_variable(session))
+        say_server(session->report, session->tool, side);
     else
         say_path(session->report, "connected at", side);
     if (options->send_only) {
         terms.output = open("/dev/null", O_WRONLY | O_CLOEXEC);
         if (terms.output < 0) {
             failure = stream_failure("/dev/null", errno);
-            part_from(side);
+            release_side(side);
             return failure;
         }
     }
     progress_start(&progress, options->progress);
     failure = converse(side->ctrl, side->closer, &terms, &progress, &ended);
     side->ctrl = NULL;
-    part_from(side);
+    release_side(side);
     progress_finish(&progress);
     if (options->send_only)
         close(terms.output);
@@ -93,7 +93,7 @@ static struct failure call(struct session *session)
     struct side side;
     struct failure failure;
 
-    if (options->wait && is_led(session))
+    if (options->wait && has_server_variable(session))
         say_detail(session->report, "waiting for the server of %s", session->tool->configuration);
     else if (options->wait)
         say_detail(session->report, "waiting for a server of %s", options->path ? options->path : options->port);
@@ -134,8 +134,7 @@ static struct failure serve(struct session *session)
         announce(session, &side);
         failure = accept_client(&side, limit, &lost);
         if (lost) {
-            say_detail(session->report,
-                       "the published address was removed, publishing again");
+            say_detail(session->report, "the published address was removed, publishing again");
             continue;
         }
         if (failure.exit == EXIT_DONE) {
@@ -143,10 +142,10 @@ static struct failure serve(struct session *session)
                 return failure;
             failure = talk_with(session, &side);
         }
-        if (!options->keep_listening || signal_came())
+        if (!options->keep_listening || signal_received())
             return failure;
         if (failure.exit != EXIT_DONE) {
-            if (!failure.peers)
+            if (!failure.peers_fault)
                 return failure;
             /* A client's failure does not end the server. */
             say_failure(session->report, &failure);
@@ -156,7 +155,7 @@ static struct failure serve(struct session *session)
 }
 
 /* Checks that standard input and output are open, if they are used. */
-static struct failure look_at_streams(struct session *session)
+static struct failure check_streams(struct session *session)
 {
     const struct options *options = session->options;
     int error = 0;
@@ -180,18 +179,18 @@ struct failure talk(const struct tool *tool, const struct options *options, cons
 {
     struct session session = { .tool = tool, .options = options, .report = report, .reads_input = !options->recv_only };
     struct failure failure;
-    const char *asked = getenv("VCHAN_TRANSPORT");
+    const char *requested = getenv("VCHAN_TRANSPORT");
     int error;
 
-    if (asked && *asked && strcmp(asked, "auto") && strcmp(asked, tool->transport))
-        say_warning(report, "VCHAN_TRANSPORT=%s is ignored: %s always uses transport %s", asked, tool->name,
+    if (requested && *requested && strcmp(requested, "auto") && strcmp(requested, tool->transport))
+        say_warning(report, "VCHAN_TRANSPORT=%s is ignored: %s always uses transport %s", requested, tool->name,
                  tool->transport);
     error = catch_signals();
     if (!error)
         error = prepare_to_interrupt();
     if (error)
         return system_failure("start: catch signals", error);
-    failure = look_at_streams(&session);
+    failure = check_streams(&session);
     if (failure.exit != EXIT_DONE)
         return failure;
     failure = options->listen ? serve(&session) : call(&session);

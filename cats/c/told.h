@@ -8,13 +8,13 @@
 #include "tool.h"
 
 /* The variable's value, or NULL if the client uses DOMID and PORT. */
-const char *told(const struct tool *tool);
+const char *server_variable(const struct tool *tool);
 
 /* Prints which server was reached, for --verbose. */
-void say_whom(const struct report *report, const struct tool *tool, const struct side *side);
+void say_server(const struct report *report, const struct tool *tool, const struct side *side);
 
 /* Warns if the server is not the requested one, where the server says which it is. The variable may be stale. */
-void warn_of_another(const struct report *report, const struct tool *tool, const struct options *options,
+void warn_other_server(const struct report *report, const struct tool *tool, const struct options *options,
                      const struct side *side);
 
 #endif

@@ -16,7 +16,7 @@ struct tool {
     /* The environment variable that names a client's server, or NULL. */
     const char *configuration;
     /* A hint for a client that may be waiting in the wrong place. */
-    const char *elsewhere;
+    const char *wait_hint;
 };
 
 /* Runs a tool and returns the exit code. */

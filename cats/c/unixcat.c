@@ -14,7 +14,7 @@ static const struct tool unixcat = {
     .buffer_size = "1M",
     .transport = "unix",
     .configuration = "XEN_CONFIGURATION",
-    .elsewhere = "if the server uses another directory, set XEN_ROOT as it prints",
+    .wait_hint = "if the server uses another directory, set XEN_ROOT as it prints",
 };
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@ static const struct tool xencat = {
     .buffer_size = "64K",
     .transport = "xen",
     .configuration = 0,
-    .elsewhere = "check DOMID and PORT on both sides",
+    .wait_hint = "check DOMID and PORT on both sides",
 };
 
 int main(int argc, char **argv)

@@ -8,7 +8,7 @@ use vchan::DomId;
 
 use crate::failure::{one_line, Exit};
 use crate::help::help;
-use crate::line::{Complaint, Key, Line};
+use crate::line::{Key, Line, UsageError};
 use crate::meet::{Point, Tool};
 use crate::size;
 
@@ -39,7 +39,7 @@ pub struct Options {
     /// Send only.
     pub send_only: bool,
     /// How long a client waits for its server.
-    pub patience: Patience,
+    pub wait_limit: WaitLimit,
     /// How long to keep receiving after the end of standard input.
     pub linger: Option<Duration>,
     /// Idle timeout.
@@ -56,20 +56,20 @@ pub struct Options {
 
 /// How long to wait for a server that does not exist yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum WaitLimit {
     /// Not at all.
     None,
     /// Up to this long.
     AtMost(Duration),
     /// Until a signal arrives.
-    ForEver,
+    Forever,
 }
 
 /// Parses the command line. Prints help, version and errors itself; `Err` carries the exit code.
 pub fn parse(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> Result<Options, Exit> {
     let line = match Line::read(args.skip(1)) {
         Ok(line) => line,
-        Err(complaint) => return Err(complain(tool, &complaint)),
+        Err(message) => return Err(report_usage_error(tool, &message)),
     };
     if line.has(Key::Help) {
         return Err(print(&help(tool, line.brief)));
@@ -77,7 +77,7 @@ pub fn parse(tool: &dyn Tool, args: impl Iterator<Item = OsString>) -> Result<Op
     if line.has(Key::Version) {
         return Err(print(&format!("{} {} (vchan-rs)\n", tool.name(), env!("CARGO_PKG_VERSION"))));
     }
-    options(tool, line).map_err(|complaint| complain(tool, &complaint))
+    options(tool, line).map_err(|message| report_usage_error(tool, &message))
 }
 
 fn print(text: &str) -> Exit {
@@ -87,15 +87,15 @@ fn print(text: &str) -> Exit {
     }
 }
 
-fn complain(tool: &dyn Tool, complaint: &str) -> Exit {
-    let line = format!("{0}: {1}; see {0} --help\n", tool.name(), one_line(complaint));
+fn report_usage_error(tool: &dyn Tool, message: &str) -> Exit {
+    let line = format!("{0}: {1}; see {0} --help\n", tool.name(), one_line(message));
     // Nothing sensible can be done if standard error is not writable.
     let _ = stderr().write_all(line.as_bytes());
     Exit::Usage
 }
 
 /// Validates and converts the parsed line.
-fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
+fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, UsageError> {
     for (one, other) in EXCLUSIVE {
         if line.has(one) && line.has(other) {
             return Err(format!("--{} and --{} are mutually exclusive", one.name(), other.name()));
@@ -104,7 +104,7 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
     if line.has(Key::KeepListening) && !line.has(Key::Listen) {
         return Err("--keep-listening needs --listen".into());
     }
-    find_seconds_of_wait(&mut line)?;
+    resolve_wait_seconds(&mut line)?;
     let path = line.value(Key::Path).map(str::to_owned);
     if let (Some(port), Some(_)) = (line.words.get(1), &path) {
         return Err(format!("PORT '{port}' and --path are mutually exclusive"));
@@ -124,10 +124,10 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
         (None, Some(_)) => return Err("DOMID is missing".into()),
         (None, None) => return Err("DOMID and PORT are missing".into()),
     };
-    let patience = match wait.or(timeout) {
-        _ if !line.has(Key::Wait) => Patience::None,
-        Some(limit) => Patience::AtMost(limit),
-        None => Patience::ForEver,
+    let wait_limit = match wait.or(timeout) {
+        _ if !line.has(Key::Wait) => WaitLimit::None,
+        Some(limit) => WaitLimit::AtMost(limit),
+        None => WaitLimit::Forever,
     };
     Ok(Options {
         listen: line.has(Key::Listen),
@@ -136,7 +136,7 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
         buffer_size,
         recv_only: line.has(Key::RecvOnly),
         send_only: line.has(Key::SendOnly),
-        patience,
+        wait_limit,
         linger,
         timeout,
         keep_listening: line.has(Key::KeepListening),
@@ -148,7 +148,7 @@ fn options(tool: &dyn Tool, mut line: Line) -> Result<Options, Complaint> {
 
 /// In `--wait 5 0 port`, 5 can only be the seconds. In `--wait 5 port` it would be DOMID, which is rarely
 /// intended.
-fn find_seconds_of_wait(line: &mut Line) -> Result<(), Complaint> {
+fn resolve_wait_seconds(line: &mut Line) -> Result<(), UsageError> {
     let Some(at) = line.after_wait.filter(|&at| size::seconds(&line.words[at]).is_ok()) else {
         return Ok(());
     };
@@ -169,18 +169,18 @@ fn value<T>(
     line: &Line,
     key: Key,
     read: impl Fn(&str) -> Result<T, &'static str>,
-) -> Result<Option<T>, Complaint> {
+) -> Result<Option<T>, UsageError> {
     let Some(text) = line.value(key) else { return Ok(None) };
     read(text).map(Some).map_err(|wrong| format!("--{} '{text}' {wrong}", key.name()))
 }
 
-fn domid(text: &str) -> Result<DomId, Complaint> {
+fn domid(text: &str) -> Result<DomId, UsageError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|&number| digits && number <= LAST_DOMID);
     number.ok_or_else(|| format!("invalid DOMID '{text}', expected 0 to {LAST_DOMID}"))
 }
 
-fn port(text: &str) -> Result<String, Complaint> {
+fn port(text: &str) -> Result<String, UsageError> {
     let valid = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if text.is_empty() {
         return Err("PORT is empty".into());
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn typical_command_lines_parse() {
         let server = read("-l 0 some_port-1");
-        assert!(server.listen && !server.keep_listening && server.patience == Patience::None);
+        assert!(server.listen && !server.keep_listening && server.wait_limit == WaitLimit::None);
         assert_eq!((server.domid, server.buffer_size), (0, 65536));
         assert_eq!(
             options(&UNIXCAT, Line::read(["0", "p"].map(OsString::from).into_iter()).unwrap())
@@ -220,15 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn patience_follows_wait_and_timeout() {
-        let patience = |line| read(line).patience;
-        let seconds = |count| Patience::AtMost(Duration::from_secs(count));
-        assert_eq!(patience("0 p"), Patience::None);
-        assert_eq!(patience("0 p --timeout 3"), Patience::None);
-        assert_eq!(patience("--wait 0 p"), Patience::ForEver);
-        assert_eq!(patience("--wait --timeout 3 0 p"), seconds(3));
-        assert_eq!(patience("--wait=2 --timeout 3 0 p"), seconds(2));
-        assert_eq!(patience("--wait 2 --timeout 3 0 p"), seconds(2));
-        assert_eq!(patience("7 p --wait 2"), seconds(2));
+    fn wait_limit_follows_wait_and_timeout() {
+        let wait_limit = |line| read(line).wait_limit;
+        let seconds = |count| WaitLimit::AtMost(Duration::from_secs(count));
+        assert_eq!(wait_limit("0 p"), WaitLimit::None);
+        assert_eq!(wait_limit("0 p --timeout 3"), WaitLimit::None);
+        assert_eq!(wait_limit("--wait 0 p"), WaitLimit::Forever);
+        assert_eq!(wait_limit("--wait --timeout 3 0 p"), seconds(3));
+        assert_eq!(wait_limit("--wait=2 --timeout 3 0 p"), seconds(2));
+        assert_eq!(wait_limit("--wait 2 --timeout 3 0 p"), seconds(2));
+        assert_eq!(wait_limit("7 p --wait 2"), seconds(2));
     }
 }

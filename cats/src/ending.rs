@@ -15,7 +15,7 @@ use vchan::{Closer, Error, Vchan, Writer};
 use crate::failure::{no_input, Exit, Failure};
 use crate::meter::Meter;
 use crate::progress::Progress;
-use crate::pump::{Course, Event, Pump, ReceiveEnd, SendEnd, Stop, GRACE};
+use crate::pump::{Event, Pump, PumpContext, ReceiveEnd, SendEnd, Stop, GRACE};
 use crate::report::Report;
 use crate::signals::{Reason, Signals};
 
@@ -43,24 +43,24 @@ pub struct Ended {
 
 /// After EOF on standard input, a peer without half-close is received from until it has been silent for this
 /// long. Recent data suggests that it has more to send.
-const RECENT: Duration = Duration::from_millis(500);
+const QUIET_LIMIT: Duration = Duration::from_millis(500);
 /// The same if the peer has not sent anything.
-const YOUNG: Duration = Duration::from_millis(100);
+const QUIET_LIMIT_NONE_RECEIVED: Duration = Duration::from_millis(100);
 /// The same if this side has not sent anything (standard input is /dev/null, as in background jobs of a shell)
 /// and so exists to receive.
-const PATIENCE: Duration = Duration::from_secs(2);
+const QUIET_LIMIT_NONE_SENT: Duration = Duration::from_secs(2);
 /// Upper limit of lingering with a peer that keeps sending, unless the conversation lasted longer before.
-const LINGER: Duration = Duration::from_secs(45);
+const LINGER_LIMIT: Duration = Duration::from_secs(45);
 /// How long to wait for the peer to leave after this side has left. Data already in the ring is still received.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time limit after a signal.
-const ASKED: Duration = Duration::from_secs(1);
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Refresh interval of the progress line.
-const TICK: Duration = Duration::from_millis(100);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a pump may take to stop.
-const STOPPING: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Poll interval for conditions without an event.
-const AGAIN: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Runs the conversation on `vchan` to its end. `input` is standard input, or `None` to send nothing; it
 /// becomes `None` at EOF.
@@ -78,34 +78,34 @@ pub fn converse(
     let (reader, writer) = vchan.split();
     let (sender, events) = mpsc::channel();
     let to_self = sender.clone();
-    signals.direct_to(move |reason| {
+    signals.set_listener(move |reason| {
         // Fails only if the conversation is already over.
         let _ = to_self.send(Event::Ends(reason));
     });
     let stop = Arc::new(Stop::new().map_err(|errno| system("make an eventfd", errno.into()))?);
-    let course = Course {
+    let context = PumpContext {
         events: sender,
         meter: Arc::new(Meter::start()),
         stop,
-        look: terms.timeout.map(|timeout| timeout / 4),
+        drain_poll: terms.timeout.map(|timeout| timeout / 4),
         half_closes,
         receives: terms.lingers,
         input: input.clone(),
     };
-    let receive = course.receive(reader, output).map_err(|error| system("start a thread", error))?;
-    let send = match course.send(writer) {
+    let receive = context.receive(reader, output).map_err(|error| system("start a thread", error))?;
+    let send = match context.send(writer) {
         Ok(send) => send,
         Err(error) => {
             closer.abort();
-            part(&course, &closer, &events, &[receive]);
+            shut_down(&context, &closer, &events, &[receive]);
             return Err(system("start a thread", error));
         }
     };
     let mut talk = Talk {
         terms,
-        course: &course,
+        context: &context,
         phase: Phase::Talking,
-        asked: None,
+        signal_deadline: None,
         writer: None,
         input_over: false,
         delivered: false,
@@ -114,7 +114,7 @@ pub fn converse(
         failure: None,
     };
     let verdict = talk.run(&events, progress);
-    let (counts, lasted) = (course.meter.counts(), course.meter.elapsed());
+    let (counts, lasted) = (context.meter.counts(), context.meter.elapsed());
     if talk.input_over {
         *input = None;
     }
@@ -123,7 +123,7 @@ pub fn converse(
     if failed || talk.is_cut_off() {
         closer.abort();
     }
-    part(&course, &closer, &events, &[send, receive]);
+    shut_down(&context, &closer, &events, &[send, receive]);
     verdict.map(|()| Ended { counts, lasted })
 }
 
@@ -132,13 +132,13 @@ fn system(doing: &'static str, error: std::io::Error) -> Failure {
 }
 
 /// Notifies the peer if necessary and stops both pumps, whatever they are blocked on.
-fn part(course: &Course, closer: &Closer, events: &Receiver<Event>, pumps: &[Pump]) {
+fn shut_down(context: &PumpContext, closer: &Closer, events: &Receiver<Event>, pumps: &[Pump]) {
     closer.close();
-    course.stop.stop();
-    let limit = Instant::now() + STOPPING;
+    context.stop.stop();
+    let limit = Instant::now() + STOP_TIMEOUT;
     while pumps.iter().any(|pump| !pump.is_finished()) && Instant::now() < limit {
         // The channel halves are returned in the events; they are dropped here.
-        match events.recv_timeout(AGAIN) {
+        match events.recv_timeout(POLL_INTERVAL) {
             Ok(event) => drop(event),
             Err(_) => pumps.iter().filter(|pump| !pump.is_finished()).for_each(Pump::interrupt),
         }
@@ -164,17 +164,17 @@ enum Phase {
 enum Quiet {
     Nothing,
     /// Nothing received for a while.
-    NothingCame,
+    NothingReceived,
     /// Nothing sent or received for a while.
     NothingMoved,
 }
 
 struct Talk<'a> {
     terms: &'a Terms<'a>,
-    course: &'a Course,
+    context: &'a PumpContext,
     phase: Phase,
     /// The deadline set by a signal.
-    asked: Option<Instant>,
+    signal_deadline: Option<Instant>,
     /// Returned by the sending pump at its end.
     writer: Option<Writer>,
     input_over: bool,
@@ -195,12 +195,12 @@ impl Talk<'_> {
     fn run(&mut self, events: &Receiver<Event>, progress: &Progress) -> Verdict {
         loop {
             let now = Instant::now();
-            progress.show(&self.course.meter);
+            progress.show(&self.context.meter);
             let wake = match self.due(now) {
                 Ok(wake) => wake,
                 Err(verdict) => return verdict,
             };
-            let wake = if progress.shows() { earlier(wake, Some(now + TICK)) } else { wake };
+            let wake = if progress.shows() { earlier(wake, Some(now + PROGRESS_INTERVAL)) } else { wake };
             let event = match wake {
                 None => events.recv().ok(),
                 Some(wake) => match events.recv_timeout(wake.saturating_duration_since(now)) {
@@ -209,7 +209,7 @@ impl Talk<'_> {
                     Err(RecvTimeoutError::Disconnected) => None,
                 },
             };
-            // `course` holds a sender, so `recv` cannot fail.
+            // `context` holds a sender, so `recv` cannot fail.
             let Some(event) = event else { return Ok(()) };
             if let Some(verdict) = self.on(event) {
                 return verdict;
@@ -219,18 +219,18 @@ impl Talk<'_> {
 
     /// Handles expired deadlines. Returns the next deadline, or the verdict if the conversation is over.
     fn due(&mut self, now: Instant) -> Result<Option<Instant>, Verdict> {
-        let meter = &self.course.meter;
-        if self.asked.is_some_and(|limit| limit <= now) {
+        let meter = &self.context.meter;
+        if self.signal_deadline.is_some_and(|limit| limit <= now) {
             return Err(self.verdict());
         }
         let end_of_phase = match self.phase {
             Phase::Talking => None,
             Phase::Lingering { until, quiet: Quiet::Nothing } => Some(until),
-            Phase::Lingering { until, quiet: Quiet::NothingCame } => {
+            Phase::Lingering { until, quiet: Quiet::NothingReceived } => {
                 Some(until.min(meter.last_received() + self.quiet()))
             }
             Phase::Lingering { until, quiet: Quiet::NothingMoved } => {
-                Some(until.min(meter.last_moved() + RECENT))
+                Some(until.min(meter.last_moved() + QUIET_LIMIT))
             }
             Phase::Left { until } => Some(until),
         };
@@ -240,7 +240,7 @@ impl Talk<'_> {
             }
             match self.phase {
                 // The peer announced half-close late: wait for its EOF.
-                Phase::Lingering { quiet: Quiet::NothingCame, .. } if self.peer_half_closes() => {
+                Phase::Lingering { quiet: Quiet::NothingReceived, .. } if self.peer_half_closes() => {
                     self.phase = Phase::Talking;
                 }
                 _ => self.leave(),
@@ -248,11 +248,11 @@ impl Talk<'_> {
             return self.due(now);
         }
         if matches!(self.phase, Phase::Left { .. }) {
-            return Ok(earlier(self.asked, end_of_phase));
+            return Ok(earlier(self.signal_deadline, end_of_phase));
         }
-        let wake = earlier(self.asked, end_of_phase);
+        let wake = earlier(self.signal_deadline, end_of_phase);
         let out_of_time =
-            self.terms.timeout.map(|timeout| (timeout, self.course.meter.last_moved() + timeout));
+            self.terms.timeout.map(|timeout| (timeout, self.context.meter.last_moved() + timeout));
         match out_of_time {
             Some((timeout, end)) if end <= now => Err(Err(Failure::timed_out(format!(
                 "conversation: no data moved for {timeout:?}; check that the other side is alive, or raise \
@@ -265,10 +265,10 @@ impl Talk<'_> {
     fn on(&mut self, event: Event) -> Option<Verdict> {
         match event {
             Event::Ends(Reason::OutputLost) => Some(Err(Failure::stream("standard output", Errno::EPIPE))),
-            Event::Ends(Reason::Asked) if self.asked.is_some() => Some(self.verdict()),
-            Event::Ends(Reason::Asked) => {
-                self.asked = Some(Instant::now() + ASKED);
-                self.course.stop.stop();
+            Event::Ends(Reason::Signal) if self.signal_deadline.is_some() => Some(self.verdict()),
+            Event::Ends(Reason::Signal) => {
+                self.signal_deadline = Some(Instant::now() + SIGNAL_TIMEOUT);
+                self.context.stop.stop();
                 self.leave();
                 None
             }
@@ -276,7 +276,7 @@ impl Talk<'_> {
                 self.writer = Some(writer);
                 self.on_sent(end);
                 if matches!(self.phase, Phase::Left { .. }) {
-                    self.tell();
+                    self.notify_peer();
                 }
                 (self.peer_left || self.is_complete()).then(|| self.verdict())
             }
@@ -327,7 +327,7 @@ impl Talk<'_> {
                     self.leave();
                 } else if self.terms.linger.is_some() || !self.peer_half_closes() {
                     // Ends at once if the silence has already lasted long enough.
-                    self.linger(Quiet::NothingCame);
+                    self.linger(Quiet::NothingReceived);
                 }
             }
         }
@@ -351,39 +351,39 @@ impl Talk<'_> {
         let now = Instant::now();
         self.phase = match self.terms.linger {
             Some(time) => Phase::Lingering { until: now + time, quiet: Quiet::Nothing },
-            None => Phase::Lingering { until: now + LINGER.max(self.course.meter.elapsed()), quiet },
+            None => Phase::Lingering { until: now + LINGER_LIMIT.max(self.context.meter.elapsed()), quiet },
         };
     }
 
     /// How long the peer may be silent after the end of input.
     fn quiet(&self) -> Duration {
-        match self.course.meter.counts() {
-            (0, _) => PATIENCE,
-            (_, 0) => YOUNG,
-            _ => RECENT,
+        match self.context.meter.counts() {
+            (0, _) => QUIET_LIMIT_NONE_SENT,
+            (_, 0) => QUIET_LIMIT_NONE_RECEIVED,
+            _ => QUIET_LIMIT,
         }
     }
 
     /// Leaves once all data read has been handed over. Data in the receive ring is still delivered.
     fn leave(&mut self) {
         if !matches!(self.phase, Phase::Left { .. }) {
-            self.phase = Phase::Left { until: Instant::now() + FAREWELL };
+            self.phase = Phase::Left { until: Instant::now() + LEAVE_TIMEOUT };
             if self.writer.is_none() {
-                self.course.stop.stop();
+                self.context.stop.stop();
             }
-            self.tell();
+            self.notify_peer();
         }
     }
 
     /// Whether a signal arrived before EOF on standard input. The sending pump may not have noticed. A terminal
     /// has already delivered everything typed.
     fn is_cut_off(&self) -> bool {
-        let may_send = !self.input_over && !self.course.reads_terminal();
-        self.asked.is_some() && may_send && self.course.has_more_input(Duration::ZERO)
+        let may_send = !self.input_over && !self.context.reads_terminal();
+        self.signal_deadline.is_some() && may_send && self.context.has_more_input(Duration::ZERO)
     }
 
     /// Notifies the peer, once nothing more will be sent, that this side leaves or aborts.
-    fn tell(&self) {
+    fn notify_peer(&self) {
         let Some(writer) = &self.writer else { return };
         if self.failure.is_some() || self.is_cut_off() {
             writer.abort();
@@ -395,12 +395,12 @@ impl Talk<'_> {
     /// What a peer that left by itself has not consumed. With --keep-listening the rest of standard input is
     /// for the next client; after a signal it need not be sent.
     fn undelivered(&self) -> Option<Failure> {
-        if !self.peer_left || self.asked.is_some() {
+        if !self.peer_left || self.signal_deadline.is_some() {
             return None;
         }
-        let rest = self.terms.ends_with_input && !self.input_over && self.course.has_more_input(GRACE);
-        let untaken = self.writer.as_ref().map_or(0, untaken);
-        Failure::undelivered(rest, untaken)
+        let rest = self.terms.ends_with_input && !self.input_over && self.context.has_more_input(GRACE);
+        let unconsumed = self.writer.as_ref().map_or(0, unconsumed);
+        Failure::undelivered(rest, unconsumed)
     }
 
     fn verdict(&mut self) -> Verdict {
@@ -410,14 +410,14 @@ impl Talk<'_> {
 }
 
 /// Bytes that a departed peer has not consumed. It may still drain the ring for as long as this side would.
-fn untaken(writer: &Writer) -> usize {
+fn unconsumed(writer: &Writer) -> usize {
     // A peer with half-close waits for this.
     writer.leave();
-    let limit = Instant::now() + FAREWELL;
+    let limit = Instant::now() + LEAVE_TIMEOUT;
     loop {
         match writer.pending() {
             Ok(count @ 1..) if Instant::now() >= limit => return count,
-            Ok(1..) => std::thread::sleep(AGAIN),
+            Ok(1..) => std::thread::sleep(POLL_INTERVAL),
             Ok(0) | Err(_) => return 0,
         }
     }

@@ -36,7 +36,7 @@ pub struct Failure {
     /// The exit code.
     pub exit: Exit,
     text: String,
-    peers: bool,
+    peers_fault: bool,
 }
 
 impl Failure {
@@ -48,40 +48,40 @@ impl Failure {
             Error::TimedOut(_) => Exit::TimedOut,
             _ => Exit::Error,
         };
-        let peers =
+        let peers_fault =
             exit != Exit::Error || matches!(error, Error::PeerClosed | Error::Corrupt(_) | Error::Refused(_));
-        Failure { exit, text: format!("{doing}: {error}; {}", advice(error)), peers }
+        Failure { exit, text: format!("{doing}: {error}; {}", advice(error)), peers_fault }
     }
 
     /// A failure of standard input or output; `stream` names it in the message.
     pub fn stream(stream: &str, errno: Errno) -> Failure {
-        let text = format!("{stream}: {}; {}", described(errno), stream_advice(errno));
-        Failure { exit: Exit::Error, text, peers: false }
+        let text = format!("{stream}: {}; {}", errno_text(errno), stream_advice(errno));
+        Failure { exit: Exit::Error, text, peers_fault: false }
     }
 
-    /// The peer left before consuming everything: standard input has a `rest`, or the last `untaken` bytes sent
+    /// The peer left before consuming everything: standard input has a `rest`, or the last `unconsumed` bytes sent
     /// are still in the ring. `None` if it consumed everything.
-    pub fn undelivered(rest: bool, untaken: usize) -> Option<Failure> {
-        let what = match (rest, untaken) {
+    pub fn undelivered(rest: bool, unconsumed: usize) -> Option<Failure> {
+        let what = match (rest, unconsumed) {
             (false, 0) => return None,
-            (false, _) => format!("the peer left without taking the last {untaken} bytes"),
+            (false, _) => format!("the peer left without taking the last {unconsumed} bytes"),
             (true, 0) => "the peer left before the end of standard input".into(),
             (true, _) => format!(
-                "the peer left before the end of standard input, without taking the last {untaken} bytes sent"
+                "the peer left before the end of standard input, without taking the last {unconsumed} bytes sent"
             ),
         };
         let text = format!("conversation: {what}; check the other side's messages");
-        Some(Failure { exit: Exit::PeerFailed, text, peers: true })
+        Some(Failure { exit: Exit::PeerFailed, text, peers_fault: true })
     }
 
     /// A timeout; `text` is the whole message.
     pub fn timed_out(text: String) -> Failure {
-        Failure { exit: Exit::TimedOut, text, peers: true }
+        Failure { exit: Exit::TimedOut, text, peers_fault: true }
     }
 
     /// Whether the peer caused the failure, so that the next client may succeed.
-    pub fn is_the_peers(&self) -> bool {
-        self.peers
+    pub fn is_peers_fault(&self) -> bool {
+        self.peers_fault
     }
 }
 
@@ -132,11 +132,11 @@ fn advice(error: &Error) -> &'static str {
 
 /// A warning: standard input is unusable, so nothing is sent.
 pub fn no_input(errno: Errno) -> String {
-    format!("standard input: {}; continuing to receive without it", described(errno))
+    format!("standard input: {}; continuing to receive without it", errno_text(errno))
 }
 
 /// The C library's text for the errno.
-fn described(errno: Errno) -> String {
+fn errno_text(errno: Errno) -> String {
     let text = std::io::Error::from(errno).to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

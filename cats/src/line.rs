@@ -95,19 +95,19 @@ pub struct Line {
 }
 
 /// An error text about the command line.
-pub type Complaint = String;
+pub type UsageError = String;
 
 impl Line {
     /// Parses the arguments, without the program name.
-    pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Line, Complaint> {
+    pub fn read(arguments: impl Iterator<Item = OsString>) -> Result<Line, UsageError> {
         let arguments = arguments.enumerate().map(|(number, argument)| {
             argument.into_string().map_err(|_| format!("argument {} is not valid UTF-8", number + 1))
         });
-        let arguments = arguments.collect::<Result<Vec<String>, Complaint>>()?;
+        let arguments = arguments.collect::<Result<Vec<String>, UsageError>>()?;
         let mut matches =
             match parser().try_get_matches_from(arguments.iter().map(|argument| marked(argument))) {
                 Ok(matches) => matches,
-                Err(error) => return wish_or_complaint(&error, &arguments),
+                Err(error) => return request_or_error(&error, &arguments),
             };
         let places: Vec<usize> = matches.indices_of(WORDS).into_iter().flatten().collect();
         let wait = matches.index_of(Key::Wait.name());
@@ -192,7 +192,7 @@ fn parser() -> Command {
         .disable_help_flag(true)
         .disable_version_flag(true)
         .version("")
-        // Distinguishes -h from --help, see `wish_or_complaint`.
+        // Distinguishes -h from --help, see `request_or_error`.
         .help_template("{before-help}")
         .before_help(BRIEF)
         .before_long_help(ALL)
@@ -204,7 +204,7 @@ const BRIEF: &str = "brief";
 const ALL: &str = "all";
 
 /// Converts the parser's error into a help or version request, or into an error text.
-fn wish_or_complaint(error: &clap::Error, arguments: &[String]) -> Result<Line, Complaint> {
+fn request_or_error(error: &clap::Error, arguments: &[String]) -> Result<Line, UsageError> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
@@ -218,7 +218,7 @@ fn wish_or_complaint(error: &clap::Error, arguments: &[String]) -> Result<Line, 
     };
     let known = KNOWN.iter().find(|known| name.strip_prefix("--") == Some(known.name));
     let takes = known.map_or(Takes::Nothing, |known| known.takes);
-    // The parser finds what is wrong with the next option before it misses the value of the one before.
+    // The parser reports an error of the next option before the missing value of the previous one.
     let stopped_at = arguments.iter().position(|argument| match name.starts_with("--") {
         true => argument.split('=').next() == Some(name),
         false => is_letters(argument) && name.chars().nth(1).is_some_and(|letter| argument.contains(letter)),
@@ -259,12 +259,12 @@ fn is_option(argument: &str) -> bool {
     bytes.next() == Some(b'-') && bytes.next().is_some_and(|byte| !byte.is_ascii_digit())
 }
 
-/// Whether it is one option or more by their letters.
+/// Whether it is a group of short options.
 fn is_letters(argument: &str) -> bool {
     is_option(argument) && !argument.starts_with("--")
 }
 
-/// What to write instead of `--name`.
+/// A suggestion for `--name`.
 fn suggestion(name: &str) -> String {
     if KNOWN.iter().any(|known| known.letter.is_some_and(|letter| name.chars().eq([letter]))) {
         return format!("; did you mean '-{name}'?");
@@ -273,8 +273,8 @@ fn suggestion(name: &str) -> String {
     meant.map(|meant| format!("; did you mean '--{meant}'?")).unwrap_or_default()
 }
 
-/// The first argument with this letter is the one that has it wrong: none has it right.
-fn unknown_letter(arguments: &[String], letter: char) -> Complaint {
+/// No option has this letter, so the first argument that contains it is wrong.
+fn unknown_letter(arguments: &[String], letter: char) -> UsageError {
     let letters =
         |argument: &&String| is_option(argument) && !argument.starts_with("--") && argument.contains(letter);
     let letters = arguments.iter().find(letters).map_or("", |argument| &argument[1..]);
@@ -295,14 +295,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_where_their_numbers_say() {
+    fn keys_index_known() {
         for (number, known) in KNOWN.iter().enumerate() {
             assert_eq!(known.key as usize, number, "{}", known.name);
         }
     }
 
     #[test]
-    fn options_and_words_are_told_apart() {
+    fn options_and_words_are_distinguished() {
         let read = |line: &str| Line::read(line.split(' ').map(OsString::from)).unwrap();
         let line = read("-lv 0 --path -5 - -1 --wait 7 -- --listen");
         assert_eq!(line.words, ["0", "-", "-1", "7", "--listen"]);

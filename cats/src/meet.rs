@@ -19,24 +19,24 @@ pub trait Tool {
     /// The name of its transport.
     fn transport_name(&self) -> &'static str;
     /// The environment variable that names a client's server, if it is set.
-    fn led_by(&self) -> Option<&'static str> {
+    fn server_variable(&self) -> Option<&'static str> {
         None
     }
     /// The default ring size in bytes.
     fn buffer_size(&self) -> usize;
     /// A hint for a client that may be waiting in the wrong place.
-    fn elsewhere(&self) -> &'static str;
+    fn wait_hint(&self) -> &'static str;
     /// The transport for a server (`listen`) or a client.
     fn transport(&self, listen: bool) -> Result<Box<dyn Transport>>;
 }
 
 /// A warning about a `VCHAN_TRANSPORT` that names another transport.
-pub fn contradiction(tool: &dyn Tool) -> Option<String> {
-    let asked = std::env::var_os("VCHAN_TRANSPORT")?;
-    let asked = asked.to_string_lossy();
+pub fn transport_warning(tool: &dyn Tool) -> Option<String> {
+    let requested = std::env::var_os("VCHAN_TRANSPORT")?;
+    let requested = requested.to_string_lossy();
     let (name, own) = (tool.name(), tool.transport_name());
-    let agrees = ["", "auto", own].contains(&&*asked);
-    (!agrees).then(|| format!("VCHAN_TRANSPORT={asked} is ignored: {name} always uses transport {own}"))
+    let agrees = ["", "auto", own].contains(&&*requested);
+    (!agrees).then(|| format!("VCHAN_TRANSPORT={requested} is ignored: {name} always uses transport {own}"))
 }
 
 /// How servers choose ring sizes: as the original tools do.
@@ -99,11 +99,11 @@ impl Tool for Unixcat {
         "unix"
     }
 
-    fn elsewhere(&self) -> &'static str {
+    fn wait_hint(&self) -> &'static str {
         "if the server uses another directory, set XEN_ROOT as it prints"
     }
 
-    fn led_by(&self) -> Option<&'static str> {
+    fn server_variable(&self) -> Option<&'static str> {
         configuration().map(|_| CONFIGURATION)
     }
 
@@ -150,7 +150,7 @@ impl Tool for Xencat {
         "xen"
     }
 
-    fn elsewhere(&self) -> &'static str {
+    fn wait_hint(&self) -> &'static str {
         "check DOMID and PORT on both sides"
     }
 

@@ -5,14 +5,14 @@ use std::thread::{scope, Builder};
 use std::time::Duration;
 
 /// Longer than it takes to start both sides.
-const PATIENCE: Duration = Duration::from_secs(1);
+const DELAY: Duration = Duration::from_secs(1);
 
 /// Runs `work`, and calls `say` meanwhile if it takes long.
-pub fn unless_soon<T>(say: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
+pub fn with_notice<T>(say: impl FnOnce() + Send, work: impl FnOnce() -> T) -> T {
     let (over, waits) = channel::<()>();
     scope(|scope| {
         let body = move || {
-            if waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if waits.recv_timeout(DELAY) == Err(RecvTimeoutError::Timeout) {
                 say();
             }
         };

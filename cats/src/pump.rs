@@ -62,14 +62,14 @@ pub enum ReceiveEnd {
 
 /// Bounds of the bytes per system call, a quarter of the ring so that one side can fill while the other drains.
 /// Below, system calls cost more than copies; above, the peer waits long for the first byte.
-const LEAST: usize = 8 << 10;
-const MOST: usize = 128 << 10;
+const MIN_CHUNK: usize = 8 << 10;
+const MAX_CHUNK: usize = 128 << 10;
 
 /// How long to wait for EOF on standard input after a peer that consumed everything has left.
 pub const GRACE: Duration = Duration::from_millis(500);
 
-fn portion(ring: usize) -> usize {
-    (ring / 4).clamp(LEAST, MOST)
+fn chunk_size(ring: usize) -> usize {
+    (ring / 4).clamp(MIN_CHUNK, MAX_CHUNK)
 }
 
 /// Stops both pumps.
@@ -140,7 +140,7 @@ pub fn prepare_to_interrupt() -> nix::Result<()> {
 
 /// State shared by both pumps of a conversation.
 #[derive(Clone)]
-pub struct Course {
+pub struct PumpContext {
     /// Destination of the end events.
     pub events: Sender<Event>,
     /// Counts the bytes moved.
@@ -154,35 +154,35 @@ pub struct Course {
     /// Standard input, or `None` to send nothing.
     pub input: Option<Arc<OwnedFd>>,
     /// How often to check that the peer still consumes after EOF on standard input.
-    pub look: Option<Duration>,
+    pub drain_poll: Option<Duration>,
 }
 
-impl Course {
+impl PumpContext {
     /// Starts the sending pump.
     pub fn send(&self, mut writer: Writer) -> std::io::Result<Pump> {
-        let course = self.clone();
+        let context = self.clone();
         let body = move || {
-            let end = course.sending(&mut writer);
+            let end = context.sending(&mut writer);
             // The receiver is gone once the verdict has been reached.
-            let _ = course.events.send(Event::Sent(writer, end));
+            let _ = context.events.send(Event::Sent(writer, end));
         };
         Builder::new().name("send".into()).spawn(body).map(Pump)
     }
 
     /// Starts the receiving pump into `output`.
     pub fn receive(&self, mut reader: Reader, output: OwnedFd) -> std::io::Result<Pump> {
-        let course = self.clone();
+        let context = self.clone();
         let body = move || {
-            let end = course.receiving(&mut reader, output.as_fd());
+            let end = context.receiving(&mut reader, output.as_fd());
             // As above.
-            let _ = course.events.send(Event::Received(reader, end));
+            let _ = context.events.send(Event::Received(reader, end));
         };
         Builder::new().name("receive".into()).spawn(body).map(Pump)
     }
 
     fn sending(&self, writer: &mut Writer) -> SendEnd {
         let input = self.input.as_ref().map(|input| input.as_fd());
-        let portion = portion(writer.ring_size());
+        let chunk_size = chunk_size(writer.ring_size());
         let end = loop {
             let Some(input) = input else { break SendEnd::NoInput(None) };
             // `stop` could not end a blocking read.
@@ -191,14 +191,14 @@ impl Course {
                 Ok(false) => break SendEnd::Stopped,
                 Err(errno) => return SendEnd::Failed(Failure::stream("standard input", errno)),
             }
-            match writer.copy_from_fd(input, portion) {
+            match writer.copy_from_fd(input, chunk_size) {
                 Ok(0) => break SendEnd::EndOfInput,
                 Ok(count) => self.meter.add_sent(count),
                 Err(Error::PeerClosed | Error::PeerDied | Error::PeerAborted) => {
                     return SendEnd::PeerGone { input_over: false }
                 }
                 Err(Error::Closed) => return SendEnd::Stopped,
-                Err(error) if is_passing(&error) => (),
+                Err(error) if is_transient(&error) => (),
                 Err(error @ Error::Os { .. })
                     if self.receives && is_no_input(input, Errno::from_raw(error.errno())) =>
                 {
@@ -222,7 +222,7 @@ impl Course {
     fn drain(&self, writer: &mut Writer, input_over: bool) -> Option<SendEnd> {
         let mut before = None;
         loop {
-            match writer.wait_drained(self.look) {
+            match writer.wait_drained(self.drain_poll) {
                 Ok(()) => return None,
                 Err(Error::TimedOut(_)) => {
                     let pending = writer.pending().ok();
@@ -267,10 +267,10 @@ impl Course {
     }
 
     fn receiving(&self, reader: &mut Reader, output: BorrowedFd) -> ReceiveEnd {
-        let portion = portion(reader.ring_size());
+        let chunk_size = chunk_size(reader.ring_size());
         let mut finished = false;
         loop {
-            match reader.copy_to_fd(output, portion) {
+            match reader.copy_to_fd(output, chunk_size) {
                 Ok(0) if matches!(reader.state(), Ok(State::Connected)) => {
                     if !finished {
                         finished = true;
@@ -284,7 +284,7 @@ impl Course {
                 Ok(count) => self.meter.add_received(count),
                 Err(Error::Closed) => return ReceiveEnd::Stopped,
                 // The write was interrupted, or the descriptor is non-blocking.
-                Err(error) if is_passing(&error) => match self.stop.wait((output, PollFlags::POLLOUT)) {
+                Err(error) if is_transient(&error) => match self.stop.wait((output, PollFlags::POLLOUT)) {
                     Ok(_) if self.stop.stopped() => return ReceiveEnd::Stopped,
                     Ok(_) => (),
                     Err(errno) => return ReceiveEnd::Failed(Failure::stream("standard output", errno)),
@@ -295,7 +295,7 @@ impl Course {
     }
 }
 
-fn is_passing(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     matches!(error, Error::Interrupted | Error::WouldBlock)
 }
 
@@ -314,16 +314,16 @@ mod tests {
     use super::*;
 
     fn has_more(input: Option<OwnedFd>) -> bool {
-        let course = Course {
+        let context = PumpContext {
             events: channel().0,
             meter: Arc::new(Meter::start()),
             stop: Arc::new(Stop::new().unwrap()),
             input: input.map(Arc::new),
             half_closes: false,
             receives: true,
-            look: None,
+            drain_poll: None,
         };
-        course.has_more_input(GRACE)
+        context.has_more_input(GRACE)
     }
 
     #[test]

@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals as Incoming;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// A signal.
-    Asked,
+    Signal,
     /// Standard output has lost its reader.
     OutputLost,
 }
@@ -24,11 +24,11 @@ type Listener = Box<dyn Fn(Reason) + Send>;
 
 /// When a signal ends a whole pipeline, it arrives before the reader's exit is seen, but its thread may run
 /// later.
-const SLOWER: Duration = Duration::from_millis(50);
+const SIGNAL_GRACE: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct State {
-    asked: bool,
+    signal_received: bool,
     output_lost: bool,
     listener: Option<Listener>,
 }
@@ -58,7 +58,7 @@ impl Signals {
             // Unblocking can't fail where blocking succeeded; at worst a signal is delivered elsewhere.
             let _ = set.thread_unblock();
             for _ in &mut incoming {
-                state.tell(Reason::Asked);
+                state.record(Reason::Signal);
             }
         })?;
         Ok(signals)
@@ -71,16 +71,16 @@ impl Signals {
             let mut fds = [PollFd::new(output.as_fd(), PollFlags::empty())];
             // poll always reports errors and hang-ups. Signals are blocked in this thread.
             if poll(&mut fds, PollTimeout::NONE).is_ok() {
-                std::thread::sleep(SLOWER);
-                state.tell(Reason::OutputLost);
+                std::thread::sleep(SIGNAL_GRACE);
+                state.record(Reason::OutputLost);
             }
         })?;
         Ok(())
     }
 
     /// Whether a signal has arrived.
-    pub fn asked(&self) -> bool {
-        self.lock().asked
+    pub fn signal_received(&self) -> bool {
+        self.lock().signal_received
     }
 
     /// Whether standard output has lost its reader.
@@ -89,10 +89,10 @@ impl Signals {
     }
 
     /// Calls `listener` for each reason from now on, and at once for those already recorded.
-    pub fn direct_to(&self, listener: impl Fn(Reason) + Send + 'static) {
+    pub fn set_listener(&self, listener: impl Fn(Reason) + Send + 'static) {
         let mut state = self.lock();
-        if state.asked {
-            listener(Reason::Asked);
+        if state.signal_received {
+            listener(Reason::Signal);
         }
         if state.output_lost {
             listener(Reason::OutputLost);
@@ -100,12 +100,12 @@ impl Signals {
         state.listener = Some(Box::new(listener));
     }
 
-    fn tell(&self, reason: Reason) {
+    fn record(&self, reason: Reason) {
         let mut state = self.lock();
         match reason {
-            Reason::Asked => state.asked = true,
+            Reason::Signal => state.signal_received = true,
             // After a signal the exit is clean.
-            Reason::OutputLost if state.asked => return,
+            Reason::OutputLost if state.signal_received => return,
             Reason::OutputLost => state.output_lost = true,
         }
         if let Some(listener) = &state.listener {
@@ -119,8 +119,8 @@ impl Signals {
 }
 
 fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: ignoring a signal runs no code; the previous action is restored at once.
-    // SAFETY: to ignore a signal runs no code; what was there before is put back at once.
     let before = unsafe { sigaction(signal, &ignore)? };
     // SAFETY: `before` was installed when this process started: the default action or ignore.
     unsafe { sigaction(signal, &before)? };
@@ -135,14 +135,14 @@ mod tests {
     #[test]
     fn signal_before_its_listener_is_not_lost() {
         let signals = Signals::default();
-        signals.tell(Reason::Asked);
-        let (sender, told) = mpsc::channel();
-        signals.direct_to(move |reason| sender.send(reason).unwrap());
-        assert!(signals.asked());
-        assert_eq!(told.try_recv(), Ok(Reason::Asked));
-        signals.tell(Reason::Asked);
-        assert_eq!(told.try_recv(), Ok(Reason::Asked));
-        signals.tell(Reason::OutputLost);
-        assert!(told.try_recv().is_err() && !signals.output_lost());
+        signals.record(Reason::Signal);
+        let (sender, received) = mpsc::channel();
+        signals.set_listener(move |reason| sender.send(reason).unwrap());
+        assert!(signals.signal_received());
+        assert_eq!(received.try_recv(), Ok(Reason::Signal));
+        signals.record(Reason::Signal);
+        assert_eq!(received.try_recv(), Ok(Reason::Signal));
+        signals.record(Reason::OutputLost);
+        assert!(received.try_recv().is_err() && !signals.output_lost());
     }
 }

@@ -13,7 +13,7 @@ use nix::sys::stat::{fstat, SFlag};
 /// One bit per closed stream.
 static CLOSED: AtomicU8 = AtomicU8::new(0);
 
-extern "C" fn look() {
+extern "C" fn record_closed() {
     for fd in 0..3 {
         // SAFETY: reads a descriptor flag and touches no memory.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
@@ -24,7 +24,7 @@ extern "C" fn look() {
 
 #[used]
 #[link_section = ".init_array"]
-static BEFORE_MAIN: extern "C" fn() = look;
+static BEFORE_MAIN: extern "C" fn() = record_closed;
 
 fn unless_closed(number: u8, stream: impl AsFd) -> Result<OwnedFd, Errno> {
     if CLOSED.load(Relaxed) & (1 << number) != 0 {

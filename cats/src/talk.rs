@@ -9,11 +9,11 @@ use nix::errno::Errno;
 use vchan::transport::Transport;
 use vchan::{Closer, Error, Vchan};
 
-use crate::cli::{Options, Patience};
+use crate::cli::{Options, WaitLimit};
 use crate::ending::{converse, Ended, Terms};
 use crate::failure::{no_input, Failure};
-use crate::meet::{contradiction, Tool, ORDERS};
-use crate::notice::unless_soon;
+use crate::meet::{transport_warning, Tool, ORDERS};
+use crate::notice::with_notice;
 use crate::progress::Progress;
 use crate::pump::prepare_to_interrupt;
 use crate::report::Report;
@@ -24,7 +24,7 @@ use crate::told;
 
 /// Runs the tool with these options.
 pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), Failure> {
-    if let Some(warning) = contradiction(tool) {
+    if let Some(warning) = transport_warning(tool) {
         report.warning(warning);
     }
     let start = |error| Failure::new("start", &Error::os("catch signals", error));
@@ -36,8 +36,8 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
         let watched = output.try_clone().map_err(|error| failed("standard output", &error))?;
         signals.watch(watched).map_err(|error| Failure::new("start", &Error::os("start a thread", error)))?;
     }
-    let led_by = tool.led_by().filter(|_| !options.listen);
-    let doing = match led_by {
+    let server_variable = tool.server_variable().filter(|_| !options.listen);
+    let doing = match server_variable {
         _ if options.listen => "listen".into(),
         Some(variable) => format!("connect by {variable}"),
         None => "connect".into(),
@@ -47,8 +47,8 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
         options,
         report,
         doing,
-        led_by,
-        elsewhere: tool.elsewhere(),
+        server_variable,
+        wait_hint: tool.wait_hint(),
         transport: &*transport,
         signals: &signals,
         output,
@@ -56,7 +56,7 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
     if options.listen {
         session.serve(&mut input)
     } else {
-        session.call(&mut input)
+        session.connect(&mut input)
     }
 }
 
@@ -93,19 +93,19 @@ struct Session<'a> {
     /// The operation named in failures of the meeting.
     doing: String,
     /// The environment variable that names a client's server.
-    led_by: Option<&'static str>,
+    server_variable: Option<&'static str>,
     /// A hint for a client that may be waiting in the wrong place.
-    elsewhere: &'static str,
+    wait_hint: &'static str,
     transport: &'a dyn Transport,
     signals: &'a Signals,
     output: OwnedFd,
 }
 
 impl Session<'_> {
-    fn call(&self, input: &mut Input) -> Result<(), Failure> {
+    fn connect(&self, input: &mut Input) -> Result<(), Failure> {
         let closer = self.closer()?;
-        if self.options.patience != Patience::None {
-            match self.led_by {
+        if self.options.wait_limit != WaitLimit::None {
+            match self.server_variable {
                 Some(variable) => self.report.detail(format_args!("waiting for the server of {variable}")),
                 None => self.report.detail(format_args!("waiting for a server of {}", self.options.point)),
             }
@@ -118,7 +118,7 @@ impl Session<'_> {
             }
             met => met,
         };
-        match self.unless_asked(&self.doing, met)? {
+        match self.unless_signalled(&self.doing, met)? {
             Some(vchan) => self.converse(vchan, input),
             None => Ok(()),
         }
@@ -127,16 +127,16 @@ impl Session<'_> {
     /// Waits for a missing server as long as the options allow.
     fn wait_for_server(&self, closer: &Closer, why: Error) -> vchan::Result<Vchan> {
         let client = self.options.point.client(self.options.domid).transport(self.transport).closer(closer);
-        let client = match self.options.patience {
-            Patience::None => return Err(why),
-            Patience::AtMost(limit) => client.wait(limit),
-            Patience::ForEver => client.wait_forever(),
+        let client = match self.options.wait_limit {
+            WaitLimit::None => return Err(why),
+            WaitLimit::AtMost(limit) => client.wait(limit),
+            WaitLimit::Forever => client.wait_forever(),
         };
-        let hint = match self.led_by {
+        let hint = match self.server_variable {
             Some(variable) => format!("unset {variable} to use DOMID and PORT"),
-            None => self.elsewhere.into(),
+            None => self.wait_hint.into(),
         };
-        unless_soon(|| self.report.note(format_args!("still waiting: {why}; {hint}")), || client.connect())
+        with_notice(|| self.report.note(format_args!("still waiting: {why}; {hint}")), || client.connect())
     }
 
     fn serve(&self, input: &mut Input) -> Result<(), Failure> {
@@ -152,7 +152,7 @@ impl Session<'_> {
                 .order_table(ORDERS)
                 .closer(&closer)
                 .listen();
-            let Some(listening) = self.unless_asked(&self.doing, listening)? else { return Ok(()) };
+            let Some(listening) = self.unless_signalled(&self.doing, listening)? else { return Ok(()) };
             let announcement = self.transport.export_lines(listening.rendezvous());
             let announcement = announcement.map_err(|error| Failure::new(&self.doing, &error))?;
             if announcement != announced {
@@ -167,27 +167,27 @@ impl Session<'_> {
                 self.report.detail("the published address was removed, publishing again");
                 continue;
             }
-            let ended = match self.unless_asked("wait for a client", met) {
+            let ended = match self.unless_signalled("wait for a client", met) {
                 Ok(Some(vchan)) => self.converse(vchan, input),
                 Ok(None) => return Ok(()),
                 Err(failure) => Err(failure),
             };
-            if !self.options.keep_listening || self.signals.asked() {
+            if !self.options.keep_listening || self.signals.signal_received() {
                 return ended;
             }
             match ended {
                 // A client's failure does not end the server.
-                Err(failure) if failure.is_the_peers() => self.report.failure(&failure),
+                Err(failure) if failure.is_peers_fault() => self.report.failure(&failure),
                 ended => ended?,
             }
         }
     }
 
     fn converse(&self, vchan: Vchan, input: &mut Input) -> Result<(), Failure> {
-        let warning = self.led_by.and_then(|by| told::warning(by, &self.options.point, &vchan));
+        let warning = self.server_variable.and_then(|by| told::warning(by, &self.options.point, &vchan));
         warning.iter().for_each(|warning| self.report.warning(warning));
         self.report.line("Connected.");
-        match self.led_by {
+        match self.server_variable {
             Some(variable) => self.report.detail(told::description(variable, &vchan)),
             None => self.report.detail(format_args!("connected at {}", vchan.path())),
         }
@@ -217,14 +217,14 @@ impl Session<'_> {
     fn closer(&self) -> Result<Closer, Failure> {
         let closer = Closer::new().map_err(|error| Failure::new("start", &error))?;
         let other = closer.clone();
-        self.signals.direct_to(move |_| other.close());
+        self.signals.set_listener(move |_| other.close());
         Ok(closer)
     }
 
     /// `None` if a signal ended the attempt to meet.
-    fn unless_asked(&self, doing: &str, attempt: vchan::Result<Vchan>) -> Result<Option<Vchan>, Failure> {
+    fn unless_signalled(&self, doing: &str, attempt: vchan::Result<Vchan>) -> Result<Option<Vchan>, Failure> {
         match attempt {
-            Err(Error::Closed) if self.signals.asked() => Ok(None),
+            Err(Error::Closed) if self.signals.signal_received() => Ok(None),
             Err(Error::Closed) if self.signals.output_lost() => {
                 Err(Failure::stream("standard output", Errno::EPIPE))
             }

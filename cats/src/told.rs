@@ -10,11 +10,13 @@ pub fn description(variable: &str, vchan: &Vchan) -> String {
 }
 
 /// A warning if it is not the requested server, where the server says which it is. The variable may be stale.
-pub fn warning(variable: &str, asked: &Point, vchan: &Vchan) -> Option<String> {
-    let (served, asked) = (vchan.path(), asked.to_string());
+pub fn warning(variable: &str, requested: &Point, vchan: &Vchan) -> Option<String> {
+    let (served, requested) = (vchan.path(), requested.to_string());
     let is_known = served != vchan.rendezvous().event_channel;
-    let is_asked = served == asked || served.ends_with(&format!("/{asked}"));
-    (is_known && !is_asked).then(|| {
-        format!("{variable} points to the server at {served}, not to {asked}; unset it to use DOMID and PORT")
+    let is_requested = served == requested || served.ends_with(&format!("/{requested}"));
+    (is_known && !is_requested).then(|| {
+        format!(
+            "{variable} points to the server at {served}, not to {requested}; unset it to use DOMID and PORT"
+        )
     })
 }

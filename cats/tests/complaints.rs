@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use common::*;
 
 /// Command lines and their error texts, without the program name before and the hint at the help after.
-const COMPLAINTS: &[(&[&str], &str)] = &[
+const CASES: &[(&[&str], &str)] = &[
     (&[], "DOMID and PORT are missing"),
     (&["0"], "PORT is missing"),
     (&["-l"], "DOMID and PORT are missing"),
@@ -129,9 +129,9 @@ const COMPLAINTS: &[(&[&str], &str)] = &[
 
 /// Exit code, standard output and standard error, with the name unixcat.
 #[derive(Debug, PartialEq)]
-struct Said(Option<i32>, String, String);
+struct Outcome(Option<i32>, String, String);
 
-fn say(program: &std::path::Path, args: &[&std::ffi::OsStr]) -> Said {
+fn run(program: &std::path::Path, args: &[&std::ffi::OsStr]) -> Outcome {
     let output = Command::new(program)
         .args(args)
         // Makes valid lines fail soon.
@@ -142,7 +142,7 @@ fn say(program: &std::path::Path, args: &[&std::ffi::OsStr]) -> Said {
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap().replace("unixcat-c", "unixcat");
-    Said(output.status.code(), text(output.stdout), text(output.stderr))
+    Outcome(output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 fn words<'a>(line: &'a [&'a str]) -> Vec<&'a std::ffi::OsStr> {
@@ -152,9 +152,9 @@ fn words<'a>(line: &'a [&'a str]) -> Vec<&'a std::ffi::OsStr> {
 #[test]
 fn each_invalid_line_has_its_error_text() {
     let tool = program("UNIXCAT_CLIENT");
-    for (line, complaint) in COMPLAINTS {
-        let expected = format!("unixcat: {complaint}; see unixcat --help\n");
-        assert_eq!(say(&tool, &words(line)), Said(Some(2), String::new(), expected), "{line:?}");
+    for (line, message) in CASES {
+        let expected = format!("unixcat: {message}; see unixcat --help\n");
+        assert_eq!(run(&tool, &words(line)), Outcome(Some(2), String::new(), expected), "{line:?}");
     }
 }
 
@@ -174,10 +174,10 @@ fn invalid_utf8_is_reported_by_argument_number() {
         let line = ["0", "--path"].map(std::ffi::OsStr::new);
         let line = [&line[..], &[std::ffi::OsStr::from_bytes(bytes)]].concat();
         let expected = "unixcat: argument 3 is not valid UTF-8; see unixcat --help\n";
-        assert_eq!(say(&tool, &line), Said(Some(2), String::new(), expected.into()), "{bytes:?}");
+        assert_eq!(run(&tool, &line), Outcome(Some(2), String::new(), expected.into()), "{bytes:?}");
     }
     let fine = ["0", "--path", "/\u{7ff}\u{800}\u{ffff}\u{10000}\u{10ffff}ä"];
-    assert_eq!(say(&tool, &words(&fine)).0, Some(1));
+    assert_eq!(run(&tool, &words(&fine)).0, Some(1));
 }
 
 #[test]
@@ -267,16 +267,16 @@ fn both_builds_print_the_same() {
         "é\n",
     ];
     let (rust, other) = (env!("CARGO_BIN_EXE_unixcat").as_ref(), program("UNIXCAT_CLIENT"));
-    let mut complained = 0;
+    let mut rejected = 0;
     for (number, numbers) in noise(8 * 600, 11).chunks(8).enumerate() {
         let line: Vec<&str> = numbers[1..]
             .iter()
             .take(1 + numbers[0] as usize % 6)
             .map(|&n| WORDS[n as usize % WORDS.len()])
             .collect();
-        let (one, two) = (say(rust, &words(&line)), say(&other, &words(&line)));
+        let (one, two) = (run(rust, &words(&line)), run(&other, &words(&line)));
         assert_eq!(one, two, "{line:?}, {number}");
-        complained += usize::from(one.0 == Some(2));
+        rejected += usize::from(one.0 == Some(2));
     }
-    assert!((100..590).contains(&complained), "{complained}");
+    assert!((100..590).contains(&rejected), "{rejected}");
 }

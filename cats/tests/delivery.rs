@@ -47,9 +47,9 @@ fn receiver_ended_by_a_signal() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (sender, mut receiver) = transfer(&place, server_sends, |s| s.stdin(zeros()), |r| r);
-        receiver.hear(vec![0; 1 << 20]);
+        receiver.receive(vec![0; 1 << 20]);
         receiver.signal(Signal::SIGTERM);
-        receiver.end().is_in_order();
+        receiver.end().ended_cleanly();
         let sender = sender.end();
         sender.saw_the_peer_leave();
         assert!(sender.last().contains(" left before the end of standard input"), "{sender:?}");
@@ -85,10 +85,10 @@ fn receiver_leaves_during_silence() {
     for server_sends in [true, false] {
         let place = Place::new();
         let (mut sender, mut receiver) = transfer(&place, server_sends, Setup::piped, |r| r);
-        sender.say("word");
-        receiver.hear("word");
+        sender.send("word");
+        receiver.receive("word");
         receiver.signal(Signal::SIGTERM);
-        receiver.end().is_in_order();
+        receiver.end().ended_cleanly();
         let sender = sender.end();
         sender.saw_the_peer_leave();
         assert!(sender.last().contains(" left before the end of standard input; "), "{sender:?}");
@@ -105,8 +105,8 @@ fn input_ending_with_the_peer_counts_as_delivered() {
         let (sender, receiver) = transfer(&place, server_sends, |s| s.stdin(reader), |r| r);
         receiver.signal(Signal::SIGTERM);
         drop(writer);
-        receiver.end().is_in_order();
-        sender.end().is_in_order();
+        receiver.end().ended_cleanly();
+        sender.end().ended_cleanly();
         place.assert_clean();
     }
 }
@@ -126,7 +126,7 @@ fn client_leaving_early_with_keep_listening() {
     let line = server.line("what was not taken", |line| line.contains("without taking the last "));
     assert!((1..=4096).contains(&number(&line, " bytes;")), "{line}");
     let mut client = place.client(&["--wait", "--recv-only", "0", "port"]).start();
-    client.hear(vec![0; 10_000]);
+    client.receive(vec![0; 10_000]);
     server.signal(Signal::SIGTERM);
     client.end().saw_the_peer_fail();
     assert_eq!(server.end().code, 0);

@@ -22,12 +22,12 @@ fn eof_on_both_inputs_ends_both() {
     for server_ends in [true, false] {
         let place = Place::new();
         let (mut server, mut client) = pair(&place, &[], &[]);
-        client.say("question");
-        server.hear("question");
+        client.send("question");
+        server.receive("question");
         let (first, last) = if server_ends { (&mut server, &mut client) } else { (&mut client, &mut server) };
-        first.say("last words");
+        first.send("last words");
         first.close_input();
-        last.hear("last words");
+        last.receive("last words");
         last.close_input();
         assert_eq!((server.end().code, client.end().code), (0, 0));
         place.assert_clean();
@@ -83,10 +83,10 @@ fn keep_listening_serves_clients_in_turn() {
         let mut client = place.client(&["--wait", "0", "port"]).piped().start();
         client.connected();
         server.connected();
-        client.say(word);
-        server.hear(word);
-        server.say(word);
-        client.hear(word);
+        client.send(word);
+        server.receive(word);
+        server.send(word);
+        client.receive(word);
         client.close_input();
         assert_eq!(client.end().code, 0);
         server.disconnected();
@@ -95,8 +95,8 @@ fn keep_listening_serves_clients_in_turn() {
     server.close_input();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
     server.connected();
-    client.say("fourth");
-    server.hear("fourth");
+    client.send("fourth");
+    server.receive("fourth");
     client.close_input();
     assert_eq!(client.end().code, 0);
     server.disconnected();
@@ -120,8 +120,8 @@ fn keep_listening_survives_a_killed_and_an_idle_client() {
     server.line("nothing has moved", |line| line.contains("no data moved for 1s"));
     client.end().saw_the_peer_fail();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
-    client.say("well");
-    server.hear("well");
+    client.send("well");
+    server.receive("well");
     server.signal(Signal::SIGINT);
     assert_eq!(server.end().code, 0);
     client.end().saw_the_peer_fail();
@@ -149,8 +149,8 @@ fn idle_conversation_times_out_and_busy_one_does_not() {
         let (mut impatient, mut other) = if server_counts { (server, client) } else { (client, server) };
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(1500) {
-            other.say(".");
-            impatient.hear(".");
+            other.send(".");
+            impatient.receive(".");
         }
         let busy = Instant::now();
         let (end, other) = (impatient.end(), other.end());
@@ -197,11 +197,11 @@ fn signals_end_an_idle_conversation() {
         for to_server in [true, false] {
             let place = Place::new();
             let (mut server, mut client) = pair(&place, &[], &[]);
-            client.say("something");
-            server.hear("something");
+            client.send("something");
+            server.receive("something");
             let (told, other) = if to_server { (server, client) } else { (client, server) };
             told.signal(signal);
-            told.end().is_in_order();
+            told.end().ended_cleanly();
             other.end().saw_the_peer_fail();
             place.assert_clean();
         }
@@ -219,13 +219,13 @@ fn signals_end_a_busy_conversation() {
             let zeros = std::fs::File::open("/dev/zero").unwrap();
             let client = place.client(&["0", "port"]).stdin(zeros).start();
             server.connected();
-            server.hear(vec![0; 1 << 20]);
+            server.receive(vec![0; 1 << 20]);
             if to_server { &server } else { &client }.signal(signal);
             if to_server {
-                server.end().is_in_order();
+                server.end().ended_cleanly();
                 client.end().saw_the_peer_leave();
             } else {
-                client.end().is_in_order();
+                client.end().ended_cleanly();
                 server.end().saw_the_peer_fail();
             }
             place.assert_clean();
@@ -296,15 +296,15 @@ fn signal_at_eof_cuts_nothing_off() {
         let mut server = place.server(&["0", "port"]).piped().start();
         server.serving();
         let mut client = place.client(&["0", "port"]).piped().start();
-        client.say("all of it");
-        server.hear("all of it");
+        client.send("all of it");
+        server.receive("all of it");
         stop(&client);
         client.close_input();
         client.signal(Signal::SIGTERM);
         client.signal(Signal::SIGCONT);
-        client.end().is_in_order();
+        client.end().ended_cleanly();
         server.close_input();
-        server.end().is_in_order();
+        server.end().ended_cleanly();
         place.assert_clean();
     }
 }
@@ -335,8 +335,8 @@ fn stop_and_continue_changes_nothing() {
     client.connected();
     stop(&client);
     stop(&server);
-    client.say("hello");
-    server.hear("hello");
+    client.send("hello");
+    server.receive("hello");
     server.close_input();
     client.close_input();
     assert_eq!((client.end().code, server.end().code), (0, 0));
@@ -360,7 +360,7 @@ fn unconsumed_data_is_not_reported_as_delivered() {
             if server_stops { pair(&place, &[], &limit) } else { pair(&place, &limit, &[]) };
         let (stopped, mut ending) = if server_stops { (server, client) } else { (client, server) };
         stop(&stopped);
-        ending.say("is anybody there?");
+        ending.send("is anybody there?");
         ending.close_input();
         let ending = ending.end();
         assert_eq!(ending.code, 124, "{ending:?}");

@@ -71,11 +71,11 @@ impl Side {
     }
 }
 
-/// Sends a word if the input provides data, waits for `heard` to receive it, and closes the input if it ends.
-fn use_input(side: &mut Cat, input: &str, heard: impl FnOnce()) {
+/// Sends a word if the input provides data, waits for `received` to receive it, and closes the input if it ends.
+fn use_input(side: &mut Cat, input: &str, received: impl FnOnce()) {
     if ["ended", "open"].contains(&input) {
-        side.say("word");
-        heard();
+        side.send("word");
+        received();
     }
     if input == "ended" {
         side.end_input();
@@ -121,13 +121,13 @@ fn play(row: &Row<'static>, a_serves: bool) {
     b.connected();
     match row.happens {
         "A has `--send-only`" => {
-            a.say("word");
-            b.hear("word");
+            a.send("word");
+            b.receive("word");
             a.close_input();
         }
         "A's disk is full" => {
-            use_input(&mut a, a_input, || b.hear("word"));
-            b.say("word");
+            use_input(&mut a, a_input, || b.receive("word"));
+            b.send("word");
             if b_input == "ended" {
                 b.close_input();
             }
@@ -135,9 +135,9 @@ fn play(row: &Row<'static>, a_serves: bool) {
         _ => {
             use_input(&mut b, b_input, || match &reader {
                 Some(reader) => assert_eq!(nix::unistd::read(reader, &mut [0; 4]), Ok(4)),
-                None => a.hear("word"),
+                None => a.receive("word"),
             });
-            use_input(&mut a, a_input, || b.hear("word"));
+            use_input(&mut a, a_input, || b.receive("word"));
         }
     }
     match row.happens {

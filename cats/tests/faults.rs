@@ -31,7 +31,7 @@ fn kill_and_notice(place: &Place, victim: Cat, survivor: Cat) -> End {
     end
 }
 
-fn by_turns(kill_server: bool, server: Cat, client: Cat) -> (Cat, Cat) {
+fn victim_first(kill_server: bool, server: Cat, client: Cat) -> (Cat, Cat) {
     if kill_server {
         (server, client)
     } else {
@@ -48,7 +48,7 @@ fn peer_killed_while_idle_is_noticed() {
         let mut client = place.client(&["0", "port"]).piped().start();
         client.connected();
         server.connected();
-        let (victim, mut survivor) = by_turns(kill_server, server, client);
+        let (victim, mut survivor) = victim_first(kill_server, server, client);
         let input = survivor.take_input();
         kill_and_notice(&place, victim, survivor);
         drop(input);
@@ -62,14 +62,14 @@ fn peer_killed_during_transfer_is_noticed_and_its_data_delivered() {
         let mut server = place.server(&["0", "port"]).piped().start();
         server.serving();
         let mut client = place.client(&["0", "port"]).piped().start();
-        client.say("from the client");
-        server.hear("from the client");
-        server.say("from the server");
-        client.hear("from the server");
-        let (mut victim, mut survivor) = by_turns(kill_server, server, client);
+        client.send("from the client");
+        server.receive("from the client");
+        server.send("from the server");
+        client.receive("from the server");
+        let (mut victim, mut survivor) = victim_first(kill_server, server, client);
         let input = survivor.take_input();
-        victim.say("last words");
-        survivor.hear("last words");
+        victim.send("last words");
+        survivor.receive("last words");
         kill_and_notice(&place, victim, survivor);
         drop(input);
     }
@@ -96,7 +96,7 @@ fn peer_killed_with_a_full_ring_is_noticed() {
         server.connected();
         client.connected();
         full(&reader);
-        let (victim, survivor) = by_turns(kill_server, server, client);
+        let (victim, survivor) = victim_first(kill_server, server, client);
         kill_and_notice(&place, victim, survivor);
     }
 }
@@ -111,8 +111,8 @@ fn peer_killed_at_various_points_of_a_transfer() {
         let client = place.client(&["0", "port"]).stdin(zeros()).start();
         server.connected();
         // The points: after this many bytes.
-        server.hear(vec![0; round * 123_457]);
-        let (victim, survivor) = by_turns(round % 2 == 0, server, client);
+        server.receive(vec![0; round * 123_457]);
+        let (victim, survivor) = victim_first(round % 2 == 0, server, client);
         kill_and_notice(&place, victim, survivor);
     }
 }
@@ -134,7 +134,7 @@ fn killed_server_without_client_does_not_block_the_next() {
 
 /// A side that can't write reports the reason and exits with 1; the other reports a failed peer.
 #[track_caller]
-fn cannot_write(output: impl Fn() -> OwnedFd, complaint: &str) {
+fn cannot_write(output: impl Fn() -> OwnedFd, message: &str) {
     for server_fails in [true, false] {
         let place = Place::new();
         let zeros = || std::fs::File::open("/dev/zero").unwrap();
@@ -152,7 +152,7 @@ fn cannot_write(output: impl Fn() -> OwnedFd, complaint: &str) {
         let (failing, other) = (failing.end(), other.end());
         drop(input);
         assert_eq!(failing.code, 1, "{failing:?}");
-        assert!(failing.last().contains(complaint), "{failing:?}");
+        assert!(failing.last().contains(message), "{failing:?}");
         other.saw_the_peer_fail();
         place.assert_clean();
     }

@@ -28,18 +28,18 @@ fn late_answer_arrives() {
         for question in ["query", ""] {
             let place = Place::new();
             let (mut asks, mut answers) = connect(&place, server_asks, &[], &[]);
-            asks.say(question);
+            asks.send(question);
             asks.close_input();
-            answers.hear(question);
+            answers.receive(question);
             std::thread::sleep(LATE);
-            answers.say("answer");
-            asks.hear("answer");
-            answers.say(", and the rest");
+            answers.send("answer");
+            asks.receive("answer");
+            answers.send(", and the rest");
             answers.close_input();
             let asks = asks.end();
-            asks.is_in_order();
+            asks.ended_cleanly();
             assert_eq!(asks.stdout, b", and the rest");
-            answers.end().is_in_order();
+            answers.end().ended_cleanly();
             place.assert_clean();
         }
     }
@@ -65,7 +65,7 @@ fn failure_after_eof_is_reported() {
         client.connected();
         let (mut sends, mut receives) = if server_sends { (server, client) } else { (client, server) };
         let _input = receives.take_input();
-        sends.say("word");
+        sends.send("word");
         sends.close_input();
         let mut got = [0; 4];
         let mut reader = std::fs::File::from(reader);
@@ -84,11 +84,11 @@ fn linger_limits_receiving() {
         let linger = ["-q", "0.3"];
         let (server, client): (&[&str], &[&str]) = if server_asks { (&linger, &[]) } else { (&[], &linger) };
         let (mut asks, mut answers) = connect(&place, server_asks, server, client);
-        asks.say("query");
-        answers.hear("query");
+        asks.send("query");
+        answers.receive("query");
         let begun = std::time::Instant::now();
         asks.close_input();
-        asks.end().is_in_order();
+        asks.end().ended_cleanly();
         assert!(begun.elapsed() >= std::time::Duration::from_millis(300));
         // Its input had not reached EOF.
         answers.end().saw_the_peer_leave();
@@ -104,10 +104,10 @@ fn linger_zero_leaves_at_eof() {
         let linger = ["-q0"];
         let (server, client): (&[&str], &[&str]) = if server_asks { (&linger, &[]) } else { (&[], &linger) };
         let (mut asks, mut answers) = connect(&place, server_asks, server, client);
-        asks.say("query");
-        answers.hear("query");
+        asks.send("query");
+        answers.receive("query");
         asks.close_input();
-        asks.end().is_in_order();
+        asks.end().ended_cleanly();
         answers.end().saw_the_peer_leave();
         place.assert_clean();
     }
@@ -120,21 +120,21 @@ fn client_of_keep_listening_gets_its_answer() {
     let mut server = place.server(&["-k", "--linger", "60", "0", "port"]).piped().start();
     server.serving();
     let mut client = place.client(&["0", "port"]).piped().start();
-    client.say("query");
+    client.send("query");
     client.close_input();
-    server.hear("query");
+    server.receive("query");
     std::thread::sleep(LATE);
-    server.say("answer");
-    client.hear("answer");
+    server.send("answer");
+    client.receive("answer");
     // EOF of the server's input ends the stream to this client and to later ones.
     server.close_input();
-    client.end().is_in_order();
+    client.end().ended_cleanly();
     server.disconnected();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
-    client.say("more");
-    server.hear("more");
+    client.send("more");
+    server.receive("more");
     client.close_input();
-    client.end().is_in_order();
+    client.end().ended_cleanly();
     server.disconnected();
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(server.end().code, 0);
@@ -148,14 +148,14 @@ fn linger_with_the_historical_peer() {
         let place = Place::new();
         let asks = |ours: Setup| ours.arg("--linger").arg("60").piped();
         let (mut old, mut ours) = connect_with(&place, old_serves, "65536", &["--clean-exit"], asks);
-        ours.say("query");
+        ours.send("query");
         ours.close_input();
-        old.hear("query");
+        old.receive("query");
         std::thread::sleep(LATE);
-        old.say("answer");
-        ours.hear("answer");
+        old.send("answer");
+        ours.receive("answer");
         old.close_input();
-        ours.end().is_in_order();
+        ours.end().ended_cleanly();
         assert_eq!(old.end().code, 0);
     }
 }

@@ -29,8 +29,8 @@ fn transfer(old_serves: bool, size: &str, to_us: usize, from_us: usize, old_flag
     let (mut old, mut ours) = connect(&place, old_serves, size, old_flags);
     let (there, here) = (noise(to_us, 1), noise(from_us, 2));
     let (old_input, our_input) = (feed(&mut old, there.clone()), feed(&mut ours, here.clone()));
-    ours.hear(there);
-    old.hear(here);
+    ours.receive(there);
+    old.receive(here);
     let (old_input, our_input) = (old_input.join().unwrap(), our_input.join().unwrap());
     drop(our_input);
     let ours = ours.end();
@@ -105,7 +105,7 @@ fn it_leaves_early() {
     for old_serves in [true, false] {
         let place = Place::new();
         let (mut old, ours) = connect_with(&place, old_serves, "65536", &[], |ours| ours.stdin(zeros()));
-        old.hear(vec![0; 1 << 20]);
+        old.receive(vec![0; 1 << 20]);
         old.signal(Signal::SIGINT);
         ours.end().saw_the_peer_leave();
         drop(old);
@@ -113,10 +113,11 @@ fn it_leaves_early() {
         let (mut old, ours) = connect(&place, old_serves, "65536", &["--clean-exit"]);
         old.close_input();
         let ours = ours.end();
-        let complaint = "unixcat: conversation: the peer left before the end of standard input; check the other side's messages";
+        let message = "unixcat: conversation: the peer left before the end of standard input; \
+                       check the other side's messages";
         assert_eq!(
             (ours.code, ours.last().replace("unixcat-c", "unixcat").as_str()),
-            (4, complaint),
+            (4, message),
             "{ours:?}"
         );
         assert_eq!(old.end().code, 0);
@@ -132,7 +133,7 @@ fn our_side_ends_the_conversation() {
         let data = noise(100_000 + round, 4);
         drop(feed(&mut ours, data.clone()).join().unwrap());
         assert_eq!(ours.end().code, 0);
-        old.hear(&data);
+        old.receive(&data);
     }
 }
 
@@ -157,7 +158,7 @@ fn it_is_stopped_and_our_side_gets_a_signal() {
         let place = Place::new();
         let (old, mut ours) = connect(&place, old_serves, "4096", &[]);
         old.signal(Signal::SIGSTOP);
-        ours.say(noise(1000, 5));
+        ours.send(noise(1000, 5));
         ours.signal(Signal::SIGINT);
         assert_eq!(ours.end_within(std::time::Duration::from_secs(10)).code, 0);
         old.signal(Signal::SIGKILL);

@@ -11,7 +11,7 @@ use common::*;
 /// Sends a word from the client to the server and ends.
 #[track_caller]
 fn word(mut client: Cat, server: Cat) {
-    client.say("word");
+    client.send("word");
     client.close_input();
     let client = client.end();
     assert_eq!(client.code, 0, "{client:?}");

@@ -33,8 +33,8 @@ fn any_umask_works() {
             let mut server = at_home(place.server(&["0", "port"])).start();
             server.serving();
             let mut client = at_home(place.client(&["0", "port"])).start();
-            client.say("word");
-            server.hear("word");
+            client.send("word");
+            server.receive("word");
             server.close_input();
             client.close_input();
             assert_eq!((client.end().code, server.end().code), (0, 0), "{umask:o}");
@@ -45,7 +45,7 @@ fn any_umask_works() {
 
 /// The messages of both roles about an unusable root.
 #[track_caller]
-fn complaints(place: &Place, root: &std::path::Path) -> [String; 2] {
+fn messages(place: &Place, root: &std::path::Path) -> [String; 2] {
     [place.server(&["0", "port"]), place.client(&["0", "port"])].map(|setup| {
         let end = setup.env("XEN_ROOT", root).start().end();
         assert_eq!((end.code, end.stderr.len()), (1, 1), "{end:?}");
@@ -65,7 +65,7 @@ fn no_advice_to_change_foreign_directories() {
         roots.extend(["/tmp", "/", "/usr/local", "/etc/passwd"].map(std::path::PathBuf::from));
     }
     for root in roots {
-        for text in complaints(&place, &root) {
+        for text in messages(&place, &root) {
             assert!(text.contains(root.to_str().unwrap()) && text.contains("XEN_ROOT"), "{text}");
             assert!(!text.contains("chmod") && !text.contains("remove"), "{text}");
         }
@@ -77,12 +77,12 @@ fn missing_path_component_is_named() {
     let place = Place::new();
     let missing = place.path("missing");
     for root in [missing.join("y"), missing.join("y/z")] {
-        for text in complaints(&place, &root) {
+        for text in messages(&place, &root) {
             assert!(text.contains(&format!("the directory {} does not exist", missing.display())), "{text}");
         }
     }
     std::fs::write(&missing, "").unwrap();
-    for text in complaints(&place, &missing.join("y")) {
+    for text in messages(&place, &missing.join("y")) {
         assert!(text.contains(&format!("{} is not a directory;", missing.display())), "{text}");
     }
 }
@@ -95,7 +95,7 @@ fn root_may_be_moved() {
     let moved = place.path("moved");
     std::fs::rename(place.root(), &moved).unwrap();
     let mut client = place.client(&["0", "port"]).env("XEN_ROOT", &moved).piped().start();
-    client.say("word");
+    client.send("word");
     client.close_input();
     assert_eq!(client.end().code, 0);
     let server = server.end();
@@ -140,7 +140,7 @@ fn short_root_needs_no_proc() {
 
 /// Sends a word from the client to the server and ends.
 fn delivers_a_word(mut client: Cat, server: Cat) {
-    client.say("word");
+    client.send("word");
     client.close_input();
     assert_eq!(client.end().code, 0);
     let server = server.end();

@@ -35,7 +35,7 @@ fn closed_output_with_send_only() {
     let mut server = place.server(&["--recv-only", "0", "port"]).start();
     server.serving();
     let client = place.client(&["--send-only", "0", "port"]).from(&file).without(1).start();
-    client.end().is_in_order();
+    client.end().ended_cleanly();
     let server = server.end();
     assert_eq!((server.code, sha256(&file)), (0, sha256_of(&server.stdout)));
     place.assert_clean();
@@ -63,13 +63,13 @@ fn receives_without_input(listens: bool, warns: bool, args: &[&str], setup: impl
     sender.connected();
     let mut receiver = receiver;
     for _ in 0..3 {
-        sender.say("word");
-        receiver.hear("word");
+        sender.send("word");
+        receiver.receive("word");
     }
     sender.close_input();
-    sender.end().is_in_order();
+    sender.end().ended_cleanly();
     let receiver = receiver.end();
-    receiver.is_in_order();
+    receiver.ended_cleanly();
     let warning = ": standard input: Bad file descriptor; continuing to receive without it";
     let warnings = receiver.stderr.iter().filter(|line| line.ends_with(warning)).count();
     assert_eq!(warnings, usize::from(warns), "{receiver:?}");
@@ -93,10 +93,10 @@ fn one_warning_for_all_clients() {
         let mut server = if closed { server.without(0) } else { server.stdin(write_only()) }.start();
         for word in ["one", "two", "three"] {
             let mut client = place.client(&["--wait", "0", "port"]).piped().start();
-            client.say(word);
-            server.hear(word);
+            client.send(word);
+            server.receive(word);
             client.close_input();
-            client.end().is_in_order();
+            client.end().ended_cleanly();
         }
         server.disconnected();
         server.signal(Signal::SIGTERM);
@@ -151,16 +151,16 @@ fn hung_up_terminal() {
     let mut server = server.before_exec(in_the_background).start();
     server.serving();
     let mut client = place.client(&["0", "port"]).piped().start();
-    client.say("before");
-    server.hear("before");
+    client.send("before");
+    server.receive("before");
     terminal.press(b"typed\n");
     let warning = ": standard input: Input/output error; continuing to receive without it";
     server.line("the warning", |line| line.ends_with(warning));
-    client.say("after");
-    server.hear("after");
+    client.send("after");
+    server.receive("after");
     client.close_input();
-    client.end().is_in_order();
-    server.end().is_in_order();
+    client.end().ended_cleanly();
+    server.end().ended_cleanly();
     place.assert_clean();
 }
 

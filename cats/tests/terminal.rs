@@ -28,11 +28,11 @@ fn lines_are_sent_one_by_one_and_ctrl_d_ends() {
     let before = tcgetattr(&terminal.tty).unwrap();
     let (server, mut client) = at_the_terminal(&place, &mut terminal, &[]);
     terminal.press(b"first line\n");
-    client.hear("first line\n");
-    client.say("an answer\n");
+    client.receive("first line\n");
+    client.send("an answer\n");
     terminal.shows("an answer");
     terminal.press(b"second line\n");
-    client.hear("second line\n");
+    client.receive("second line\n");
     terminal.press(CTRL_D);
     client.close_input();
     assert_eq!(client.end().code, 0);
@@ -51,7 +51,7 @@ fn ctrl_c_ends() {
         let args: &[&str] = if progress { &["--progress"] } else { &[] };
         let (server, mut client) = at_the_terminal(&place, &mut terminal, args);
         terminal.press(b"a line\n");
-        client.hear("a line\n");
+        client.receive("a line\n");
         if progress {
             terminal.shows("sent 7 bytes, received 0 bytes, ");
         }
@@ -83,11 +83,11 @@ fn peer_leaving_an_idle_terminal_is_a_clean_end() {
     let mut terminal = Terminal::new();
     let (server, mut client) = at_the_terminal(&place, &mut terminal, &[]);
     terminal.press(b"a line\n");
-    client.hear("a line\n");
+    client.receive("a line\n");
     // The client has reached EOF and keeps receiving.
     client.close_input();
     client.signal(Signal::SIGTERM);
-    client.end().is_in_order();
+    client.end().ended_cleanly();
     terminal.shows("Disconnected.");
     assert_eq!(server.wait(), 0);
     place.assert_clean();

@@ -20,7 +20,7 @@ fn serve(place: &Place, port: &str) -> (Cat, String) {
 /// Sends a word from the client to the server and ends. Returns the client's standard error.
 fn word(setup: Setup, server: Cat) -> Vec<String> {
     let mut client = setup.piped().start();
-    client.say("word");
+    client.send("word");
     client.close_input();
     let (client, server) = (client.end(), server.end());
     assert_eq!(
@@ -72,7 +72,7 @@ fn client_is_not_diverted_from_the_requested_server() {
     for wait in [&[][..], &["--wait"]] {
         let client = place.client(wait).args(&["0", "alice"]).env("XEN_CONFIGURATION", &told).start().end();
         assert_eq!(client.code, 1, "{client:?}");
-        assert!(client.last().contains("XEN_CONFIGURATION points to the server at "), "{client:?}");
+        assert!(client.last().contains("XEN_CONFIGURATION leads to the server at "), "{client:?}");
         assert!(client.last().contains("data/vchan/0/bob, "), "{client:?}");
     }
     word(place.client(&["0", "alice"]), alice);

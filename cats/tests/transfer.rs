@@ -97,7 +97,7 @@ fn receiver_without_input_gets_everything() {
     server.serving();
     let mut client = place.client(&["0", "port"]).piped().start();
     for _ in 0..5 {
-        client.say(noise(1000, 3));
+        client.send(noise(1000, 3));
         std::thread::sleep(std::time::Duration::from_millis(300));
     }
     client.close_input();
@@ -115,10 +115,10 @@ fn pipe_is_read_to_eof() {
     let mut client = place.client(&["0", "port"]).piped().start();
     for round in 0..50 {
         let question = noise(1 + round * 37, round as u64);
-        client.say(&question);
-        server.hear(&question);
-        server.say(b"answer");
-        client.hear(b"answer");
+        client.send(&question);
+        server.receive(&question);
+        server.send(b"answer");
+        client.receive(b"answer");
     }
     server.close_input();
     client.close_input();
@@ -136,8 +136,8 @@ fn recv_only_leaves_standard_input_alone() {
     let mut client = place.client(&["0", "port"]).piped().start();
     client.connected();
     server.connected();
-    client.say(std::fs::read(&file).unwrap());
-    server.hear(std::fs::read(&file).unwrap());
+    client.send(std::fs::read(&file).unwrap());
+    server.receive(std::fs::read(&file).unwrap());
     client.close_input();
     assert_eq!((client.end().code, server.end().code), (0, 0));
     place.assert_clean();

@@ -60,7 +60,7 @@ fn verbose_prints_address_and_amounts() {
     let mut server = place.server(&["-v", "--recv-only", "0", "port"]).start();
     server.serving();
     let mut client = place.client(&["-v", "0", "port"]).piped().start();
-    client.say(vec![b'x'; 2048]);
+    client.send(vec![b'x'; 2048]);
     client.close_input();
     for (end, amount) in
         [(client.end(), "sent 2.0 KiB, received 0 bytes"), (server.end(), "sent 0 bytes, received 2.0 KiB")]
@@ -89,7 +89,7 @@ fn closed_standard_error_is_no_failure() {
     let (_, stderr) = pipe();
     let server = place.server(&["--recv-only", "0", "port"]).stderr(stderr).start();
     let mut client = place.client(&["--wait", "0", "port"]).piped().start();
-    client.say("word");
+    client.send("word");
     client.close_input();
     assert_eq!(client.end().code, 0);
     assert_eq!(server.wait(), 0);

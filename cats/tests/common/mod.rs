@@ -98,13 +98,13 @@ impl Place {
     }
 
     /// Files below the root; none are expected at the end.
-    pub fn leavings(&self) -> Vec<PathBuf> {
+    pub fn leftovers(&self) -> Vec<PathBuf> {
         below(&self.root)
     }
 
     #[track_caller]
     pub fn assert_clean(&self) {
-        assert_eq!(self.leavings(), Vec::<PathBuf>::new(), "left behind");
+        assert_eq!(self.leftovers(), Vec::<PathBuf>::new(), "left behind");
     }
 }
 
@@ -292,7 +292,7 @@ impl End {
 
     /// Checks that the conversation ended cleanly.
     #[track_caller]
-    pub fn is_in_order(&self) {
+    pub fn ended_cleanly(&self) {
         assert_eq!((self.code, self.last()), (0, "Disconnected."), "{:?}", self.stderr);
     }
 
@@ -348,7 +348,7 @@ impl Cat {
 
     /// Writes to its standard input.
     #[track_caller]
-    pub fn say(&mut self, data: impl AsRef<[u8]>) {
+    pub fn send(&mut self, data: impl AsRef<[u8]>) {
         self.input.as_mut().expect("stdin is piped").write_all(data.as_ref()).unwrap();
     }
 
@@ -371,7 +371,7 @@ impl Cat {
 
     /// Waits for this data on standard output.
     #[track_caller]
-    pub fn hear(&mut self, data: impl AsRef<[u8]>) {
+    pub fn receive(&mut self, data: impl AsRef<[u8]>) {
         let data = data.as_ref();
         let output = self.output.as_mut().expect("stdout is piped");
         let limit = Instant::now() + LIMIT;
