@@ -43,8 +43,8 @@ check-needs:
 
 # A first look after a change: in about a minute, once things are built.
 quick: check-fmt check-files
-	$(CARGO) clippy -p vchan-rs --all-targets -- -D warnings
-	$(CARGO) test -q -p vchan-rs --lib
+	$(CARGO) clippy -p vchan-rs -p vchan-xenstore --all-targets -- -D warnings
+	$(CARGO) test -q -p vchan-rs -p vchan-xenstore --lib
 	$(CARGO) test -q -p vchan-rs --test conformance stream::
 	$(CARGO) build --release -p vchan-cats
 	MIB=16 scripts/demo.sh
@@ -62,7 +62,7 @@ check-rust:
 
 # The same library without the GPL-3.0-only crate.
 check-without-gpl: build-capi cats-c
-	$(CARGO) test -p vchan-rs --no-default-features --lib --test xenstore --test xenstore_lookup --test xenstore_watch
+	$(CARGO) test -p vchan-rs --no-default-features --lib --test xenstore_lookup
 	$(CARGO) check -p vchan-cats --no-default-features
 	$(CARGO) build --release -p vchan-cats
 	scripts/check-no-gpl.sh '$(OUT)'

@@ -20,6 +20,7 @@ for package in vchan-rs vchan-cats; do
     has_crate $package || fail "$package has no xenstore-rs by default: is this check still right?"
     ! has_crate $package --no-default-features || fail "$package contains xenstore-rs without the feature"
 done
+! has_crate vchan-xenstore || fail 'vchan-xenstore contains xenstore-rs'
 ! has_crate vchan-rs-capi || fail 'the C library contains xenstore-rs'
 has_crate vchan-rs-capi --features xenstore-rs || fail 'the C library has no xenstore-rs with the feature'
 has_code "$built/xencat" || fail "$built/xencat shows no xenstore-rs: is this check still right?"

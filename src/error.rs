@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::io;
 
 use crate::ring::Corrupt;
-use crate::transport::xen::xenstore::XsError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -85,9 +84,16 @@ pub enum Error {
     /// Refused for safety's sake: a directory, file or process that is not what it must be (`EACCES`).
     #[error("refused: {0}")]
     Refused(String),
-    /// Xenstore refused something, or could not be asked.
-    #[error("xenstore: {0}")]
-    Xenstore(#[source] XsError),
+    /// A part of the transport failed with an error of its own type.
+    #[error("{part}: {source}")]
+    Transport {
+        /// The part of the transport, such as its configuration store.
+        part: &'static str,
+        /// The errno of the failure.
+        errno: i32,
+        /// The transport's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The operating system refused something.
     #[error("{doing}: {source}")]
     Os {
@@ -102,6 +108,24 @@ impl Error {
     /// An operating-system error, with what was being tried.
     pub fn os(doing: impl Into<Cow<'static, str>>, source: impl Into<io::Error>) -> Error {
         Error::Os { doing: doing.into(), source: source.into() }
+    }
+
+    /// An error of a part of the transport, with its errno.
+    ///
+    /// ```
+    /// use std::error::Error as _;
+    ///
+    /// let error = vchan::Error::transport("registry", libc::EACCES, "the node is not readable");
+    /// assert_eq!(error.errno(), libc::EACCES);
+    /// assert_eq!(error.to_string(), "registry: the node is not readable");
+    /// assert!(error.source().is_some());
+    /// ```
+    pub fn transport(
+        part: &'static str,
+        errno: i32,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error::Transport { part, errno, source: source.into() }
     }
 
     /// The errno that a C program gets for this error.
@@ -126,7 +150,7 @@ impl Error {
             Error::InUse { serving: true, .. } => libc::EADDRINUSE,
             Error::InUse { serving: false, .. } => libc::EBUSY,
             Error::Refused(_) => libc::EACCES,
-            Error::Xenstore(error) => error.errno() as i32,
+            Error::Transport { errno, .. } => *errno,
             Error::Os { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
         }
     }

@@ -1,6 +1,7 @@
 //! How an end of a channel hears of the end of its peer's domain, and of nothing else, from the real xenstored.
 
 mod support {
+    #[path = "../../xenstore/tests/support/xenstored.rs"]
     pub mod xenstored;
 }
 
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
 use support::xenstored::{Xenstored, LONG, SHORT};
 use vchan::transport::xen::domain_watch::{DomainWatch, ANSWER_TIMEOUT};
-use vchan::transport::xen::xenstore::{Access, Nodes, Perm, XsClient};
 use vchan::transport::{Role, Tokens};
+use vchan_xenstore::{Access, Nodes, Perm, XsClient};
 
 const PATH: &str = "/local/domain/3/data/vchan/4/p";
 

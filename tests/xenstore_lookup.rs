@@ -1,18 +1,19 @@
-//! Look-ups through the common trait: the same code over every implementation the build has.
+//! Look-ups: the same checks over every implementation in the build.
 //!
-//! One test alone in its program, because it sets an environment variable.
+//! The only test of its program, because it sets an environment variable.
 
 mod support {
+    #[path = "../../xenstore/tests/support/xenstored.rs"]
     pub mod xenstored;
 }
 
 use std::env;
 
-use nix::errno::Errno;
 use support::xenstored::Xenstored;
-use vchan::transport::xen::xenstore::{Lookup, Nodes, Operation, XsClient, XsError, PATH_VARIABLE};
+use vchan::transport::xen::lookup;
+use vchan_xenstore::{Lookup, Nodes, Operation, XsClient, XsError, PATH_VARIABLE};
 
-/// What every implementation must do alike.
+/// The checks for each implementation.
 fn exercise(lookup: &Lookup<'_>, xs: &impl Nodes) {
     let backend = lookup.backend();
     xs.write("/dir/a", "text").unwrap();
@@ -29,20 +30,20 @@ fn exercise(lookup: &Lookup<'_>, xs: &impl Nodes) {
 
     lookup.remove("/dir").unwrap();
     let gone = lookup.read("/dir/a").unwrap_err();
-    assert!(gone.refused_with(Errno::ENOENT) && gone.is_not_yet(), "{backend}: {gone:?}");
+    assert!(gone.refused_with(libc::ENOENT) && gone.is_not_yet(), "{backend}: {gone:?}");
     assert_eq!((gone.path(), gone.operation()), (Some("/dir/a"), Some(Operation::Read)), "{backend}");
-    assert!(lookup.directory("/dir").unwrap_err().refused_with(Errno::ENOENT), "{backend}");
-    assert!(lookup.remove("/dir/a/b").unwrap_err().refused_with(Errno::ENOENT), "{backend}");
+    assert!(lookup.directory("/dir").unwrap_err().refused_with(libc::ENOENT), "{backend}");
+    assert!(lookup.remove("/dir/a/b").unwrap_err().refused_with(libc::ENOENT), "{backend}");
     assert!(matches!(lookup.read("/not.valid"), Err(XsError::Invalid { .. })), "{backend}");
 }
 
 #[test]
-fn every_implementation_does_the_same() {
+fn all_implementations_behave_alike() {
     let Some(mut daemon) = Xenstored::start() else { return };
     env::set_var(PATH_VARIABLE, daemon.socket());
     let xs = daemon.client();
 
-    let lookup = Lookup::open().unwrap();
+    let lookup = lookup::open().unwrap();
     let expected = if cfg!(feature = "xenstore-rs") { "xenstore-rs" } else { "own client" };
     assert_eq!(lookup.backend(), expected);
     exercise(&lookup, &xs);
@@ -55,8 +56,8 @@ fn every_implementation_does_the_same() {
 
     assert_eq!(XsClient::open().unwrap().endpoint(), daemon.socket());
 
-    // A dead daemon is reported at once, and not looked for elsewhere.
+    // A dead daemon is an error at once. No other path is tried.
     daemon.kill();
     assert!(matches!(lookup.read("/"), Err(XsError::Connection { .. } | XsError::Closed { .. })));
-    assert!(matches!(Lookup::open(), Err(XsError::Unreachable { .. })));
+    assert!(matches!(lookup::open(), Err(XsError::Unreachable { .. })));
 }

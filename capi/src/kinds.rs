@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use vchan::Error;
+use vchan::{transport::xen::XENSTORE, Error};
 
 /// No call has failed in this thread.
 pub const VCHAN_RS_ERROR_NONE: c_int = 0;
@@ -57,7 +57,7 @@ pub(crate) fn kind_of(error: &Error) -> c_int {
         Error::NoServer { .. } => VCHAN_RS_ERROR_NO_SERVER,
         Error::InUse { .. } => VCHAN_RS_ERROR_IN_USE,
         Error::Refused(_) => VCHAN_RS_ERROR_REFUSED,
-        Error::Xenstore(_) => VCHAN_RS_ERROR_XENSTORE,
+        Error::Transport { part: XENSTORE, .. } => VCHAN_RS_ERROR_XENSTORE,
         _ => VCHAN_RS_ERROR_SYSTEM,
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use nix::errno::Errno;
-use vchan::Error;
+use vchan::{transport::xen::XENSTORE, Error};
 
 /// Exit codes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,9 @@ fn advice(error: &Error) -> &'static str {
             Errno::ENAMETOOLONG => "choose a shorter path or smaller rings",
             _ => "check the system log, then try again",
         },
-        Error::Xenstore(_) => "check that xenstored is running and this domain's permissions there",
+        Error::Transport { part: XENSTORE, .. } => {
+            "check that xenstored is running and this domain's permissions there"
+        }
         _ => "restart both sides",
     }
 }

@@ -22,8 +22,16 @@ impl Injector {
     /// `Err` says why the system can't do it.
     pub fn load() -> Result<Injector, String> {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("inject");
+        // The packages that use this file have different directories.
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .map(|directory| directory.join("tests-c/faults"))
+            .find(|path| path.exists())
+            .ok_or("no sources of the library here")?;
         let made = Command::new("make")
-            .args(["-s", "-C", concat!(env!("CARGO_MANIFEST_DIR"), "/tests-c/faults"), "inject"])
+            .args(["-s", "-C"])
+            .arg(source)
+            .arg("inject")
             .arg(format!("OUT={}", out.display()))
             .env_remove("MAKEFLAGS")
             .output()

@@ -21,11 +21,12 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use once_cell::sync::OnceCell;
+use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError, DEFAULT_TIMEOUT};
 
 use super::doubt::Doubt;
-use super::xenstore::{Access, Nodes, Perm, XsClient, XsError, DEFAULT_TIMEOUT};
+use super::xenstore_error;
 use crate::transport::{Role, Tokens};
-use crate::{DomId, Error, Result};
+use crate::{DomId, Result};
 
 /// The directory, below the published path, in which the client may leave its mark.
 pub(super) const MARKS: &str = "client";
@@ -110,7 +111,7 @@ impl DomainWatch {
         if peer == 0 || peer == own {
             return Ok(None);
         }
-        let xs = XsClient::open_unpolled().map_err(Error::Xenstore)?;
+        let xs = XsClient::open_unpolled().map_err(xenstore_error)?;
         Self::over(xs, own, peer, role, path).map(Some)
     }
 
@@ -126,7 +127,7 @@ impl DomainWatch {
             attached: OnceCell::new(),
         };
         if watch.sign.kind != Kind::Mark {
-            watch.begin().map_err(Error::Xenstore)?;
+            watch.begin().map_err(xenstore_error)?;
         }
         Ok(watch)
     }
@@ -182,7 +183,7 @@ impl DomainWatch {
         match left {
             Ok(()) => Ok(Some(Mark { xs: Arc::clone(&self.xs), path })),
             Err(XsError::Refused { .. }) => Ok(None),
-            Err(error) => Err(Error::Xenstore(error)),
+            Err(error) => Err(xenstore_error(error)),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The transport of real Xen: event channels, grants, xenstore.
+//! The transport of real Xen: event channels, grants, Xenstore (by the crate `vchan-xenstore`).
 //!
 //! It needs no library of Xen's, only the kernel's devices `/dev/xen/evtchn`, `/dev/xen/gntalloc` (server) and
 //! `/dev/xen/gntdev` (client), and a way to xenstored. It is compatible with libxenvchan and ocaml-vchan as peers.
@@ -10,17 +10,26 @@ mod registry;
 pub mod domain_watch;
 mod doubt;
 mod events;
+// For tests that compare the implementations.
+#[doc(hidden)]
+pub mod lookup;
 mod memory;
-pub mod xenstore;
 
 use std::fs;
 
 use nix::sys::utsname::uname;
 use once_cell::sync::OnceCell;
+use vchan_xenstore::{XsClient, XsError};
 
-use self::xenstore::XsClient;
 use super::{Parts, Role, Transport};
 use crate::{DomId, Error, Result};
+
+/// The `part` of an [`Error::Transport`] whose source is an error of Xenstore.
+pub const XENSTORE: &str = "xenstore";
+
+fn xenstore_error(error: XsError) -> Error {
+    Error::transport(XENSTORE, error.errno(), error)
+}
 
 /// Channels to other domains of the same machine.
 ///
@@ -52,8 +61,8 @@ impl Transport for XenTransport {
     fn own_domid(&self) -> Result<DomId> {
         let ask = || {
             // Where there is no Xen at all, the device says so in fewer words.
-            let unreachable = |error| device::EVTCHN.open().err().unwrap_or(Error::Xenstore(error));
-            XsClient::open().map_err(unreachable)?.own_domid().map_err(Error::Xenstore)
+            let unreachable = |error| device::EVTCHN.open().err().unwrap_or_else(|| xenstore_error(error));
+            XsClient::open().map_err(unreachable)?.own_domid().map_err(xenstore_error)
         };
         self.own.get_or_try_init(ask).copied()
     }
@@ -105,6 +114,17 @@ fn refuse_loop_back(release: Option<&str>, features: Option<&str>) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn xenstore_errors_keep_text_errno_and_source() {
+        use std::error::Error as _;
+
+        let error = vchan_xenstore::XsClient::connect("/nonexistent").unwrap_err();
+        let (text, errno) = (error.to_string(), error.errno());
+        let error = xenstore_error(error);
+        assert_eq!((error.to_string(), error.errno()), (format!("xenstore: {text}"), errno));
+        assert!(error.source().unwrap().is::<XsError>());
+    }
 
     #[test]
     fn loop_back_is_refused_where_it_does_harm() {

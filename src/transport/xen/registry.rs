@@ -1,13 +1,15 @@
 //! Rendezvous through xenstore: `<path>/ring-ref` and `<path>/event-channel`.
 //!
-//! Look-ups go through [`Lookup`], so through the crate xenstore-rs where it is built in. Publishing and withdrawing
-//! need transactions and permissions, which only our own client has.
+//! Look-ups go through [`lookup`], which uses the crate xenstore-rs in builds with that feature. Publishing and
+//! withdrawing need transactions and permissions, which only vchan-xenstore has.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError};
+
 use super::domain_watch::{marks_are_needed, MARKS};
-use super::xenstore::{Access, Lookup, Nodes, Perm, XsClient, XsError};
+use super::{lookup, xenstore_error};
 use crate::transport::{Publication, Registry, Rendezvous, Watch};
 use crate::{DomId, Error, Result};
 
@@ -34,7 +36,7 @@ impl Registry for XenRegistry {
     }
 
     fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
-        let xs = XsClient::open().map_err(Error::Xenstore)?;
+        let xs = XsClient::open().map_err(xenstore_error)?;
         let nodes = [
             (ring_ref(&self.path), rendezvous.ring_ref.to_string()),
             (event_channel(&self.path), rendezvous.event_channel.clone()),
@@ -54,18 +56,18 @@ impl Registry for XenRegistry {
             }
             Ok(())
         })
-        .map_err(Error::Xenstore)?;
+        .map_err(xenstore_error)?;
         Ok(Box::new(Published { path: self.path.clone(), rendezvous: rendezvous.clone() }))
     }
 
     fn look_up(&self) -> Result<Rendezvous> {
         let no_server = |why: String| Error::NoServer { path: self.path.clone(), why };
-        let lookup = Lookup::open().map_err(Error::Xenstore)?;
+        let lookup = lookup::open().map_err(xenstore_error)?;
         let read = |node: String| match lookup.read(&node) {
             Ok(text) => Ok(text),
             // A guest isn't told whether a node that it can't see exists.
             Err(error) if error.is_not_yet() => Err(no_server(error.to_string())),
-            Err(error) => Err(Error::Xenstore(error)),
+            Err(error) => Err(xenstore_error(error)),
         };
         let ring_ref = read(ring_ref(&self.path))?;
         let event_channel = read(event_channel(&self.path))?;
@@ -75,8 +77,8 @@ impl Registry for XenRegistry {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        let xs = XsClient::open().map_err(Error::Xenstore)?;
-        xs.watch(&self.path, "rendezvous").map_err(Error::Xenstore)?;
+        let xs = XsClient::open().map_err(xenstore_error)?;
+        xs.watch(&self.path, "rendezvous").map_err(xenstore_error)?;
         Ok(Box::new(XenWatch { xs }))
     }
 }
@@ -125,7 +127,7 @@ struct XenWatch {
 
 impl Watch for XenWatch {
     fn renew(&mut self) -> Result<()> {
-        while self.xs.next_event(Some(Duration::ZERO)).map_err(Error::Xenstore)?.is_some() {}
+        while self.xs.next_event(Some(Duration::ZERO)).map_err(xenstore_error)?.is_some() {}
         Ok(())
     }
 

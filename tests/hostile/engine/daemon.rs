@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use vchan::transport::xen::xenstore::{Access, Nodes, Perm, XsClient, XsError};
+use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError};
 
 use super::script::Script;
 use super::tally::{count, Tally};

@@ -1,4 +1,4 @@
-//! The client against daemons that lie, stall, flood or die: scripts at the other end of a socket pair.
+//! The client against daemons that lie, stall, flood or die. A script plays the daemon at the other end of a socket pair.
 
 use std::{
     io::{Read, Write},
@@ -12,12 +12,11 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
     poll::PollFlags,
     sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal},
 };
 
-use super::{
+use crate::{
     endpoint::Endpoint,
     events::KEPT,
     wait::{wait_for, Deadline},
@@ -32,11 +31,11 @@ const WRITE: u32 = 11;
 const EVENT: u32 = 15;
 const ERROR: u32 = 16;
 
-/// Long for what must happen, short for what must not.
+/// Limits: long for an expected event, short for an unexpected one.
 const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(100);
 
-/// The daemon's end. Its writes may fail: the client is free to hang up.
+/// The daemon's end. Its writes may fail, because the client may close the connection.
 struct Daemon(UnixStream);
 
 impl Daemon {
@@ -58,14 +57,14 @@ impl Daemon {
         self.send(EVENT, 0, format!("{path}\0{token}\0").as_bytes())
     }
 
-    /// Takes a WATCH and acknowledges it.
+    /// Acknowledges a WATCH request.
     fn grant_watch(&mut self) {
         let (kind, id, _) = self.request();
         assert_eq!(kind, WATCH);
         self.send(WATCH, id, b"OK\0");
     }
 
-    /// Stays until the client hangs up.
+    /// Waits until the client closes the connection.
     fn stay(&mut self) {
         while matches!(self.0.read(&mut [0; 4096]), Ok(1..)) {}
     }
@@ -84,7 +83,7 @@ fn pair() -> (XsClient, UnixStream, UnixStream) {
     (client.with_timeout(LONG), ours, theirs)
 }
 
-/// Runs `test` on a client whose daemon follows `script`; the daemon must end once the client is gone.
+/// Runs `test` on a client of a daemon that follows `script`. The script must end after the client.
 fn against(script: impl FnOnce(&mut Daemon) + Send, test: impl FnOnce(XsClient)) {
     let (client, _, theirs) = pair();
     thread::scope(|scope| {
@@ -93,7 +92,7 @@ fn against(script: impl FnOnce(&mut Daemon) + Send, test: impl FnOnce(XsClient))
     });
 }
 
-/// A daemon that answers the first request with these bytes, made from the request's id.
+/// As [`against`], with a daemon that answers the first request. `make` gets the request ID.
 fn answering(make: impl FnOnce(u32) -> Vec<u8> + Send, test: impl FnOnce(XsClient)) {
     let script = |daemon: &mut Daemon| {
         let (_, id, _) = daemon.request();
@@ -116,7 +115,7 @@ fn is_readable(client: &XsClient) -> bool {
 }
 
 #[test]
-fn a_reply_in_single_bytes_is_put_together() {
+fn reply_in_single_bytes_is_assembled() {
     let script = |daemon: &mut Daemon| {
         let (kind, id, payload) = daemon.request();
         assert_eq!((kind, payload.as_slice()), (READ, &b"/a\0"[..]));
@@ -128,7 +127,7 @@ fn a_reply_in_single_bytes_is_put_together() {
 }
 
 #[test]
-fn replies_that_do_not_fit_close_the_connection() {
+fn wrong_replies_close_the_connection() {
     type Lie = fn(u32) -> Vec<u8>;
     let lies: [(&str, Lie); 5] = [
         ("another id", |id| message(READ, id + 1, 1, b"x")),
@@ -141,14 +140,14 @@ fn replies_that_do_not_fit_close_the_connection() {
         answering(lie, |client| {
             let error = client.read("/a").unwrap_err();
             assert!(matches!(error, XsError::Protocol { .. }), "{name}: {error:?}");
-            assert_eq!((error.errno(), error.path()), (Errno::EPROTO, Some("/a")), "{name}");
+            assert_eq!((error.errno(), error.path()), (libc::EPROTO, Some("/a")), "{name}");
             assert_closed_by(&client, &error);
         });
     }
 }
 
 #[test]
-fn refusals_leave_the_connection_usable() {
+fn refusal_keeps_the_connection() {
     let script = |daemon: &mut Daemon| {
         for name in ["ENOENT\0", "ENOSUCHNAME\0"] {
             let (_, id, _) = daemon.request();
@@ -158,16 +157,16 @@ fn refusals_leave_the_connection_usable() {
         daemon.send(READ, id, b"7");
     };
     against(script, |client| {
-        assert_eq!(client.read("/a").unwrap_err().errno(), Errno::ENOENT);
+        assert_eq!(client.read("/a").unwrap_err().errno(), libc::ENOENT);
         let unknown = client.read("/a").unwrap_err();
-        assert_eq!(unknown.errno(), Errno::EIO);
+        assert_eq!(unknown.errno(), libc::EIO);
         assert!(unknown.to_string().contains("ENOSUCHNAME"));
         assert_eq!(client.read_number::<u32>("/a").unwrap(), 7);
     });
 }
 
 #[test]
-fn an_acknowledgement_must_say_ok() {
+fn acknowledgement_must_be_ok() {
     answering(
         |id| message(WRITE, id, 3, b"NO\0"),
         |client| assert!(matches!(client.write("/a", "v"), Err(XsError::Protocol { .. }))),
@@ -175,7 +174,7 @@ fn an_acknowledgement_must_say_ok() {
 }
 
 #[test]
-fn a_daemon_that_dies_within_a_message_is_noticed() {
+fn end_within_a_message_is_an_error() {
     let script = |daemon: &mut Daemon| {
         let (_, id, _) = daemon.request();
         daemon.0.write_all(&message(READ, id, 100, b"only this")).unwrap();
@@ -189,7 +188,7 @@ fn a_daemon_that_dies_within_a_message_is_noticed() {
 }
 
 #[test]
-fn silence_ends_at_the_time_out() {
+fn missing_reply_times_out() {
     let half: fn(u32) -> Vec<u8> = |id| message(READ, id, 9, b"h");
     let nothing: fn(u32) -> Vec<u8> = |_| Vec::new();
     for answer in [half, nothing] {
@@ -198,22 +197,22 @@ fn silence_ends_at_the_time_out() {
             let start = Instant::now();
             let error = client.read("/a").unwrap_err();
             assert!(start.elapsed() >= SHORT);
-            assert_eq!(error.errno(), Errno::ETIMEDOUT);
+            assert_eq!(error.errno(), libc::ETIMEDOUT);
             assert_closed_by(&client, &error);
         });
     }
 }
 
 #[test]
-fn a_daemon_that_reads_nothing_ends_at_the_time_out() {
+fn full_socket_times_out() {
     let (client, mut ours, _theirs) = pair();
     while ours.write(&[0; 4096]).is_ok() {}
     let error = client.with_timeout(SHORT).read("/a").unwrap_err();
-    assert_eq!(error.errno(), Errno::ETIMEDOUT);
+    assert_eq!(error.errno(), libc::ETIMEDOUT);
 }
 
 #[test]
-fn a_flood_of_events_does_not_postpone_the_time_out() {
+fn flood_of_events_does_not_extend_the_limit() {
     let script = |daemon: &mut Daemon| {
         daemon.grant_watch();
         daemon.request();
@@ -221,14 +220,14 @@ fn a_flood_of_events_does_not_postpone_the_time_out() {
     };
     against(script, |client| {
         client.watch("/a", "t").unwrap();
-        assert_eq!(client.with_timeout(SHORT).read("/a").unwrap_err().errno(), Errno::ETIMEDOUT);
+        assert_eq!(client.with_timeout(SHORT).read("/a").unwrap_err().errno(), libc::ETIMEDOUT);
     });
 }
 
 #[test]
-fn a_flood_of_events_nobody_waits_for_ends_too() {
-    // So many at a time that the client never catches up with them.
-    let many = message(EVENT, 0, 12, b"/a\0stranger\0").repeat(3000);
+fn flood_of_unwatched_events_does_not_extend_the_limit() {
+    // Large writes: the client never empties the socket.
+    let many = message(EVENT, 0, 12, b"/a\0unknowns\0").repeat(3000);
     let (begun, over) = (Instant::now(), AtomicBool::new(false));
     let script = |daemon: &mut Daemon| {
         while daemon.0.write_all(&many).is_ok() && begun.elapsed() < LONG {}
@@ -241,11 +240,11 @@ fn a_flood_of_events_nobody_waits_for_ends_too() {
 }
 
 #[test]
-fn events_between_replies_are_kept_and_poll_readable() {
+fn events_during_requests_are_kept_and_poll_readable() {
     let script = |daemon: &mut Daemon| {
         let (_, id, payload) = daemon.request();
         assert_eq!(payload, b"/a\0t\0");
-        daemon.event("/a", "t"); // overtakes the acknowledgement
+        daemon.event("/a", "t"); // before the acknowledgement
         daemon.send(WATCH, id, b"OK\0");
         let (_, id, _) = daemon.request();
         daemon.event("/a/b", "t");
@@ -267,7 +266,7 @@ fn events_between_replies_are_kept_and_poll_readable() {
 }
 
 #[test]
-fn events_beyond_the_bound_are_reported_as_lost() {
+fn queue_overflow_is_reported() {
     let script = |daemon: &mut Daemon| {
         daemon.grant_watch();
         let (_, id, _) = daemon.request();
@@ -289,7 +288,7 @@ fn events_beyond_the_bound_are_reported_as_lost() {
 }
 
 #[test]
-fn a_reply_nobody_asked_for_is_refused() {
+fn unexpected_reply_is_an_error() {
     let script = |daemon: &mut Daemon| {
         daemon.send(READ, 0, b"gift");
         daemon.stay();
@@ -302,7 +301,7 @@ fn a_reply_nobody_asked_for_is_refused() {
 }
 
 #[test]
-fn a_refused_watch_leaves_nothing_behind() {
+fn refused_watch_has_no_events() {
     let script = |daemon: &mut Daemon| {
         let (_, id, _) = daemon.request();
         daemon.send(ERROR, id, b"EACCES\0");
@@ -310,13 +309,13 @@ fn a_refused_watch_leaves_nothing_behind() {
         daemon.stay();
     };
     against(script, |client| {
-        assert_eq!(client.watch("/a", "t").unwrap_err().errno(), Errno::EACCES);
+        assert_eq!(client.watch("/a", "t").unwrap_err().errno(), libc::EACCES);
         assert_eq!(client.next_event(Some(SHORT)).unwrap(), None);
     });
 }
 
 #[test]
-fn a_transaction_gives_up_on_endless_conflicts() {
+fn transaction_has_limited_attempts() {
     let script = |daemon: &mut Daemon| {
         for _ in 0..TRANSACTION_ATTEMPTS {
             let (kind, id, _) = daemon.request();
@@ -336,24 +335,24 @@ fn a_transaction_gives_up_on_endless_conflicts() {
         };
         let error = client.transaction(count).unwrap_err();
         assert_eq!(runs, TRANSACTION_ATTEMPTS);
-        assert_eq!(error.errno(), Errno::EAGAIN);
+        assert_eq!(error.errno(), libc::EAGAIN);
         assert!(matches!(error, XsError::Conflict { .. }), "{error:?}");
     });
 }
 
 #[test]
-fn a_transaction_needs_an_id_of_its_own() {
+fn invalid_transaction_id_is_an_error() {
     for id in ["0\0", "-1\0", "x\0", "", "99999999999\0"] {
         let answer = |request| message(START, request, id.len() as u32, id.as_bytes());
         answering(answer, |client| assert!(matches!(client.begin(), Err(XsError::Protocol { .. })), "{id}"));
     }
 }
 
-extern "C" fn only_interrupt(_: i32) {}
+extern "C" fn do_nothing(_: i32) {}
 
 #[test]
-fn signals_do_not_disturb_a_request() {
-    let action = SigAction::new(SigHandler::Handler(only_interrupt), SaFlags::empty(), SigSet::empty());
+fn signal_does_not_end_a_request() {
+    let action = SigAction::new(SigHandler::Handler(do_nothing), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
 

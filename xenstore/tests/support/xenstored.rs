@@ -1,4 +1,4 @@
-//! Debian's real xenstored on plain Linux, one daemon for each test, with guests played by a preloaded shim.
+//! Debian's real xenstored on plain Linux, one daemon for each test. A preloaded shim plays the guests.
 
 use std::{
     env, fs,
@@ -12,30 +12,30 @@ use std::{
 };
 
 use tempfile::TempDir;
-use vchan::transport::xen::xenstore::XsClient;
+use vchan_xenstore::XsClient;
 
-/// Generous, for what must happen.
+/// Limit for an expected event.
 pub const LONG: Duration = Duration::from_secs(30);
-/// What one waits for that which must not happen.
-#[allow(dead_code, reason = "not every test program waits for nothing")]
+/// Time to wait for an unexpected event.
+#[allow(dead_code, reason = "not every test program needs it")]
 pub const SHORT: Duration = Duration::from_millis(200);
 
-/// Set to 1 where the daemon must be there, so that these tests cannot be skipped.
+/// 1: a missing daemon is a failure, not a reason to skip.
 const REQUIRED: &str = "VCHAN_REQUIRE_XENSTORED";
-/// Names another daemon than Debian's.
+/// Names another daemon.
 const DAEMON: &str = "VCHAN_XENSTORED";
 
 const INTRODUCE: u32 = 8;
 const RELEASE: u32 = 9;
 
-/// A running xenstored; it ends with this value, and with the test's thread at the latest.
+/// A running xenstored. It ends with this value.
 pub struct Xenstored {
     child: Child,
     dir: TempDir,
 }
 
 impl Xenstored {
-    /// A fresh daemon, or `None`, said aloud, where there is no xenstored to run.
+    /// A new daemon, or `None` with a message if there is no xenstored.
     pub fn start() -> Option<Self> {
         match (find_daemon(), shim()) {
             (Some(daemon), Ok(shim)) => Some(Self::run(&daemon, shim)),
@@ -76,7 +76,7 @@ impl Xenstored {
         }
     }
 
-    /// Where it serves dom0.
+    /// Its socket for dom0.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("socket")
     }
@@ -99,20 +99,20 @@ impl Xenstored {
         self.control(RELEASE, &format!("{domid}\0"));
     }
 
-    /// Kills the daemon and waits until nothing of it is left.
+    /// Kills the daemon and waits for its end.
     pub fn kill(&mut self) {
-        // It may be dead already, by a test's will.
+        // The test may have killed it before.
         let _dead_already = self.child.kill();
         self.child.wait().unwrap();
     }
 
-    /// The daemon's process, for signals.
+    /// The process ID, for signals.
     #[allow(dead_code, reason = "not every test program sends signals")]
     pub fn pid(&self) -> i32 {
         self.child.id().try_into().unwrap()
     }
 
-    /// What the toolstack does to xenstored, which the client of a channel never needs.
+    /// A request of the toolstack, which the client does not have.
     fn control(&self, kind: u32, payload: &str) {
         let mut stream = UnixStream::connect(self.socket()).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
@@ -142,13 +142,20 @@ fn find_daemon() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-/// The preloaded library, made once for each test program.
+/// The preloaded library, built once for each test program.
 fn shim() -> Result<&'static Path, &'static str> {
     static SHIM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let made = SHIM.get_or_init(|| {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("xenstored-shim");
+        // The packages that use this file have different directories.
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .map(|directory| directory.join("tests-c/xenstored-shim"))
+            .find(|path| path.exists())
+            .ok_or("no sources of the shim here")?;
         let made = Command::new("make")
-            .args(["-s", "-C", concat!(env!("CARGO_MANIFEST_DIR"), "/tests-c/xenstored-shim")])
+            .args(["-s", "-C"])
+            .arg(source)
             .arg(format!("OUT={}", out.display()))
             .env_remove("MAKEFLAGS")
             .output();
@@ -164,7 +171,7 @@ fn shim() -> Result<&'static Path, &'static str> {
     made.as_deref().map_err(String::as_str)
 }
 
-/// Says so past the capture of test output, unless skipping is forbidden.
+/// Reports the skipped test past the capture of test output.
 fn skip<T>(reason: &str) -> Option<T> {
     assert!(env::var_os(REQUIRED).is_none_or(|value| value != "1"), "{REQUIRED}=1, but {reason}");
     let test = thread::current().name().unwrap_or("a test").to_owned();

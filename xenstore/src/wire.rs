@@ -1,20 +1,20 @@
-//! The messages of the xenstore protocol: encoding, decoding, and the checks on what comes back.
+//! The messages of the Xenstore protocol: encoding, decoding, and the checks of replies. No I/O.
 //!
-//! Nothing here does I/O. A reply is believed only if its length, type and request id fit.
+//! A reply is accepted only if its length, type and request ID fit the request.
 
 use std::fmt;
 
 use nix::errno::Errno;
 
-/// The most bytes that may follow a header, in either direction.
+/// Maximum size of a message without its header, in bytes, for requests and replies.
 pub const PAYLOAD_MAX: usize = 4096;
-/// Bytes of a header: type, request id, transaction id, length.
-pub(super) const HEADER_LEN: usize = 16;
+/// Size of a header: type, request ID, transaction ID, length.
+pub(crate) const HEADER_LEN: usize = 16;
 
 const WATCH_EVENT: u32 = 15;
 const ERROR: u32 = 16;
 
-/// A request of the protocol; the discriminant is its type on the wire.
+/// A request of the protocol. The discriminant is its type on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 #[non_exhaustive]
@@ -45,13 +45,13 @@ pub enum Operation {
     SetPerms = 14,
     /// Ask whether a domain is known to xenstored.
     IsDomainIntroduced = 17,
-    /// List a part of the children of a node that has too many for one message.
+    /// List a part of the children of a node: one message has no room for all.
     DirectoryPart = 22,
 }
 
 impl Operation {
-    /// What the operation does, to be followed by the path in a message.
-    pub(super) fn verb(self) -> &'static str {
+    /// The verb for error messages; the path follows it.
+    pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Directory | Self::DirectoryPart => "list",
             Self::Read => "read",
@@ -70,9 +70,9 @@ impl Operation {
     }
 }
 
-/// The fixed part of a message, in the byte order of the machine.
+/// The header of a message, in the byte order of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub kind: u32,
     pub request: u32,
     pub transaction: u32,
@@ -89,7 +89,7 @@ impl Header {
         bytes
     }
 
-    /// Refuses a length beyond [`PAYLOAD_MAX`], so that nobody allocates by it.
+    /// Refuses a length beyond [`PAYLOAD_MAX`], which bounds allocations.
     pub fn decode(bytes: &[u8; HEADER_LEN]) -> Result<Self, Malformed> {
         let field = |i: usize| {
             u32::from_ne_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]])
@@ -105,9 +105,9 @@ impl Header {
     }
 }
 
-/// A whole message as received.
+/// A complete message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     pub header: Header,
     pub payload: Vec<u8>,
 }
@@ -118,9 +118,9 @@ impl Message {
     }
 }
 
-/// What the daemon sent breaks the protocol; the text says how.
+/// The daemon broke the protocol; the text says how.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed(pub String);
+pub(crate) struct Malformed(pub String);
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,12 +130,12 @@ impl fmt::Display for Malformed {
 
 /// The request does not fit into one message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong {
+pub(crate) struct TooLong {
     pub length: usize,
 }
 
-/// One request as the bytes to send: the parts follow each other, terminators included by the caller.
-pub(super) fn encode(
+/// A request on the wire: the header, then the parts. Terminators belong to the parts.
+pub(crate) fn encode(
     operation: Operation,
     request: u32,
     transaction: u32,
@@ -154,17 +154,17 @@ pub(super) fn encode(
     Ok(bytes)
 }
 
-/// Why a reply gives no payload.
+/// Why a reply has no payload for the caller.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Rejection {
-    /// The daemon refused, by this name.
+pub(crate) enum Rejection {
+    /// The daemon refused the request, with this error name.
     Refused { errno: Errno, name: String },
     /// The reply does not belong to the request.
     Malformed(Malformed),
 }
 
-/// The payload of `reply` if it answers request number `request` for `operation`.
-pub(super) fn check_reply(operation: Operation, request: u32, reply: Message) -> Result<Vec<u8>, Rejection> {
+/// The payload of `reply`, if it is the reply to `operation` with the ID `request`.
+pub(crate) fn check_reply(operation: Operation, request: u32, reply: Message) -> Result<Vec<u8>, Rejection> {
     let Header { kind, request: got, .. } = reply.header;
     if got != request {
         let detail = format!("a reply to request {got} came where {request} was asked");
@@ -181,16 +181,24 @@ pub(super) fn check_reply(operation: Operation, request: u32, reply: Message) ->
     Ok(reply.payload)
 }
 
-/// Both daemons and the kernel acknowledge with this word, some without the NUL.
-pub(super) fn check_ok(payload: &[u8]) -> Result<(), Malformed> {
+/// Checks an acknowledgement. Both daemons and the kernel send `OK`, with or without a NUL.
+pub(crate) fn check_ok(payload: &[u8]) -> Result<(), Malformed> {
     match payload {
         b"OK" | b"OK\0" => Ok(()),
         other => Err(Malformed(format!("an acknowledgement reads {:?}", preview(other)))),
     }
 }
 
-/// The errno that an error's name stands for; `None` if the name is not known.
-pub(super) fn errno_of(name: &str) -> Option<Errno> {
+/// The errno of an error name in a reply, such as `ENOENT`; `None` for an unknown name.
+///
+/// ```
+/// assert_eq!(vchan_xenstore::errno_of("EQUOTA"), Some(libc::EDQUOT));
+/// ```
+pub fn errno_of(name: &str) -> Option<i32> {
+    known_errno(name).map(|errno| errno as i32)
+}
+
+fn known_errno(name: &str) -> Option<Errno> {
     Some(match name {
         "EINVAL" => Errno::EINVAL,
         "EACCES" => Errno::EACCES,
@@ -208,19 +216,19 @@ pub(super) fn errno_of(name: &str) -> Option<Errno> {
         "EISCONN" => Errno::EISCONN,
         "E2BIG" => Errno::E2BIG,
         "EPERM" => Errno::EPERM,
-        // The OCaml daemon's own word for what POSIX calls EDQUOT.
+        // oxenstored sends EQUOTA for EDQUOT.
         "EQUOTA" | "EDQUOT" => Errno::EDQUOT,
         _ => return None,
     })
 }
 
-/// Errno and printable name of an error's payload; an unknown name counts as EIO.
+/// Errno and printable name of an error reply. The errno of an unknown name is EIO.
 fn error_of(payload: &[u8]) -> (Errno, String) {
     let name = preview(payload.strip_suffix(b"\0").unwrap_or(payload));
-    (errno_of(&name).unwrap_or(Errno::EIO), name)
+    (known_errno(&name).unwrap_or(Errno::EIO), name)
 }
 
-/// Something printable of bytes that nobody vouches for.
+/// The beginning of untrusted bytes, printable.
 fn preview(bytes: &[u8]) -> String {
     const SHOWN: usize = 40;
     let shown = &bytes[..bytes.len().min(SHOWN)];
@@ -229,7 +237,7 @@ fn preview(bytes: &[u8]) -> String {
 }
 
 /// The NUL-terminated strings of a payload.
-pub(super) fn strings(payload: &[u8]) -> Result<Vec<String>, Malformed> {
+pub(crate) fn strings(payload: &[u8]) -> Result<Vec<String>, Malformed> {
     if payload.is_empty() {
         return Ok(Vec::new());
     }
@@ -239,13 +247,13 @@ pub(super) fn strings(payload: &[u8]) -> Result<Vec<String>, Malformed> {
     body.split(|&byte| byte == 0).map(text).collect()
 }
 
-/// Bytes that must be text.
-pub(super) fn text(bytes: &[u8]) -> Result<String, Malformed> {
+/// UTF-8 text.
+pub(crate) fn text(bytes: &[u8]) -> Result<String, Malformed> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Malformed(format!("{:?} is no text", preview(bytes))))
 }
 
-/// A payload that is one string, terminated or not.
-pub(super) fn single(payload: &[u8]) -> Result<String, Malformed> {
+/// The payload as one string, with or without a terminator.
+pub(crate) fn single(payload: &[u8]) -> Result<String, Malformed> {
     let body = payload.strip_suffix(b"\0").unwrap_or(payload);
     if body.contains(&0) {
         return Err(Malformed(format!("one string was expected, not {:?}", preview(payload))));
@@ -253,8 +261,8 @@ pub(super) fn single(payload: &[u8]) -> Result<String, Malformed> {
     text(body)
 }
 
-/// Path and token of a watch event.
-pub(super) fn watch_event(payload: &[u8]) -> Result<(String, String), Malformed> {
+/// The path and the token of a watch event.
+pub(crate) fn watch_event(payload: &[u8]) -> Result<(String, String), Malformed> {
     match <[String; 2]>::try_from(strings(payload)?) {
         Ok([path, token]) => Ok((path, token)),
         Err(fields) => Err(Malformed(format!("a watch event has {} fields, not 2", fields.len()))),
@@ -271,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_laid_out_as_the_protocol_says() {
+    fn request_has_the_protocols_layout() {
         let bytes = encode(Operation::Write, 7, 9, &[b"/a\0", b"v"]).unwrap();
         let fields: Vec<u32> =
             bytes[..16].chunks(4).map(|c| u32::from_ne_bytes(c.try_into().unwrap())).collect();
@@ -280,14 +288,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_fills_the_payload_and_no_more() {
+    fn request_is_limited_to_the_maximum() {
         assert!(encode(Operation::Write, 0, 0, &[&[b'x'; PAYLOAD_MAX]]).is_ok());
         let parts: [&[u8]; 2] = [&[b'x'; PAYLOAD_MAX], b"y"];
         assert_eq!(encode(Operation::Write, 0, 0, &parts), Err(TooLong { length: PAYLOAD_MAX + 1 }));
     }
 
     #[test]
-    fn a_header_with_an_absurd_length_is_refused() {
+    fn oversized_length_is_refused() {
         let header = |length| Header { kind: 2, request: 1, transaction: 0, length }.encode();
         assert!(Header::decode(&header(PAYLOAD_MAX as u32)).is_ok());
         assert!(Header::decode(&header(PAYLOAD_MAX as u32 + 1)).is_err());
@@ -295,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_fitting_reply_is_believed() {
+    fn only_the_matching_reply_is_accepted() {
         assert_eq!(check_reply(Operation::Read, 5, reply(2, 5, b"v")), Ok(b"v".to_vec()));
         for wrong in [reply(2, 6, b"v"), reply(1, 5, b"v"), reply(99, 5, b"v"), reply(ERROR, 6, b"ENOENT\0")]
         {
@@ -304,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_keep_their_errno_and_unknown_ones_their_name() {
+    fn refusals_have_errno_and_name() {
         let refused = |payload: &[u8]| match check_reply(Operation::Read, 1, reply(ERROR, 1, payload)) {
             Err(Rejection::Refused { errno, name }) => (errno, name),
             other => panic!("{other:?}"),
@@ -319,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_events_must_be_whole() {
+    fn incomplete_lists_and_events_are_refused() {
         assert_eq!(strings(b""), Ok(vec![]));
         assert_eq!(strings(b"a\0b\0"), Ok(vec!["a".into(), "b".into()]));
         assert!(strings(b"a\0b").is_err());

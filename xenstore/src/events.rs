@@ -1,48 +1,48 @@
-//! Watch events that came before anybody asked for them.
+//! The queue of watch events.
 
 use std::{collections::VecDeque, io, sync::Arc};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// The most events kept. Each is a different (path, token), so only a daemon that floods us gets there.
-pub(super) const KEPT: usize = 1024;
+/// Maximum number of events kept. All are different pairs of path and token, so an honest daemon stays below.
+pub(crate) const KEPT: usize = 1024;
 
 /// Something at or below a watched path changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchEvent {
-    /// Where, in the form (absolute or relative) the watch was set with.
+    /// The path that changed, absolute or relative as in the watch.
     pub path: String,
-    /// The token the watch was set with.
+    /// The token of the watch.
     pub token: String,
 }
 
-/// What is watched, and the events that wait to be fetched.
+/// The watches, and the events to fetch.
 #[derive(Debug)]
-pub(super) struct EventQueue {
+pub(crate) struct EventQueue {
     watches: Vec<WatchEvent>,
     waiting: VecDeque<WatchEvent>,
     lost: bool,
-    /// Readable while there is something to fetch, so that a poller sees events which a request took off the wire.
-    bell: Arc<EventFd>,
+    /// Readable while there is an event to fetch, also one that was received during a request.
+    ready: Arc<EventFd>,
 }
 
 impl EventQueue {
     pub fn new() -> io::Result<Self> {
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { watches: Vec::new(), waiting: VecDeque::new(), lost: false, bell: Arc::new(bell) })
+        let ready = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self { watches: Vec::new(), waiting: VecDeque::new(), lost: false, ready: Arc::new(ready) })
     }
 
-    /// Readable while there is something to fetch.
-    pub fn bell(&self) -> Arc<EventFd> {
-        Arc::clone(&self.bell)
+    /// Readable while there is an event to fetch.
+    pub fn ready(&self) -> Arc<EventFd> {
+        Arc::clone(&self.ready)
     }
 
-    /// To be called before the request is sent: the first event may overtake the reply.
+    /// Called before the request is sent: the first event may come before the reply.
     pub fn add_watch(&mut self, path: &str, token: &str) {
         self.watches.push(WatchEvent { path: path.to_owned(), token: token.to_owned() });
     }
 
-    /// Forgets a watch, and its events unless another watch has the same token.
+    /// Removes a watch, and its events unless another watch has the same token.
     pub fn remove_watch(&mut self, path: &str, token: &str) {
         if let Some(at) = self.watches.iter().position(|watch| watch.path == path && watch.token == token) {
             self.watches.remove(at);
@@ -50,14 +50,14 @@ impl EventQueue {
         if !self.is_watched(token) {
             self.waiting.retain(|event| event.token != token);
         }
-        self.ring();
+        self.update_ready();
     }
 
     fn is_watched(&self, token: &str) -> bool {
         self.watches.iter().any(|watch| watch.token == token)
     }
 
-    /// Keeps an event, once. One that nobody waits for (its watch just removed) is dropped.
+    /// Adds an event unless it is in the queue already. An event without a watch is dropped.
     pub fn push(&mut self, event: WatchEvent) {
         if !self.is_watched(&event.token) || self.waiting.contains(&event) {
             return;
@@ -67,32 +67,32 @@ impl EventQueue {
         } else {
             self.lost = true;
         }
-        self.ring();
+        self.update_ready();
     }
 
-    /// The next event; after the last one kept, once, that some were lost.
+    /// The next event. After the last one, [`Lost`] once if events did not fit into the queue.
     pub fn pop(&mut self) -> Option<Result<WatchEvent, Lost>> {
         let next = match self.waiting.pop_front() {
             Some(event) => Some(Ok(event)),
             None => std::mem::take(&mut self.lost).then_some(Err(Lost)),
         };
-        self.ring();
+        self.update_ready();
         next
     }
 
-    /// Makes the bell agree with the queue. It can only say EAGAIN, which means that it agreed before.
-    fn ring(&self) {
+    /// Makes the descriptor agree with the queue. EAGAIN means that it already does.
+    fn update_ready(&self) {
         let _already = if self.waiting.is_empty() && !self.lost {
-            self.bell.read().map(drop)
+            self.ready.read().map(drop)
         } else {
-            self.bell.write(1).map(drop)
+            self.ready.write(1).map(drop)
         };
     }
 }
 
-/// More events came than are kept.
+/// More events came than the queue keeps.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Lost;
+pub(crate) struct Lost;
 
 #[cfg(test)]
 mod tests {
@@ -100,34 +100,35 @@ mod tests {
 
     use nix::poll::PollFlags;
 
-    use super::{super::wait::*, *};
+    use super::*;
+    use crate::wait::*;
 
     fn event(path: impl ToString, token: &str) -> WatchEvent {
         WatchEvent { path: path.to_string(), token: token.to_owned() }
     }
 
-    fn rings(queue: &EventQueue) -> bool {
-        wait_for(queue.bell.as_fd(), PollFlags::POLLIN, Deadline::after(Some(Default::default()))).unwrap()
+    fn is_ready(queue: &EventQueue) -> bool {
+        wait_for(queue.ready.as_fd(), PollFlags::POLLIN, Deadline::after(Some(Default::default()))).unwrap()
     }
 
     #[test]
-    fn events_come_in_order_and_once() {
+    fn events_are_ordered_and_unique() {
         let mut queue = EventQueue::new().unwrap();
         queue.add_watch("/a", "t");
-        assert!(!rings(&queue));
+        assert!(!is_ready(&queue));
         for path in ["/a", "/a/b", "/a"] {
             queue.push(event(path, "t"));
         }
-        queue.push(event("/a", "stranger"));
-        assert!(rings(&queue));
+        queue.push(event("/a", "unknown"));
+        assert!(is_ready(&queue));
         assert_eq!(queue.pop(), Some(Ok(event("/a", "t"))));
         assert_eq!(queue.pop(), Some(Ok(event("/a/b", "t"))));
-        assert!(!rings(&queue));
+        assert!(!is_ready(&queue));
         assert_eq!(queue.pop(), None);
     }
 
     #[test]
-    fn a_flood_is_bounded_and_admitted_once() {
+    fn overflow_is_reported_once() {
         let mut queue = EventQueue::new().unwrap();
         queue.add_watch("/", "t");
         for i in 0..3 * KEPT {
@@ -136,14 +137,14 @@ mod tests {
         for i in 0..KEPT {
             assert_eq!(queue.pop(), Some(Ok(event(i, "t"))));
         }
-        assert!(rings(&queue));
+        assert!(is_ready(&queue));
         assert_eq!(queue.pop(), Some(Err(Lost)));
-        assert!(!rings(&queue));
+        assert!(!is_ready(&queue));
         assert_eq!(queue.pop(), None);
     }
 
     #[test]
-    fn a_removed_watch_takes_its_events_along() {
+    fn removed_watch_removes_its_events() {
         let mut queue = EventQueue::new().unwrap();
         queue.add_watch("/a", "t");
         queue.add_watch("/b", "t");
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(queue.pop(), Some(Ok(event("/a", "t"))), "the token is still in use");
         queue.push(event("/b", "t"));
         queue.remove_watch("/b", "t");
-        assert!(!rings(&queue));
+        assert!(!is_ready(&queue));
         assert_eq!(queue.pop(), None);
     }
 }

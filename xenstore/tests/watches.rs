@@ -1,4 +1,4 @@
-//! Watches of our xenstore client, set in the real daemon.
+//! Watches in the real xenstored.
 
 mod support {
     pub mod xenstored;
@@ -9,16 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    errno::Errno,
-    poll::{poll, PollFd, PollFlags, PollTimeout},
-};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use support::xenstored::{Xenstored, LONG, SHORT};
-use vchan::transport::xen::xenstore::{Access, Nodes, Perm, XsClient};
+use vchan_xenstore::{Access, Nodes, Perm, XsClient};
 
 const RELEASE: &str = "@releaseDomain";
 
-/// The next event, which must come.
+/// The next event. It is expected.
 fn event(xs: &XsClient) -> (String, String) {
     let event = xs.next_event(Some(LONG)).unwrap().expect("the event did not come");
     (event.path, event.token)
@@ -28,7 +25,7 @@ fn assert_quiet(xs: &XsClient) {
     assert_eq!(xs.next_event(Some(SHORT)).unwrap(), None);
 }
 
-/// Waits for events until `done` says that there is nothing more to wait for.
+/// Takes events until `done` is true.
 fn watch_until(xs: &XsClient, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + LONG;
     while !done() {
@@ -43,7 +40,7 @@ fn polls_readable(xs: &XsClient, limit: Duration) -> bool {
 }
 
 #[test]
-fn a_watch_fires_at_once_and_for_all_below() {
+fn watch_fires_at_once_and_for_nodes_below() {
     let Some(daemon) = Xenstored::start() else { return };
     let (xs, other) = (daemon.client(), daemon.client());
     let both = |path: &str, token: &str| (path.to_owned(), token.to_owned());
@@ -64,15 +61,15 @@ fn a_watch_fires_at_once_and_for_all_below() {
     other.write("/local/domain/0/data/rel", "1").unwrap();
     assert_eq!(event(&xs), both("data/rel", "two"));
 
-    assert_eq!(xs.watch("/w", "one").unwrap_err().errno(), Errno::EEXIST);
+    assert_eq!(xs.watch("/w", "one").unwrap_err().errno(), libc::EEXIST);
     xs.unwatch("/w", "one").unwrap();
-    assert_eq!(xs.unwatch("/w", "one").unwrap_err().errno(), Errno::ENOENT);
+    assert_eq!(xs.unwatch("/w", "one").unwrap_err().errno(), libc::ENOENT);
     other.write("/w", "2").unwrap();
     assert_quiet(&xs);
 }
 
 #[test]
-fn a_transaction_fires_when_committed() {
+fn transaction_fires_at_the_commit() {
     let Some(daemon) = Xenstored::start() else { return };
     let (xs, other) = (daemon.client(), daemon.client());
     xs.watch("/w", "t").unwrap();
@@ -85,7 +82,7 @@ fn a_transaction_fires_when_committed() {
 }
 
 #[test]
-fn the_descriptor_polls_readable_for_events_alone() {
+fn descriptor_polls_readable_for_events_only() {
     let Some(daemon) = Xenstored::start() else { return };
     let (xs, other) = (daemon.client(), daemon.client());
     xs.watch("/w", "t").unwrap();
@@ -93,7 +90,7 @@ fn the_descriptor_polls_readable_for_events_alone() {
     assert!(!polls_readable(&xs, SHORT));
     other.write("/w", "1").unwrap();
     assert!(polls_readable(&xs, LONG));
-    // The request takes the event off the wire; it must not be lost to a poller.
+    // The request receives the event from the socket. The descriptor must stay readable.
     xs.read("/w").unwrap();
     assert!(polls_readable(&xs, SHORT));
     assert_eq!(event(&xs).0, "/w");
@@ -101,21 +98,21 @@ fn the_descriptor_polls_readable_for_events_alone() {
 }
 
 #[test]
-fn a_waiting_thread_hears_what_another_threads_request_took_in() {
+fn waiting_thread_gets_an_event_received_by_another_thread() {
     let Some(daemon) = Xenstored::start() else { return };
     let xs = daemon.client();
     xs.watch("/w", "t").unwrap();
     event(&xs);
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| event(&xs));
-        // Our own change: its event comes in before or after the acknowledgement, on the same connection.
+        // The event comes before or after the acknowledgement, on the same connection.
         xs.write("/w", "1").unwrap();
         assert_eq!(waiter.join().unwrap().0, "/w");
     });
 }
 
 #[test]
-fn a_guest_that_comes_first_is_told_when_it_may_read() {
+fn guest_gets_an_event_when_a_node_becomes_readable() {
     let Some(daemon) = Xenstored::start() else { return };
     let (server, guest) = (daemon.client(), daemon.guest(7));
     let path = "/local/domain/0/data/vchan/7/port";
@@ -135,7 +132,7 @@ fn a_guest_that_comes_first_is_told_when_it_may_read() {
 }
 
 #[test]
-fn the_end_of_a_domain_is_heard_by_dom0_and_by_guests_with_permission() {
+fn end_of_a_domain_fires_in_dom0_and_permitted_guests() {
     let Some(daemon) = Xenstored::start() else { return };
     let xs = daemon.client();
     let (permitted, other, _doomed) = (daemon.guest(8), daemon.guest(9), daemon.guest(7));
@@ -146,7 +143,7 @@ fn the_end_of_a_domain_is_heard_by_dom0_and_by_guests_with_permission() {
     }
 
     assert!(xs.is_domain_introduced(7).unwrap());
-    assert_eq!(other.is_domain_introduced(7).unwrap_err().errno(), Errno::EACCES);
+    assert_eq!(other.is_domain_introduced(7).unwrap_err().errno(), libc::EACCES);
     daemon.destroy(7);
     watch_until(&xs, || !xs.is_domain_introduced(7).unwrap());
     assert_eq!(event(&permitted), (RELEASE.to_owned(), "end".to_owned()));
@@ -154,7 +151,7 @@ fn the_end_of_a_domain_is_heard_by_dom0_and_by_guests_with_permission() {
 }
 
 #[test]
-fn a_guest_hears_that_a_destroyed_servers_nodes_are_gone() {
+fn removed_nodes_of_a_destroyed_server_fire() {
     let Some(daemon) = Xenstored::start() else { return };
     let (xs, guest) = (daemon.client(), daemon.guest(8));
     let node = "/local/domain/7/data/vchan/8/port/ring-ref";
@@ -163,13 +160,13 @@ fn a_guest_hears_that_a_destroyed_servers_nodes_are_gone() {
     guest.watch(node, "gone").unwrap();
     event(&guest);
     assert!(guest.read(node).is_ok());
-    // What the toolstack does when it destroys a domain.
+    // The toolstack does this when it destroys a domain.
     xs.rm("/local/domain/7").unwrap();
     watch_until(&guest, || guest.read(node).is_err_and(|error| error.is_not_yet()));
 }
 
 #[test]
-fn a_guest_hears_that_what_a_dead_guest_owned_is_gone() {
+fn removed_nodes_owned_by_a_destroyed_guest_fire() {
     let Some(daemon) = Xenstored::start() else { return };
     let (xs, server, client) = (daemon.client(), daemon.guest(7), daemon.guest(8));
     xs.mkdir("/local/domain/7/data").unwrap();

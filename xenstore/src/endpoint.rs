@@ -1,4 +1,4 @@
-//! Where xenstored is reached: its socket in dom0, the kernel's device elsewhere.
+//! The way to xenstored: its socket in dom0, the kernel's device in other domains.
 
 use std::{
     env,
@@ -22,28 +22,28 @@ use nix::{
     },
 };
 
-use super::{error::XsError, wait::Deadline};
+use crate::{error::XsError, wait::Deadline};
 
-/// The environment's word for the socket or device to use, instead of all others.
+/// The environment variable that names the socket or device to use, instead of all others.
 pub const PATH_VARIABLE: &str = "XENSTORED_PATH";
-/// xenstored's usual socket.
-pub(super) const SOCKET: &str = "/run/xenstored/socket";
-/// The kernel's device.
-pub(super) const DEVICE: &str = "/dev/xen/xenbus";
+/// The usual socket of xenstored.
+pub const SOCKET: &str = "/run/xenstored/socket";
+/// The kernel's device for Xenstore.
+pub const DEVICE: &str = "/dev/xen/xenbus";
 const PLACES: [&str; 4] = [SOCKET, "/var/run/xenstored/socket", DEVICE, "/proc/xen/xenbus"];
 
-/// How long between two attempts to connect to a daemon whose queue of connections is full.
+/// Pause between two attempts to connect while the daemon's accept queue is full.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A descriptor that leads to xenstored, non-blocking and close-on-exec.
 #[derive(Debug)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     pub fd: OwnedFd,
     pub is_socket: bool,
     pub path: PathBuf,
 }
 
-/// The places to try, in order.
+/// The candidates, in order.
 fn places(variable: Option<OsString>) -> Vec<PathBuf> {
     match variable {
         Some(path) if !path.is_empty() => vec![path.into()],
@@ -51,27 +51,27 @@ fn places(variable: Option<OsString>) -> Vec<PathBuf> {
     }
 }
 
-/// Opens the first place that answers.
-pub(super) fn open_default(limit: Duration) -> Result<Endpoint, XsError> {
+/// Opens the first candidate that answers.
+pub(crate) fn open_default(limit: Duration) -> Result<Endpoint, XsError> {
     open_first(&places(env::var_os(PATH_VARIABLE)), limit)
 }
 
-/// Opens the first of `places` that answers, or tells what each of them said.
-pub(super) fn open_first(places: &[PathBuf], limit: Duration) -> Result<Endpoint, XsError> {
+/// Opens the first of `places` that answers. The error lists the failure of each.
+pub(crate) fn open_first(places: &[PathBuf], limit: Duration) -> Result<Endpoint, XsError> {
     let mut attempts = Vec::new();
-    let mut telling: Option<io::Error> = None;
+    let mut reported: Option<io::Error> = None;
     for place in places {
         match open_at(place, limit) {
             Ok(endpoint) => return Ok(endpoint),
             Err(error) => {
                 attempts.push(format!("{}: {error}", place.display()));
-                if telling.as_ref().is_none_or(|known| known.kind() == io::ErrorKind::NotFound) {
-                    telling = Some(error);
+                if reported.as_ref().is_none_or(|known| known.kind() == io::ErrorKind::NotFound) {
+                    reported = Some(error);
                 }
             }
         }
     }
-    let source = telling.unwrap_or_else(|| io::ErrorKind::NotFound.into());
+    let source = reported.unwrap_or_else(|| io::ErrorKind::NotFound.into());
     Err(XsError::Unreachable { attempts: attempts.join(", "), source })
 }
 
@@ -85,7 +85,7 @@ fn open_at(path: &Path, limit: Duration) -> io::Result<Endpoint> {
     Ok(Endpoint { fd, is_socket, path: path.to_owned() })
 }
 
-/// Connects without blocking: a stopped daemon with a full queue would hold us for ever.
+/// Connects without blocking: with a full accept queue, a blocking connect to a stopped daemon would never return.
 fn connect_socket(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
@@ -95,7 +95,7 @@ fn connect_socket(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
         match connect(fd.as_raw_fd(), &address) {
             Ok(()) | Err(Errno::EISCONN) => return Ok(fd),
             Err(Errno::EINTR) => {}
-            // A Unix socket cannot be polled for room in the other's queue.
+            // poll does not report room in the accept queue of a Unix socket.
             Err(Errno::EAGAIN) if !deadline.is_over() => thread::sleep(CONNECT_PAUSE),
             Err(Errno::EAGAIN) => return Err(Errno::ETIMEDOUT.into()),
             Err(errno) => return Err(errno.into()),
@@ -112,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variable_stands_alone() {
+    fn variable_replaces_the_defaults() {
         assert_eq!(places(Some("/x/socket".into())), [Path::new("/x/socket")]);
         assert_eq!(places(None).len(), PLACES.len());
         assert_eq!(places(Some("".into())).len(), PLACES.len());
     }
 
     #[test]
-    fn every_place_tried_is_named() {
+    fn error_names_every_candidate() {
         let dir = tempfile::tempdir().unwrap();
         let dead = dir.path().join("dead");
         drop(UnixListener::bind(&dead).unwrap());
@@ -127,11 +127,11 @@ mod tests {
         let error = open_first(&places, Duration::from_secs(5)).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("absent: No such file") && text.contains("dead: Connection refused"), "{text}");
-        assert_eq!(error.errno(), Errno::ECONNREFUSED);
+        assert_eq!(error.errno(), libc::ECONNREFUSED);
     }
 
     #[test]
-    fn a_daemon_that_accepts_nobody_does_not_hold_us() {
+    fn full_accept_queue_times_out() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
@@ -145,6 +145,6 @@ mod tests {
             }
             assert!(queued.len() < 100, "the queue never fills");
         };
-        assert_eq!(refused.errno(), Errno::ETIMEDOUT);
+        assert_eq!(refused.errno(), libc::ETIMEDOUT);
     }
 }

@@ -1,6 +1,7 @@
-//! Each system call of our xenstore client fails in turn, with the real daemon at the other end.
+//! Each system call of the client fails in turn, with the real xenstored at the other end.
 
 mod support {
+    #[path = "../../../tests/support/inject.rs"]
     pub mod inject;
     pub mod xenstored;
 }
@@ -12,9 +13,9 @@ use std::path::Path;
 
 use support::inject::Injector;
 use support::xenstored::{Xenstored, LONG};
-use vchan::transport::xen::xenstore::{Nodes, XsClient, XsError};
+use vchan_xenstore::{Nodes, XsClient, XsError};
 
-/// What can fail, and how.
+/// The system calls, and the errors of each.
 const KINDS: [(i64, &str, &[i32]); 11] = [
     (libc::SYS_statx, "statx", &[libc::EACCES, libc::EIO]),
     (libc::SYS_socket, "socket", &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS]),
@@ -29,10 +30,10 @@ const KINDS: [(i64, &str, &[i32]); 11] = [
     (libc::SYS_close, "close", &[libc::EIO, libc::EINTR]),
 ];
 
-/// Calls that are made besides: pauses, and the standard library's own check of descriptors that it closes.
+/// Other system calls: pauses, and the standard library's check of descriptors before closing.
 const HARMLESS: [i64; 2] = [libc::SYS_clock_nanosleep, libc::SYS_fcntl];
 
-/// All that a channel asks of xenstore.
+/// The requests of a channel.
 fn work(xs: &XsClient) -> Result<(), XsError> {
     xs.write("/faults/a", "1")?;
     assert_eq!(xs.read("/faults/a")?, b"1");
@@ -50,7 +51,7 @@ fn work(xs: &XsClient) -> Result<(), XsError> {
 fn session(socket: &Path) -> Result<(), XsError> {
     let xs = XsClient::connect(socket)?.with_timeout(LONG);
     work(&xs).inspect_err(|_| match xs.read("/") {
-        // Nothing that came too late is taken for this answer.
+        // A late reply to an earlier request is not taken for this one.
         Ok(value) => assert_eq!(value, b""),
         Err(error) => assert!(matches!(error, XsError::Closed { .. }), "{error}"),
     })
@@ -80,30 +81,30 @@ fn each_system_call_fails_in_turn() {
         assert!(known, "system call {nr} is made, and no errors for it are listed");
     }
     for (nr, name, errors) in &KINDS {
-        // How often it waits, if at all, depends on the daemon.
+        // The number of waits depends on the daemon.
         let count = counts.iter().find(|counted| counted.0 == *nr).map_or(0, |counted| counted.1).max(2);
         for (nth, &error) in (1..=count).flat_map(|nth| errors.iter().map(move |error| (nth, error))) {
             let Some(result) = injector.fail(*nr, nth, error, || session(&socket)) else { continue };
             let tally: &mut (u32, u32) = table.entry(name).or_default();
             match result {
                 Ok(()) => tally.1 += 1,
-                Err(told) => {
+                Err(failed) => {
                     tally.0 += 1;
-                    assert_eq!(told.errno() as i32, error, "{name} no. {nth}: {told}");
+                    assert_eq!(failed.errno(), error, "{name} no. {nth}: {failed}");
                 }
             }
             assert_eq!(descriptors(), before, "{name} no. {nth} with errno {error} leaves descriptors");
-            // The daemon is none the worse for it.
+            // The daemon still serves.
             let xs = daemon.client();
             if let Err(error) = xs.rm("/faults") {
-                assert_eq!(error.errno() as i32, libc::ENOENT, "{error}");
+                assert_eq!(error.errno(), libc::ENOENT, "{error}");
             }
         }
     }
-    println!("xenstore client: system call: told with the same errno, borne");
-    for (name, (told, borne)) in &table {
-        println!("  {name}: {told}, {borne}");
+    println!("Xenstore client: system call: failed with the same errno, succeeded");
+    for (name, (failed, succeeded)) in &table {
+        println!("  {name}: {failed}, {succeeded}");
     }
-    let tried: u32 = table.values().map(|(told, borne)| told + borne).sum();
+    let tried: u32 = table.values().map(|(failed, succeeded)| failed + succeeded).sum();
     assert!(tried > 80, "only {tried} system calls were made to fail: does this test still work?");
 }

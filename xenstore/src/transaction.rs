@@ -1,23 +1,32 @@
-//! Several changes as one.
+//! Transactions: several changes as one step.
 
 use std::{thread, time::Duration};
 
 use nix::errno::Errno;
 
-use super::{
+use crate::{
     client::{sealed::Sealed, Ask, XsClient},
     error::{Request, XsError},
     nodes::{protocol, Nodes},
     wire::{self, Malformed, Operation},
 };
 
-/// How often a transaction is tried before the conflict is reported.
+/// Maximum number of attempts of [`XsClient::transaction`].
 pub const TRANSACTION_ATTEMPTS: u32 = 100;
-/// Conflicts up to this many are retried at once; then the pauses grow, so that the others get done.
+/// Number of conflicts without a pause. Later pauses grow, which lets other clients finish.
 const QUICK_ATTEMPTS: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// A transaction: its changes are seen by nobody else until it is committed. Dropped, it is abandoned.
+/// A transaction: other clients see its changes after the commit. A dropped transaction is abandoned.
+///
+/// ```no_run
+/// # use vchan_xenstore::{Nodes, XsClient, XsError};
+/// # let xs = XsClient::open()?;
+/// let transaction = xs.begin()?;
+/// transaction.rm("data/greeting")?;
+/// transaction.commit()?;
+/// # Ok::<(), XsError>(())
+/// ```
 #[derive(Debug)]
 pub struct Transaction<'a> {
     client: &'a XsClient,
@@ -26,8 +35,12 @@ pub struct Transaction<'a> {
 }
 
 impl XsClient {
-    /// Runs `body` in a transaction and commits it. When others changed what it touched, everything is done again,
-    /// at most [`TRANSACTION_ATTEMPTS`] times. Any other error of `body` abandons the transaction.
+    /// Runs `body` in a transaction and commits it. After a conflict with another client, a new transaction runs `body`
+    /// again, in at most [`TRANSACTION_ATTEMPTS`] attempts. Any other error of `body` abandons the transaction.
+    ///
+    /// # Errors
+    ///
+    /// The error of `body`, of beginning or of committing; [`XsError::Conflict`] if all attempts met conflicts.
     pub fn transaction<T>(
         &self,
         mut body: impl FnMut(&Transaction<'_>) -> Result<T, XsError>,
@@ -37,7 +50,7 @@ impl XsClient {
             let transaction = self.begin()?;
             let done = body(&transaction).and_then(|value| transaction.commit().map(|()| value));
             match done {
-                Err(conflict) if conflict.refused_with(Errno::EAGAIN) => {
+                Err(conflict) if conflict.refused_with(Errno::EAGAIN as i32) => {
                     attempts += 1;
                     if attempts == TRANSACTION_ATTEMPTS {
                         let request = Request::new(Operation::TransactionEnd, about(&conflict));
@@ -50,7 +63,11 @@ impl XsClient {
         }
     }
 
-    /// Begins a transaction, for callers who handle conflicts themselves: the commit is then refused with EAGAIN.
+    /// Begins a transaction. The caller handles conflicts: the commit is then refused with EAGAIN.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Refused`], with ENOSPC if the domain has too many open transactions, or a failure of the connection.
     pub fn begin(&self) -> Result<Transaction<'_>, XsError> {
         let request = Request::new(Operation::TransactionStart, "nodes");
         let payload = self.call(&request, 0, &[b"\0"])?;
@@ -62,7 +79,11 @@ impl XsClient {
         Ok(Transaction { client: self, id, open: true })
     }
 
-    /// Removes a node if it has no children, as one step: a child made meanwhile saves it. True if it was removed.
+    /// Removes a node if it has no children, as one step. True if it was removed.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Refused`], with ENOENT if the node does not exist, or an error of [`transaction`](Self::transaction).
     pub fn remove_if_empty(&self, path: &str) -> Result<bool, XsError> {
         self.transaction(|transaction| {
             let empty = transaction.directory(path)?.is_empty();
@@ -75,17 +96,25 @@ impl XsClient {
 }
 
 impl Transaction<'_> {
-    /// Makes the changes real. Refused with EAGAIN if others changed what this transaction touched.
+    /// Commits the changes.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Refused`] with EAGAIN after a conflict with another client, or a failure of the connection.
     pub fn commit(mut self) -> Result<(), XsError> {
         self.end(b"T\0")
     }
 
-    /// Forgets the changes.
+    /// Abandons the changes.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the connection. The transaction is abandoned in any case.
     pub fn abort(mut self) -> Result<(), XsError> {
         self.end(b"F\0")
     }
 
-    /// Whatever the answer, the daemon has no such transaction afterwards.
+    /// With any reply, the transaction has ended.
     fn end(&mut self, verdict: &[u8]) -> Result<(), XsError> {
         self.open = false;
         let request = Request::new(Operation::TransactionEnd, "nodes");
@@ -105,13 +134,13 @@ impl Ask for Transaction<'_> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
-            // If the connection is broken, xenstored abandons the transaction by itself.
+            // After the end of the connection, xenstored abandons its transactions.
             let _abandoned_either_way = self.end(b"F\0");
         }
     }
 }
 
-/// What the conflict was about, as far as it is known.
+/// The path of the conflict, if it is known.
 fn about(conflict: &XsError) -> &str {
     conflict.path().unwrap_or("nodes")
 }

@@ -1,4 +1,4 @@
-//! Waiting for a descriptor, with an end.
+//! Waiting for a descriptor until a deadline.
 
 use std::{
     io,
@@ -13,10 +13,10 @@ use nix::{
 
 /// When waiting ends; `None` inside means never.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline(Option<Instant>);
+pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
-    /// A limit too far away to be represented is no limit.
+    /// A limit beyond the range of the clock is no limit.
     pub fn after(limit: Option<Duration>) -> Self {
         Self(limit.and_then(|limit| Instant::now().checked_add(limit)))
     }
@@ -25,7 +25,7 @@ impl Deadline {
         self.0.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// For poll, rounded up: an early return would spin.
+    /// Rounded up: an early return of poll would make the loop spin.
     fn poll_timeout(self) -> PollTimeout {
         let Some(end) = self.0 else { return PollTimeout::NONE };
         let left = end.saturating_duration_since(Instant::now());
@@ -35,7 +35,7 @@ impl Deadline {
 }
 
 /// Waits until `fd` is ready for `flags`, or in error; false when the deadline comes first.
-pub(super) fn wait_for(fd: BorrowedFd<'_>, flags: PollFlags, deadline: Deadline) -> io::Result<bool> {
+pub(crate) fn wait_for(fd: BorrowedFd<'_>, flags: PollFlags, deadline: Deadline) -> io::Result<bool> {
     loop {
         match poll(&mut [PollFd::new(fd, flags)], deadline.poll_timeout()) {
             Ok(0) if deadline.is_over() => return Ok(false),

@@ -1,4 +1,4 @@
-//! One connection to xenstored: requests out, replies and watch events in, never waiting without end.
+//! One connection to xenstored: requests out, replies and watch events in. Every wait has an end.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use nix::{
     unistd::{read, write},
 };
 
-use super::{
+use crate::{
     endpoint::Endpoint,
     error::{Request, XsError},
     events::{EventQueue, WatchEvent},
@@ -22,17 +22,17 @@ use super::{
     wire::{self, Header, Malformed, Message, Rejection, TooLong, HEADER_LEN, PAYLOAD_MAX},
 };
 
-/// The stream, and how far the message now coming in has come.
+/// The stream, and the received part of the next message.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     endpoint: Arc<Endpoint>,
     next_request: u32,
     partial: Vec<u8>,
-    /// The failure after which no reply can be told from another's.
+    /// The failure that closed the connection: after it, a reply could belong to an earlier request.
     broken: Option<String>,
 }
 
-/// Why a step failed, before the request it belongs to is added.
+/// Why a step failed, without the request that [`Connection::fail`] adds.
 enum Failure {
     Io(io::Error),
     Malformed(Malformed),
@@ -77,7 +77,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and returns the payload of its reply; watch events that come first go to `events`.
+    /// Sends a request and returns the payload of its reply. Watch events before the reply go to `events`.
     pub fn call(
         &mut self,
         request: &Request,
@@ -100,7 +100,7 @@ impl Connection {
             .map_err(|failure| self.fail(failure, request, limit))
     }
 
-    /// Takes one watch event off the wire if a whole one is there. It may be one that nobody waits for any more.
+    /// Receives one watch event if it is complete. The queue may drop it: its watch may have been removed.
     pub fn take_event(&mut self, request: &Request, events: &mut EventQueue) -> Result<bool, XsError> {
         self.check_usable(request)?;
         let taken = match self.try_message() {
@@ -122,11 +122,11 @@ impl Connection {
         }
     }
 
-    /// Names the request, and gives the connection up unless the daemon simply refused.
+    /// Adds the request to the failure. Closes the connection unless the daemon refused the request.
     fn fail(&mut self, failure: Failure, request: &Request, limit: Duration) -> XsError {
         let request = request.clone();
         let error = match failure {
-            Failure::Refused { errno, name } => XsError::Refused { request, name, errno },
+            Failure::Refused { errno, name } => XsError::Refused { request, name, source: errno.into() },
             Failure::Io(source) => XsError::Connection { request, source },
             Failure::Malformed(Malformed(detail)) => XsError::Protocol { request, detail },
             Failure::TimedOut => XsError::TimedOut { request, limit },
@@ -151,7 +151,7 @@ impl Connection {
                 None if wait_for(self.as_fd(), PollFlags::POLLIN, deadline)? => continue,
                 None => return Err(Failure::TimedOut),
             }
-            // A flood of events must not outlast the time for the reply.
+            // A flood of events must not extend the time for the reply.
             if deadline.is_over() {
                 return Err(Failure::TimedOut);
             }
@@ -161,7 +161,7 @@ impl Connection {
     fn send_all(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), Failure> {
         while !bytes.is_empty() {
             let sent = if self.endpoint.is_socket {
-                // Without the flag a daemon gone away would kill programs that do not ignore SIGPIPE.
+                // Without the flag, SIGPIPE would end the program after the end of the daemon.
                 send(self.endpoint.fd.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)
             } else {
                 write(&self.endpoint.fd, bytes)
@@ -180,7 +180,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The next message, once it is here as a whole. What came of it so far is kept.
+    /// The next message, if it is complete. A part of it is kept for the next call.
     fn try_message(&mut self) -> Result<Option<Message>, Failure> {
         if !self.fill(HEADER_LEN)? {
             return Ok(None);
@@ -196,7 +196,7 @@ impl Connection {
         Ok(Some(Message { header, payload }))
     }
 
-    /// Reads until the incoming message has `wanted` bytes, and no further; false if they are not there yet.
+    /// Reads until the incoming message has `wanted` bytes, and not more; false if they have not arrived yet.
     fn fill(&mut self, wanted: usize) -> Result<bool, Failure> {
         let mut buffer = [0; PAYLOAD_MAX];
         while self.partial.len() < wanted {

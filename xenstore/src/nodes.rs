@@ -1,8 +1,8 @@
-//! What can be done with nodes, alone or within a transaction.
+//! The operations on nodes, with and without a transaction.
 
 use nix::errno::Errno;
 
-use super::{
+use crate::{
     client::Ask,
     error::{Request, XsError},
     path::check_node,
@@ -10,61 +10,109 @@ use super::{
     wire::{self, Malformed, Operation},
 };
 
-/// A directory whose names take more than this is not listed; xenstored's quotas keep far below.
+/// Maximum size of a listing in bytes. The quotas of xenstored keep a listing far below.
 const LISTING_MAX: usize = 1 << 20;
-/// How often a long listing is begun again because the directory changed meanwhile.
+/// Maximum number of attempts for a long listing. A change of the directory ends an attempt.
 const LISTING_ATTEMPTS: u32 = 100;
 
 /// The operations on nodes, of a client and of a transaction.
 ///
-/// A path that does not begin with `/` is relative to the domain's home.
+/// A path that does not begin with `/` is relative to the home of the domain.
+///
+/// # Errors
+///
+/// All operations fail with [`XsError::Invalid`] if the path or the value breaks a rule, with [`XsError::Refused`] if
+/// xenstored refuses the request (ENOENT: the node does not exist; EACCES: the domain has no access), and with
+/// [`XsError::TimedOut`], [`XsError::Connection`], [`XsError::Protocol`] or [`XsError::Closed`] if the connection failed.
+///
+/// ```no_run
+/// use vchan_xenstore::{Nodes, XsClient};
+///
+/// let xs = XsClient::open()?;
+/// xs.write("data/port", "7")?;
+/// assert_eq!(xs.read_number::<u16>("data/port")?, 7);
+/// # Ok::<(), vchan_xenstore::XsError>(())
+/// ```
 pub trait Nodes: Ask {
     /// The value of a node.
+    ///
+    /// # Errors
+    ///
+    /// See [`Nodes`].
     fn read(&self, path: &str) -> Result<Vec<u8>, XsError> {
         self.on_node(Operation::Read, path, &[])
     }
 
-    /// The value of a node that holds text.
+    /// The value of a node, as text.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::BadValue`] if the value is not UTF-8; see also [`Nodes`].
     fn read_text(&self, path: &str) -> Result<String, XsError> {
         let value = self.read(path)?;
         String::from_utf8(value).map_err(|_| bad_value(path, "is not text"))
     }
 
-    /// The value of a node that holds a decimal number, such as a port or a domain id.
+    /// The value of a node, as a decimal number.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::BadValue`] if the value is no number of this type; see also [`Nodes`].
     fn read_number<T: std::str::FromStr>(&self, path: &str) -> Result<T, XsError> {
         let text = self.read_text(path)?;
         text.parse()
             .map_err(|_| bad_value(path, &format!("{:?} is no such number", text.escape_debug().to_string())))
     }
 
-    /// The names of a node's children.
+    /// The names of the children of a node.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::BadValue`] if the names take more than a MiB, or change faster than they can be listed; see also
+    /// [`Nodes`].
     fn directory(&self, path: &str) -> Result<Vec<String>, XsError> {
         match self.on_node(Operation::Directory, path, &[]) {
             Ok(listing) => {
                 let request = Request::new(Operation::Directory, path);
                 wire::strings(&listing).map_err(|wrong| protocol(request, wrong))
             }
-            Err(error) if error.refused_with(Errno::E2BIG) => directory_in_parts(self, path),
+            Err(error) if error.refused_with(Errno::E2BIG as i32) => directory_in_parts(self, path),
             Err(error) => Err(error),
         }
     }
 
-    /// Sets the value of a node. The node and its parents are made if they are missing.
+    /// Sets the value of a node. Creates the node and its parents if they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Invalid`] if path and value are too long for one message; see also [`Nodes`].
     fn write(&self, path: &str, value: impl AsRef<[u8]>) -> Result<(), XsError> {
         acknowledged(self, Operation::Write, path, &[value.as_ref()])
     }
 
-    /// Makes an empty node, and its parents, unless it exists.
+    /// Creates an empty node and its parents, unless it exists.
+    ///
+    /// # Errors
+    ///
+    /// See [`Nodes`].
     fn mkdir(&self, path: &str) -> Result<(), XsError> {
         acknowledged(self, Operation::Mkdir, path, &[])
     }
 
-    /// Removes a node and all below it. A node that is missing is no error if its parent exists.
+    /// Removes a node and all nodes below. A missing node is no error if its parent exists.
+    ///
+    /// # Errors
+    ///
+    /// See [`Nodes`].
     fn rm(&self, path: &str) -> Result<(), XsError> {
         acknowledged(self, Operation::Rm, path, &[])
     }
 
-    /// The permissions of a node: its owner first.
+    /// The permissions of a node. The first entry names the owner.
+    ///
+    /// # Errors
+    ///
+    /// See [`Nodes`].
     fn get_perms(&self, path: &str) -> Result<Vec<Perm>, XsError> {
         let payload = self.on_node(Operation::GetPerms, path, &[])?;
         let perms = wire::strings(&payload).and_then(|entries| {
@@ -77,13 +125,17 @@ pub trait Nodes: Ask {
         perms.map_err(|wrong| protocol(Request::new(Operation::GetPerms, path), wrong))
     }
 
-    /// Sets the permissions of a node: `owner` first, with what holds for domains not in `others`.
+    /// Sets the permissions of a node. The access in `owner` is that of all domains that are not in `others`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Nodes`].
     fn set_perms(&self, path: &str, owner: Perm, others: &[Perm]) -> Result<(), XsError> {
         let entries: String = std::iter::once(&owner).chain(others).map(|perm| perm.encode()).collect();
         acknowledged(self, Operation::SetPerms, path, &[entries.as_bytes()])
     }
 
-    /// Sends a request about a valid path, followed by `rest`.
+    /// Checks the path, and sends it followed by `rest`.
     #[doc(hidden)]
     fn on_node(&self, operation: Operation, path: &str, rest: &[&[u8]]) -> Result<Vec<u8>, XsError> {
         let request = Request::new(operation, path);
@@ -100,7 +152,7 @@ fn bad_value(path: &str, reason: &str) -> XsError {
     XsError::BadValue { request: Request::new(Operation::Read, path), reason: reason.to_owned() }
 }
 
-pub(super) fn protocol(request: Request, Malformed(detail): Malformed) -> XsError {
+pub(crate) fn protocol(request: Request, Malformed(detail): Malformed) -> XsError {
     XsError::Protocol { request, detail }
 }
 
@@ -114,7 +166,7 @@ fn acknowledged<N: Nodes + ?Sized>(
     wire::check_ok(&payload).map_err(|wrong| protocol(Request::new(operation, path), wrong))
 }
 
-/// A listing too long for one message, fetched piece by piece.
+/// A listing that is too long for one message.
 fn directory_in_parts<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Vec<String>, XsError> {
     for _ in 0..LISTING_ATTEMPTS {
         if let Some(names) = unchanged_directory(nodes, path)? {
@@ -126,9 +178,9 @@ fn directory_in_parts<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Vec<St
     Err(XsError::BadValue { request, reason })
 }
 
-/// The whole listing, or `None` if the directory changed on the way.
+/// The whole listing, or `None` if the directory changed meanwhile.
 ///
-/// Each piece is the directory's generation, then names; an empty name stands after the last.
+/// Each piece has the generation of the directory, then names. An empty name follows the last one.
 fn unchanged_directory<N: Nodes + ?Sized>(nodes: &N, path: &str) -> Result<Option<Vec<String>>, XsError> {
     let request = || Request::new(Operation::DirectoryPart, path);
     let mut generation = None;

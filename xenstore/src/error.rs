@@ -1,23 +1,23 @@
-//! What can go wrong between us and xenstored.
+//! The error type of the crate.
 
 use std::{fmt, io, time::Duration};
 
 use nix::errno::Errno;
 use thiserror::Error;
 
-use super::wire::Operation;
+use crate::wire::Operation;
 
-/// What was asked of xenstored, for the error to name.
+/// A request, as errors name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The operation.
     pub operation: Operation,
-    /// The path, or for the operations on domains and transactions what they are about.
+    /// The path. For operations on domains the domain's number, for those on transactions a description.
     pub path: String,
 }
 
 impl Request {
-    pub(super) fn new(operation: Operation, path: &str) -> Self {
+    pub(crate) fn new(operation: Operation, path: &str) -> Self {
         Self { operation, path: path.to_owned() }
     }
 }
@@ -28,87 +28,101 @@ impl fmt::Display for Request {
     }
 }
 
-/// A failed attempt to do something with xenstored.
+/// Why a request to xenstored failed.
+///
+/// Each error has an errno, see [`errno`](XsError::errno). After `TimedOut`, `Connection` and `Protocol` the connection is
+/// closed: every later request fails with `Closed`.
+///
+/// ```no_run
+/// use vchan_xenstore::{Nodes, XsClient, XsError};
+///
+/// let xs = XsClient::open()?;
+/// match xs.read_text("data/greeting") {
+///     Ok(text) => println!("{text}"),
+///     Err(error) if error.refused_with(libc::ENOENT) => println!("no greeting"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), XsError>(())
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum XsError {
     /// No socket and no device leads to xenstored.
     #[error("cannot reach xenstored: {attempts}; run as root where xenstored or a Xen kernel is, or set XENSTORED_PATH")]
     Unreachable {
-        /// Each place tried, and its error.
+        /// Each candidate with its error.
         attempts: String,
-        /// The first error other than the place's absence, or the last of all.
+        /// The first error other than a missing file, or the last error.
         source: io::Error,
     },
-    /// xenstored answered with an error.
-    #[error("{request}: xenstored answers {name}{}", hint(*errno))]
+    /// xenstored refused the request.
+    #[error("{request}: xenstored answers {name}{}", hint(source))]
     Refused {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// The error's name as sent.
+        /// The error name in the reply.
         name: String,
-        /// The error as an errno; EIO for names unknown to us.
-        #[source]
-        errno: Errno,
+        /// The error as an errno; EIO for an unknown name.
+        source: io::Error,
     },
-    /// The request breaks xenstored's rules and was not sent.
+    /// The request breaks a rule of xenstored and was not sent.
     #[error("{request}: {reason}")]
     Invalid {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// Which rule.
+        /// The rule.
         reason: String,
     },
-    /// No answer in time. The connection is of no use any more.
+    /// No reply within the time limit. The connection is closed.
     #[error("{request}: xenstored gave no answer within {limit:?}; see whether it runs, then connect again")]
     TimedOut {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// The time allowed.
+        /// The time limit.
         limit: Duration,
     },
-    /// Reading or writing failed. The connection is of no use any more.
+    /// Reading or writing failed. The connection is closed.
     #[error(
         "{request}: the connection to xenstored failed: {source}; see whether it runs, then connect again"
     )]
     Connection {
-        /// What was asked.
+        /// The request.
         request: Request,
         /// The failure.
         source: io::Error,
     },
-    /// The answer breaks the protocol. The connection is of no use any more.
+    /// The reply breaks the protocol. The connection is closed.
     #[error("{request}: xenstored broke the protocol: {detail}; connect again")]
     Protocol {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// How.
+        /// The violation.
         detail: String,
     },
-    /// The answer is well-formed, but not what the node should hold.
+    /// The reply is well-formed, but its value does not have the requested form.
     #[error("{request}: its value {reason}")]
     BadValue {
-        /// What was asked.
+        /// The request.
         request: Request,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
     /// An earlier failure closed the connection.
     #[error("{request}: the connection failed earlier ({cause}); connect again")]
     Closed {
-        /// What was asked.
+        /// The request.
         request: Request,
         /// The earlier failure.
         cause: String,
     },
-    /// Others kept changing what the transaction touched.
+    /// Every attempt of the transaction met a conflicting change.
     #[error(
         "{request}: it met conflicting changes {attempts} times in a row; try again when xenstore is quieter"
     )]
     Conflict {
         /// The transaction.
         request: Request,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
         /// The last refusal.
         source: Box<XsError>,
@@ -120,16 +134,16 @@ pub enum XsError {
         #[from]
         source: io::Error,
     },
-    /// More watch events came than are kept: whatever is watched must be looked at again.
+    /// More watch events came than the queue keeps. The state of every watched node is unknown.
     #[error("more watch events came from xenstored than the {kept} kept; look again at all that is watched")]
     EventsLost {
-        /// How many are kept.
+        /// The number of events kept.
         kept: usize,
     },
 }
 
 impl XsError {
-    /// What was asked, where the error is about one request.
+    /// The request, if the error is about one.
     pub fn request(&self) -> Option<&Request> {
         match self {
             Self::Refused { request, .. }
@@ -144,58 +158,59 @@ impl XsError {
         }
     }
 
-    /// The operation, where the error is about one request.
+    /// The operation of the request, if the error is about one.
     pub fn operation(&self) -> Option<Operation> {
         self.request().map(|request| request.operation)
     }
 
-    /// The path, where the error is about one request.
+    /// The path of the request, if the error is about one.
     pub fn path(&self) -> Option<&str> {
         self.request().map(|request| request.path.as_str())
     }
 
-    /// The errno that fits best, for callers of C.
-    pub fn errno(&self) -> Errno {
-        match self {
-            Self::Refused { errno, .. } => *errno,
-            Self::Unreachable { source, .. } | Self::Connection { source, .. } | Self::Wait { source } => {
-                source.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
-            }
+    /// The errno of this error, for callers in C.
+    pub fn errno(&self) -> i32 {
+        let errno = match self {
+            Self::Refused { source, .. }
+            | Self::Unreachable { source, .. }
+            | Self::Connection { source, .. }
+            | Self::Wait { source } => return source.raw_os_error().unwrap_or(Errno::EIO as i32),
             Self::Invalid { .. } => Errno::EINVAL,
             Self::TimedOut { .. } => Errno::ETIMEDOUT,
             Self::Protocol { .. } | Self::BadValue { .. } => Errno::EPROTO,
             Self::Closed { .. } => Errno::ENOTCONN,
             Self::Conflict { .. } => Errno::EAGAIN,
             Self::EventsLost { .. } => Errno::EOVERFLOW,
-        }
+        };
+        errno as i32
     }
 
-    /// Whether the daemon itself refused with this errno.
-    pub fn refused_with(&self, wanted: Errno) -> bool {
-        matches!(self, Self::Refused { errno, .. } if *errno == wanted)
+    /// Whether xenstored refused the request with this errno.
+    pub fn refused_with(&self, errno: i32) -> bool {
+        matches!(self, Self::Refused { .. }) && self.errno() == errno
     }
 
-    /// Whether a node may yet appear: it is absent, or made but not yet ours to read.
+    /// Whether the node may appear later: it does not exist, or is not readable yet (ENOENT, EACCES).
     pub fn is_not_yet(&self) -> bool {
-        self.refused_with(Errno::ENOENT) || self.refused_with(Errno::EACCES)
+        self.refused_with(Errno::ENOENT as i32) || self.refused_with(Errno::EACCES as i32)
     }
 
-    /// Whether the connection survived the error.
-    pub(super) fn is_fatal(&self) -> bool {
+    /// Whether the error closes the connection.
+    pub(crate) fn is_fatal(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Connection { .. } | Self::Protocol { .. })
     }
 }
 
 impl From<XsError> for io::Error {
-    /// Keeps the whole error inside, under the kind of its errno.
+    /// Keeps this error as the inner error. The kind is that of its errno.
     fn from(error: XsError) -> Self {
-        io::Error::new(io::Error::from(error.errno()).kind(), error)
+        io::Error::new(io::Error::from_raw_os_error(error.errno()).kind(), error)
     }
 }
 
-/// What to do about a refusal.
-fn hint(errno: Errno) -> &'static str {
-    match errno {
+/// Advice for a refusal, for its message.
+fn hint(refusal: &io::Error) -> &'static str {
+    match Errno::from_raw(refusal.raw_os_error().unwrap_or(0)) {
         Errno::ENOENT => " (the node does not exist)",
         Errno::EACCES => " (this domain may not; ask the node's owner or dom0 for the permission)",
         Errno::ENOSPC | Errno::EDQUOT => {
@@ -214,10 +229,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_operation_path_and_remedy_and_keeps_its_source() {
+    fn error_has_request_advice_and_source() {
         let request = Request::new(Operation::Read, "/a/b");
-        let error = XsError::Refused { request, name: "EACCES".into(), errno: Errno::EACCES };
-        assert_eq!(error.errno(), Errno::EACCES);
+        let error = XsError::Refused { request, name: "EACCES".into(), source: Errno::EACCES.into() };
+        assert_eq!(error.errno(), libc::EACCES);
         assert_eq!(error.path(), Some("/a/b"));
         assert_eq!(error.operation(), Some(Operation::Read));
         assert!(error.is_not_yet());
@@ -226,7 +241,8 @@ mod tests {
             text.contains("read /a/b") && text.contains("EACCES") && text.contains("permission"),
             "{text}"
         );
-        assert_eq!(error.source().unwrap().downcast_ref::<Errno>(), Some(&Errno::EACCES));
+        let source = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(source.raw_os_error(), Some(libc::EACCES));
 
         let io = io::Error::from(error);
         assert_eq!(io.kind(), io::ErrorKind::PermissionDenied);

@@ -1,4 +1,4 @@
-//! The client: one connection, its watches, and what is asked about domains.
+//! The client: one connection, its watches, and requests about domains.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use nix::{
     },
 };
 
-use super::{
+use crate::{
     connection::Connection,
     endpoint::{self, Endpoint},
     error::{Request, XsError},
@@ -27,31 +27,39 @@ use super::{
     wire::{self, Malformed, Operation},
 };
 
-/// How long a reply may take unless [`XsClient::with_timeout`] says otherwise.
+/// Time limit for a reply, unless [`XsClient::with_timeout`] sets another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A way to send requests: a client, or a transaction of it.
+/// Sends requests: a client, or one of its transactions. Sealed.
 pub trait Ask: sealed::Sealed {
     /// Sends a request and returns the reply's payload.
     #[doc(hidden)]
     fn ask(&self, request: &Request, parts: &[&[u8]]) -> Result<Vec<u8>, XsError>;
 }
 
-pub(super) mod sealed {
-    /// Keeps [`super::Ask`] to this module.
+pub(crate) mod sealed {
+    /// Keeps [`super::Ask`] private to the crate.
     pub trait Sealed {}
 }
 
 /// A connection to xenstored, usable from several threads; one request runs at a time.
 ///
-/// As a descriptor it polls readable when [`next_event`](Self::next_event) has something to say, also if the event came
-/// in while a request was waiting for its reply. It may poll readable for nothing, while a reply comes in.
+/// As a descriptor it polls readable when [`next_event`](Self::next_event) has an event or an error, also for an event
+/// that was received during a request. It may also poll readable while a reply arrives.
+///
+/// ```no_run
+/// use vchan_xenstore::{Nodes, XsClient};
+///
+/// let xs = XsClient::open()?;
+/// println!("this is domain {}", xs.own_domid()?);
+/// # Ok::<(), vchan_xenstore::XsError>(())
+/// ```
 #[derive(Debug)]
 pub struct XsClient {
     state: Mutex<State>,
     endpoint: Arc<Endpoint>,
-    bell: Arc<EventFd>,
-    /// Of the connection and the bell, unless both are polled one by one.
+    events_ready: Arc<EventFd>,
+    /// Of both [descriptors](Self::fds), unless the caller polls them.
     poller: Option<Epoll>,
     timeout: Duration,
 }
@@ -64,22 +72,35 @@ struct State {
 
 impl XsClient {
     /// Connects to xenstored: to `$XENSTORED_PATH` if that is set, else to its socket, else through the kernel's device.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Unreachable`] if none of them answers, [`XsError::Wait`] if a descriptor for waiting cannot be made.
     pub fn open() -> Result<Self, XsError> {
         Self::over(endpoint::open_default(DEFAULT_TIMEOUT)?)
     }
 
     /// Connects to xenstored through this socket or device.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, XsError> {
         Self::over(endpoint::open_first(&[path.as_ref().to_owned()], DEFAULT_TIMEOUT)?)
     }
 
-    /// As [`open`](Self::open), for somebody who has an epoll set to which both [descriptors](Self::fds) can go, and saves the one
-    /// of a set for them. As a descriptor it is the connection alone, which doesn't tell of events that a request took.
-    pub(in crate::transport::xen) fn open_unpolled() -> Result<Self, XsError> {
+    /// As [`open`](Self::open), for a caller that polls both [descriptors](Self::fds) with its own epoll set. This saves one
+    /// descriptor. [`as_fd`](AsFd::as_fd) is then the connection, which is not readable for an event that was received
+    /// during a request.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_unpolled() -> Result<Self, XsError> {
         Self::unpolled(endpoint::open_default(DEFAULT_TIMEOUT)?)
     }
 
-    pub(super) fn over(endpoint: Endpoint) -> Result<Self, XsError> {
+    pub(crate) fn over(endpoint: Endpoint) -> Result<Self, XsError> {
         let client = Self::unpolled(endpoint)?;
         let poller = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(io::Error::from)?;
         for fd in client.fds() {
@@ -92,17 +113,19 @@ impl XsClient {
         let endpoint = Arc::new(endpoint);
         let connection = Connection::new(Arc::clone(&endpoint));
         let events = EventQueue::new()?;
-        let bell = events.bell();
+        let events_ready = events.ready();
         let state = Mutex::new(State { connection, events });
-        Ok(Self { state, endpoint, bell, poller: None, timeout: DEFAULT_TIMEOUT })
+        Ok(Self { state, endpoint, events_ready, poller: None, timeout: DEFAULT_TIMEOUT })
     }
 
-    /// The connection and the bell: one of them is readable when there may be something to say.
-    pub(in crate::transport::xen) fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.endpoint.fd.as_fd(), self.bell.as_fd()]
+    /// The connection, and a descriptor for events received during a request. One of them is readable when there may be
+    /// an event.
+    pub fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.endpoint.fd.as_fd(), self.events_ready.as_fd()]
     }
 
-    /// Limits the time for each reply. Beyond it the request fails and the connection is given up.
+    /// Sets the time limit for each reply. A request without a reply in time fails, and the connection is closed.
+    #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -113,17 +136,17 @@ impl XsClient {
         self.endpoint.path.clone()
     }
 
-    #[cfg(feature = "xenstore-rs")]
-    pub(super) fn is_socket(&self) -> bool {
+    /// Whether the endpoint is a socket, not the kernel's device.
+    pub fn is_socket(&self) -> bool {
         self.endpoint.is_socket
     }
 
-    /// Nothing in here panics half-way through a change, so a poisoned lock hides no damage.
+    /// No panic can happen in the middle of a change, so the state behind a poisoned lock is whole.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn call(
+    pub(crate) fn call(
         &self,
         request: &Request,
         transaction: u32,
@@ -133,10 +156,15 @@ impl XsClient {
         connection.call(request, transaction, parts, self.timeout, events)
     }
 
-    /// Watches a path and all below it. The first event comes at once, whether or not the node exists.
+    /// Watches a node and all nodes below. The first event comes at once, whether or not the node exists.
     ///
-    /// `@releaseDomain` and `@introduceDomain` may be watched too. Unprivileged domains may set these watches, but beyond
-    /// the first event they hear nothing unless dom0 gave them the permission to read these special nodes.
+    /// `@releaseDomain` and `@introduceDomain` can be watched too. A domain that may not read these special nodes gets
+    /// the first event only; dom0 can give it the permission.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Invalid`] if the path or the token breaks a rule, [`XsError::Refused`] (EEXIST: there is this watch
+    /// already), or a failure of the connection.
     pub fn watch(&self, path: &str, token: &str) -> Result<(), XsError> {
         let state = &mut *self.state();
         state.events.add_watch(path, token);
@@ -147,7 +175,11 @@ impl XsClient {
         set
     }
 
-    /// Ends a watch. Its events that were not fetched are dropped, unless another watch has the same token.
+    /// Ends a watch. Its events in the queue are dropped, unless another watch has the same token.
+    ///
+    /// # Errors
+    ///
+    /// As [`watch`](Self::watch); ENOENT: there is no such watch.
     pub fn unwatch(&self, path: &str, token: &str) -> Result<(), XsError> {
         let state = &mut *self.state();
         state.change_watch(Operation::Unwatch, path, token, self.timeout)?;
@@ -155,9 +187,13 @@ impl XsClient {
         Ok(())
     }
 
-    /// The next event of a watch; waits for at most `timeout` (`None`: for ever) and then returns `None`.
+    /// The next event of a watch; `None` if there is none within `timeout`. Without a `timeout` it waits for ever.
     ///
-    /// Several changes of one node may come as one event, so look at the nodes, do not count.
+    /// Several changes of a node may come as one event.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::EventsLost`] once, after the last event kept, if the queue was full; or a failure of the connection.
     pub fn next_event(&self, timeout: Option<Duration>) -> Result<Option<WatchEvent>, XsError> {
         let deadline = Deadline::after(timeout);
         let request = Request::new(Operation::Watch, "the paths watched");
@@ -173,7 +209,7 @@ impl XsClient {
                 }
             };
             if taken {
-                // It may be one that is dropped, and a flood of these must end too.
+                // The queue may have dropped the event. A flood of such events must end too.
                 over = deadline.is_over();
             } else if !wait_for(self.as_fd(), PollFlags::POLLIN, deadline)? {
                 return Ok(None);
@@ -181,18 +217,30 @@ impl XsClient {
         }
     }
 
-    /// The id of the domain we run in, from its node `domid`.
+    /// The ID of this domain, from its node `domid`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Nodes::read_number`].
     pub fn own_domid(&self) -> Result<u16, XsError> {
         self.read_number("domid")
     }
 
-    /// The home path of a domain, which need not exist.
+    /// The home path of a domain. The domain may not exist.
+    ///
+    /// # Errors
+    ///
+    /// As [`Nodes::read_text`].
     pub fn domain_path(&self, domid: u16) -> Result<String, XsError> {
         let (request, payload) = self.about_domain(Operation::GetDomainPath, domid)?;
         wire::single(&payload).map_err(|wrong| protocol(request, wrong))
     }
 
-    /// Whether xenstored serves this domain: false from its destruction on. Only dom0 may ask; others get EACCES.
+    /// Whether xenstored knows this domain: false after its destruction. For dom0 only.
+    ///
+    /// # Errors
+    ///
+    /// [`XsError::Refused`] with EACCES in other domains, or a failure of the connection.
     pub fn is_domain_introduced(&self, domid: u16) -> Result<bool, XsError> {
         let (request, payload) = self.about_domain(Operation::IsDomainIntroduced, domid)?;
         match payload.as_slice() {

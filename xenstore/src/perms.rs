@@ -1,8 +1,8 @@
-//! Permissions of a node, in the protocol's letters.
+//! Permissions of a node.
 
-use super::wire::Malformed;
+use crate::wire::Malformed;
 
-/// What a domain may do with a node.
+/// The access of a domain to a node, with its letter in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Nothing (`n`).
@@ -17,13 +17,13 @@ pub enum Access {
 
 /// One entry of a node's permissions.
 ///
-/// The first entry names the owner, who may do everything; its access is what holds for every domain that no other
-/// entry names.
+/// The first entry names the owner, which has full access. The access in this entry is that of every domain without an
+/// entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Perm {
     /// The domain.
     pub domid: u16,
-    /// What it may do.
+    /// Its access.
     pub access: Access,
 }
 
@@ -33,8 +33,8 @@ impl Perm {
         Self { domid, access }
     }
 
-    /// As sent, with the terminator.
-    pub(super) fn encode(self) -> String {
+    /// The wire format, with the terminator.
+    pub(crate) fn encode(self) -> String {
         let letter = match self.access {
             Access::None => 'n',
             Access::Read => 'r',
@@ -44,7 +44,7 @@ impl Perm {
         format!("{letter}{}\0", self.domid)
     }
 
-    pub(super) fn decode(entry: &str) -> Result<Self, Malformed> {
+    pub(crate) fn decode(entry: &str) -> Result<Self, Malformed> {
         let wrong = || Malformed(format!("{entry:?} is no permission"));
         let mut letters = entry.chars();
         let access = match letters.next() {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_go_both_ways() {
+    fn letters_are_encoded_and_decoded() {
         for (text, access) in
             [("n0", Access::None), ("r7", Access::Read), ("w65535", Access::Write), ("b1", Access::ReadWrite)]
         {

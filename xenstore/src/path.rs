@@ -1,12 +1,12 @@
-//! Which paths may be sent: the daemon's rules, checked here so that the error can say what is wrong.
+//! The daemon's rules for paths. They are checked before sending, so that the error can name the rule.
 
 /// The longest absolute path.
 pub const ABSOLUTE_MAX: usize = 3072;
 /// The longest path relative to the domain's home.
 pub const RELATIVE_MAX: usize = 2048;
 
-/// What is wrong with `path` as a node, if anything.
-pub(super) fn check_node(path: &str) -> Result<(), String> {
+/// Checks the path of a node; the error names the rule.
+pub(crate) fn check_node(path: &str) -> Result<(), String> {
     let absolute = path.starts_with('/');
     let (kind, limit) = if absolute { ("an absolute", ABSOLUTE_MAX) } else { ("a relative", RELATIVE_MAX) };
     if path.is_empty() {
@@ -27,8 +27,8 @@ pub(super) fn check_node(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// As [`check_node`], for a path to watch: `@releaseDomain` and its like are relative in form and pass too.
-pub(super) fn check_watch(path: &str, token: &str) -> Result<(), String> {
+/// Checks the path of a watch. `@releaseDomain` and `@introduceDomain` have the form of relative paths.
+pub(crate) fn check_watch(path: &str, token: &str) -> Result<(), String> {
     check_node(path)?;
     if token.contains('\0') {
         return Err("the watch's token contains a NUL".into());
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_paths_pass() {
+    fn valid_paths_pass() {
         for path in ["/", "domid", "/local/domain/0/data/vchan/3/my-port_1", "data/x", "@releaseDomain"] {
             assert_eq!(check_watch(path, "t"), Ok(()), "{path}");
         }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_paths_are_refused() {
+    fn invalid_paths_are_refused() {
         let absolute = format!("/{}", "a".repeat(ABSOLUTE_MAX));
         let relative = "a".repeat(RELATIVE_MAX + 1);
         for path in ["", "/a b", "/a\0b", "/ä", "/a//b", "/a/", "/a.b", "/a:b", "/a\n", &absolute, &relative]
