@@ -7,7 +7,7 @@
 //! * [`Vchan`] is one end of a channel: it reads and writes like a socket. Make one with [`Vchan::server`] or
 //!   [`Vchan::client`].
 //! * [`transport`] holds what a channel is carried by: the traits [`Memory`](transport::Memory),
-//!   [`Events`](transport::Events) and [`Registry`](transport::Config), and their implementations.
+//!   [`Events`](transport::Events) and [`Registry`](transport::Registry), and their implementations.
 //! * [`ring`] is the shared-memory protocol itself. It makes no system call.
 //!
 //! ```

@@ -61,3 +61,15 @@ pub(crate) fn kind_of(error: &Error) -> c_int {
         _ => VCHAN_RS_ERROR_SYSTEM,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_xenstore_has_its_kind() {
+        let error = |part| Error::transport(part, libc::EACCES, "refused");
+        assert_eq!(kind_of(&error(XENSTORE)), VCHAN_RS_ERROR_XENSTORE);
+        assert_eq!(kind_of(&error("another part")), VCHAN_RS_ERROR_SYSTEM);
+    }
+}

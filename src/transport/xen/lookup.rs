@@ -14,6 +14,10 @@
 use vchan_xenstore::{Lookup, Nodes, XsClient, XsError};
 
 /// Connects to xenstored.
+///
+/// # Errors
+///
+/// As [`XsClient::open`], and any failure but a refusal of the first request.
 pub fn open() -> Result<Lookup<'static>, XsError> {
     let client = XsClient::open()?;
     // Any reply shows that xenstored answers, also a refusal.
