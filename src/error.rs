@@ -5,11 +5,11 @@ use std::io;
 
 use crate::ring::Corrupt;
 
-/// What every fallible call of this crate returns.
+/// The result of a fallible call of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Fails. An [`Error`] is many times as large as what a call returns otherwise. To move either from place to place, as `?` and `match`
-/// do, makes the processor wait for what it has just stored; so the data path moves nothing before it knows that it fails.
+/// Fails. An [`Error`] is much larger than the value of a successful call. Moving a result of this size, as `?` and `match` do, waits for
+/// the store before it. The data path therefore moves no result before a call fails.
 #[cold]
 #[inline(never)]
 pub(crate) fn fail<T>(error: Error) -> Result<T> {
@@ -23,36 +23,34 @@ pub(crate) fn fail<T>(error: Error) -> Result<T> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer closed its end, and nothing of what it wrote is left to read (`EPIPE`).
+    /// The peer closed its end, and all its bytes were read (`EPIPE`).
     #[error("the peer closed the channel")]
     PeerClosed,
     /// The peer's process or domain ended without closing the channel (`ECONNRESET`).
     #[error("the peer died without closing the channel")]
     PeerDied,
-    /// The peer ended its stream, and nothing of what it wrote is left to read. It still reads (`EPIPE`).
+    /// The peer ended its stream, and all its bytes were read. It still reads (`EPIPE`).
     #[error("the peer ended its stream")]
     PeerFinished,
-    /// The peer left because of a failure: not everything that was sent has arrived where it was going
-    /// (`ECONNABORTED`).
+    /// The peer left because of a failure: it may not have processed all bytes (`ECONNABORTED`).
     #[error("the peer left because of a failure on its side")]
     PeerAborted,
     /// This end was closed, perhaps by another thread (`ESHUTDOWN`).
     #[error("the channel was closed on this side")]
     Closed,
-    /// The peer wrote a value into the shared page which no honest peer writes; the channel is unusable from then
-    /// on (`EPROTO`).
+    /// The peer wrote an invalid value into the shared page. The channel is unusable from then on (`EPROTO`).
     #[error("the shared memory is corrupt: {0}")]
     Corrupt(#[from] Corrupt),
     /// The time allowed for the call ran out (`ETIMEDOUT`).
     #[error("timed out after {0:?}")]
     TimedOut(std::time::Duration),
-    /// The channel is non-blocking and the call would have to wait (`EAGAIN`).
+    /// The channel is non-blocking, and the call would wait (`EAGAIN`).
     #[error("nothing can be moved at the moment")]
     WouldBlock,
     /// A signal came before anything was moved (`EINTR`), and its handler was installed without `SA_RESTART`.
     #[error("interrupted by a signal")]
     Interrupted,
-    /// A packet that could never fit into the ring (`EMSGSIZE`).
+    /// The packet is larger than the ring (`EMSGSIZE`).
     #[error("a packet of {size} bytes does not fit into a ring of {ring} bytes")]
     PacketTooLarge {
         /// The packet's size in bytes.
@@ -60,10 +58,10 @@ pub enum Error {
         /// The ring's size in bytes.
         ring: usize,
     },
-    /// An argument that can't be meant (`EINVAL`).
+    /// An invalid argument (`EINVAL`).
     #[error("{0}")]
     Invalid(String),
-    /// Nobody serves under that name, yet or any more (`ENOENT`).
+    /// There is no server under that name (`ENOENT`).
     #[error("no server at {path}: {why}")]
     NoServer {
         /// The configuration path that was looked up.
@@ -71,17 +69,17 @@ pub enum Error {
         /// What was missing.
         why: String,
     },
-    /// Somebody else is using the name or the channel already (`EADDRINUSE` for a server, `EBUSY` for a client).
+    /// The name or the channel is in use (`EADDRINUSE` for a server, `EBUSY` for a client).
     #[error("{path} is in use: {why}")]
     InUse {
         /// The configuration path.
         path: String,
-        /// Who uses it.
+        /// Its user.
         why: String,
-        /// Whether it was a server that found the name taken.
+        /// Whether a server failed, not a client.
         serving: bool,
     },
-    /// Refused for safety's sake: a directory, file or process that is not what it must be (`EACCES`).
+    /// Refused as unsafe: a directory, file or process is not of the required kind or owner (`EACCES`).
     #[error("refused: {0}")]
     Refused(String),
     /// A part of the transport failed with an error of its own type.
@@ -97,15 +95,15 @@ pub enum Error {
     /// The operating system refused something.
     #[error("{doing}: {source}")]
     Os {
-        /// What was being done.
+        /// The failed operation.
         doing: Cow<'static, str>,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// An operating-system error, with what was being tried.
+    /// An error of the operating system, with the failed operation.
     pub fn os(doing: impl Into<Cow<'static, str>>, source: impl Into<io::Error>) -> Error {
         Error::Os { doing: doing.into(), source: source.into() }
     }

@@ -144,7 +144,7 @@ pub enum XsError {
 
 impl XsError {
     /// The request, if the error is about one.
-    pub fn request(&self) -> Option<&Request> {
+    fn request(&self) -> Option<&Request> {
         match self {
             Self::Refused { request, .. }
             | Self::Invalid { request, .. }

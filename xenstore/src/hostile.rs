@@ -19,6 +19,7 @@ use nix::{
 use crate::{
     endpoint::Endpoint,
     events::KEPT,
+    transaction::TRANSACTION_ATTEMPTS,
     wait::{wait_for, Deadline},
     *,
 };

@@ -45,9 +45,8 @@ pub use error::{Request, XsError};
 pub use events::WatchEvent;
 pub use lookup::{Backend, Lookup};
 pub use nodes::Nodes;
-pub use path::{ABSOLUTE_MAX, RELATIVE_MAX};
 pub use perms::{Access, Perm};
-pub use transaction::{Transaction, TRANSACTION_ATTEMPTS};
+pub use transaction::Transaction;
 pub use wire::{errno_of, Operation, PAYLOAD_MAX};
 
 /// The README's examples, tested.

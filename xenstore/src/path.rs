@@ -1,9 +1,9 @@
 //! The daemon's rules for paths. They are checked before sending, so that the error can name the rule.
 
 /// The longest absolute path.
-pub const ABSOLUTE_MAX: usize = 3072;
+const ABSOLUTE_MAX: usize = 3072;
 /// The longest path relative to the domain's home.
-pub const RELATIVE_MAX: usize = 2048;
+const RELATIVE_MAX: usize = 2048;
 
 /// Checks the path of a node; the error names the rule.
 pub(crate) fn check_node(path: &str) -> Result<(), String> {

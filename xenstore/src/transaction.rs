@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Maximum number of attempts of [`XsClient::transaction`].
-pub const TRANSACTION_ATTEMPTS: u32 = 100;
+pub(crate) const TRANSACTION_ATTEMPTS: u32 = 100;
 /// Number of conflicts without a pause. Later pauses grow, which lets other clients finish.
 const QUICK_ATTEMPTS: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ pub struct Transaction<'a> {
 
 impl XsClient {
     /// Runs `body` in a transaction and commits it. After a conflict with another client, a new transaction runs `body`
-    /// again, in at most [`TRANSACTION_ATTEMPTS`] attempts. Any other error of `body` abandons the transaction.
+    /// again, in at most 100 attempts. Any other error of `body` abandons the transaction.
     ///
     /// # Errors
     ///

@@ -3,9 +3,9 @@
 //! The feature `xenstore-rs` adds that crate as a [`Backend`](vchan_xenstore::Backend). Its limits:
 //!
 //! * It knows `$XENSTORED_PATH` as a socket, `/run/xenstored/socket` and `/dev/xen/xenbus`. After a failure of the
-//!   socket it tries the device, even if `$XENSTORED_PATH` is set. It is used only if our own client found xenstored at
+//!   socket it tries the device, even if `$XENSTORED_PATH` is set. It is used only if vchan-xenstore reached xenstored at
 //!   one of these paths.
-//! * It has no time limits. It is used only after xenstored answered our own client. If xenstored stops answering later,
+//! * It has no time limits. It is used only after xenstored answered vchan-xenstore. If xenstored stops answering later,
 //!   the look-up does not end.
 //! * It keeps no errno: several error names become one [`io::ErrorKind`](std::io::ErrorKind). The name is at the end of
 //!   its message, and is taken from there.
@@ -53,7 +53,7 @@ mod xenstore_rs_backend {
     pub(super) fn suits(client: &XsClient) -> bool {
         let path = client.endpoint();
         match std::env::var_os(PATH_VARIABLE) {
-            // For XsUnix an empty variable is a path, for our client it is none.
+            // An empty variable is a path for XsUnix; vchan-xenstore ignores it.
             Some(named) => {
                 client.is_socket() && path.as_os_str() == named.as_os_str() && named.to_str().is_some()
             }
