@@ -59,7 +59,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: u
     let body = |call: &Call<'_>| {
         let consumer = &call.channel().ring().consumer;
         let size = within(size, consumer.ready_for(size)?)?;
-        tell_if(call.channel(), Interest::Readable, size > 0 && consumer.consume(size))
+        notify_if(call.channel(), size > 0 && consumer.consume(size))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_consume", -1, body) }
@@ -111,15 +111,15 @@ pub unsafe extern "C-unwind" fn vchan_rs_commit(ctrl: *mut libxenvchan, size: us
     let body = |call: &Call<'_>| {
         let producer = &call.channel().ring().producer;
         let size = within(size, producer.space_for(size)?)?;
-        tell_if(call.channel(), Interest::Writable, size > 0 && producer.commit(size))
+        notify_if(call.channel(), size > 0 && producer.commit(size))
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_commit", -1, body) }
 }
 
-fn tell_if(channel: &Channel, moved: Interest, asked: bool) -> Result<c_int> {
+fn notify_if(channel: &Channel, asked: bool) -> Result<c_int> {
     if asked {
-        channel.tell(moved)?;
+        channel.notify()?;
     }
     Ok(0)
 }

@@ -79,7 +79,7 @@ fn never_fits(channel: &Channel, flags: Flags, interest: Interest, size: usize, 
     if flags.blocking() {
         Err(Error::PacketTooLarge { size, ring: ring as usize })
     } else {
-        channel.expect(interest);
+        channel.arm(interest);
         Ok(0)
     }
 }
@@ -89,7 +89,7 @@ fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
     if flags.blocking() {
         channel.wait_for(Interest::Readable, 1, None)?;
     } else {
-        channel.expect(Interest::Readable);
+        channel.arm(Interest::Readable);
         if channel.ring().available(Interest::Readable)? == 0 {
             channel.check_peer(Interest::Readable)?;
         }

@@ -114,7 +114,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_buffer_space(ctrl: *mut libxenvchan)
 
 fn available(call: &Call<'_>, interest: Interest) -> vchan::Result<c_int> {
     call.channel().check_open()?;
-    call.channel().expect(interest);
+    call.channel().arm(interest);
     // A ring holds 1 MiB at most.
     Ok(call.channel().ring().available(interest)? as c_int)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::channel::{Channel, ChannelParts, Settings};
 use super::closer::Closer;
-use super::interrupt::wait_for_any;
-use super::limit::Limit;
-use super::shared::{Channel, ChannelParts, Settings};
+use super::wait::deadline::Deadline;
+use super::wait::signals::wait_for_any;
 use super::Vchan;
 use crate::ring::{Endpoint, OrderTable, Orders, Rings, Role, SharedPage};
 use crate::transport::{self, CrashNotice, Mapping, Rendezvous, Transport, Watch};
@@ -328,7 +328,7 @@ fn wait_and_attach(
     closer: &Closer,
     looks: bool,
 ) -> Result<ChannelParts> {
-    let limit = Limit::from(timeout).fixed();
+    let deadline = Deadline::from(timeout).fixed();
     let try_to_attach = || match attach(transport) {
         Err(error) if error.is_not_yet() => None,
         other => Some(other),
@@ -346,15 +346,15 @@ fn wait_and_attach(
         if let Some(attached) = try_to_attach() {
             return attached;
         }
-        if !changed(&*watch, closing.as_fd(), limit, looks)? {
+        if !changed(&*watch, closing.as_fd(), deadline, looks)? {
             return Err(Error::TimedOut(timeout.unwrap_or_default()));
         }
     }
 }
 
 /// Waits for a change; says whether there was one, or perhaps one, before the limit.
-fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, limit: Limit, looks: bool) -> Result<bool> {
-    wait_for_any(&[watch.fd(), closing], limit, looks).map_err(|errno| match errno {
+fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, deadline: Deadline, looks: bool) -> Result<bool> {
+    wait_for_any(&[watch.fd(), closing], deadline, looks).map_err(|errno| match errno {
         Errno::EINTR => Error::Interrupted,
         errno => Error::os("wait for the server", errno),
     })

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::sync::{AtomicPtr, AtomicU32, AtomicUsize};
+use super::wait::sync::{AtomicPtr, AtomicU32, AtomicUsize};
 use crate::fault::{fault, Fault};
 use crate::fence;
 use crate::thread;
@@ -16,7 +16,7 @@ use crate::thread::number as me;
 fn me() -> u32 {
     use std::cell::Cell;
     static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
-    super::sync::thread_local! {
+    super::wait::sync::thread_local! {
         static NUMBER: Cell<u32> = Cell::new(NEXT.fetch_add(1, Ordering::Relaxed));
     }
     NUMBER.with(Cell::get)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::shared::Channel;
+use super::channel::Channel;
 use crate::{Error, Result};
 
 /// Closes a channel from anywhere: another thread, or before there is a channel at all.

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::shared::Channel;
-use super::transfer::{Progress, Wait};
+use super::channel::Channel;
+use super::io::{Progress, Wait};
 use super::{Closer, State};
 use crate::ring::Interest;
 use crate::{Error, Result};
@@ -79,7 +79,7 @@ impl Reader {
 
     /// How many bytes can be read now. The descriptor becomes readable when that changes.
     pub fn data_ready(&self) -> Result<usize> {
-        self.channel.ask(Interest::Readable)
+        self.channel.arm_and_count(Interest::Readable)
     }
 
     /// The size of the ring in bytes.
@@ -193,7 +193,7 @@ impl Writer {
 
     /// How many bytes can be written now. The descriptor becomes readable when that changes.
     pub fn buffer_space(&self) -> Result<usize> {
-        self.channel.ask(Interest::Writable)
+        self.channel.arm_and_count(Interest::Writable)
     }
 
     /// The size of the ring in bytes.

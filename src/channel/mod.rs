@@ -3,38 +3,20 @@
 //! [`Vchan`] is what programs use; it splits into a [`Reader`] and a [`Writer`] for two threads. [`Channel`] is the
 //! same without their modes, for interfaces in other languages.
 
-mod bells;
 mod builder;
 mod call_gate;
-#[cfg_attr(model, allow(dead_code))]
-pub(crate) mod cancel;
+// The type gives the file its name.
+#[allow(clippy::module_inception)]
+mod channel;
 mod closer;
-mod descriptor;
+mod fd_io;
 mod half;
-#[cfg(not(model))]
-mod interrupt;
-#[cfg(model)]
-#[path = "interrupt_model.rs"]
-mod interrupt;
-mod limit;
-mod linger;
+mod io;
 #[cfg(all(test, model))]
 mod model;
-mod moment;
-mod nudge;
-mod outside;
-mod polling;
-mod promise;
-mod seldom;
-mod shared;
-mod sleep;
-mod spin;
-mod sync;
-mod transfer;
 mod vchan;
 mod vectored;
-mod waiting;
-mod yielding;
+pub(crate) mod wait;
 
 /// For the C interface, whose callers may be cancelled by `pthread_cancel`.
 ///
@@ -43,17 +25,17 @@ mod yielding;
 #[cfg(not(model))]
 #[doc(hidden)]
 pub mod cancellation {
-    pub use super::cancel::{hold, Held};
-    pub use super::interrupt::{forget_look, goes_on, has_looked, take_goes_on};
+    pub use super::wait::cancel::{hold, Held};
+    pub use super::wait::signals::{forget_look, goes_on, has_looked, take_goes_on};
 }
 
 pub use builder::{ClientBuilder, ServerBuilder};
 #[doc(hidden)]
 pub use call_gate::{CallGate, Own};
+pub use channel::Channel;
 pub use closer::Closer;
 pub use half::{Reader, Writer};
-pub use shared::Channel;
-pub use transfer::{Progress, Wait};
+pub use io::{Progress, Wait};
 pub use vchan::Vchan;
 
 /// Where the peer is.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::Name;
+use super::channel::Channel;
 use super::half::{halves, Reader, Writer};
-use super::shared::Channel;
 use super::{ClientBuilder, Closer, ServerBuilder, State};
 use crate::transport::{Rendezvous, Role};
 use crate::{DomId, Result};

@@ -3,8 +3,9 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::iter::Peekable;
 
-use super::shared::Channel;
-use super::transfer::{Progress, PART};
+use super::channel::Channel;
+use super::io::Progress;
+use super::wait::CHUNK;
 use crate::ring::Interest;
 use crate::Result;
 
@@ -16,7 +17,7 @@ impl Channel {
         one: impl Fn(&[u8]) -> Progress,
     ) -> Result<usize> {
         self.check_writable()?;
-        self.settle(Interest::Writable);
+        self.waiter.disarm(self, Interest::Writable);
         let mut bufs = bufs.iter().map(|buf| &buf[..]).filter(|buf| !buf.is_empty()).peekable();
         let mut done = 0;
         loop {
@@ -42,14 +43,14 @@ impl Channel {
     /// Copies the next of `bufs` into the ring, as many as fit now and make up a part, and publishes them together.
     fn put_together<'a>(&self, bufs: &mut Peekable<impl Iterator<Item = &'a [u8]>>) -> Result<usize> {
         let producer = &self.ring.producer;
-        let space = producer.space_for(PART)? as usize;
+        let space = producer.space_for(CHUNK)? as usize;
         let mut part = 0;
-        while let Some(buf) = bufs.next_if(|buf| part < PART && buf.len() <= space - part) {
+        while let Some(buf) = bufs.next_if(|buf| part < CHUNK && buf.len() <= space - part) {
             producer.fill_behind(part as u32, buf);
             part += buf.len();
         }
         if part > 0 && producer.commit(part as u32) {
-            self.tell_of_moved(Interest::Writable);
+            self.notify_after_move();
         }
         Ok(part)
     }
@@ -63,7 +64,7 @@ impl Channel {
         more: impl Fn(&mut [u8]) -> Result<usize>,
     ) -> Result<usize> {
         self.check_open()?;
-        self.settle(Interest::Readable);
+        self.waiter.disarm(self, Interest::Readable);
         let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut bufs = bufs.iter_mut().map(|buf| &mut buf[..]).filter(|buf| !buf.is_empty()).peekable();
         let mut done = 0;
@@ -95,14 +96,14 @@ impl Channel {
         wanted: usize,
     ) -> Result<usize> {
         let consumer = &self.ring.consumer;
-        let ready = consumer.ready_for(wanted.min(PART))? as usize;
+        let ready = consumer.ready_for(wanted.min(CHUNK))? as usize;
         let mut part = 0;
-        while let Some(buf) = bufs.next_if(|buf| part < PART && buf.len() <= ready - part) {
+        while let Some(buf) = bufs.next_if(|buf| part < CHUNK && buf.len() <= ready - part) {
             consumer.peek_behind(part as u32, buf);
             part += buf.len();
         }
         if part > 0 && consumer.consume(part as u32) {
-            self.tell_of_moved(Interest::Readable);
+            self.notify_after_move();
         }
         Ok(part)
     }

@@ -74,8 +74,8 @@ pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
     let (mut server, mut client) =
         connect(&server(world).buffer_size(65536), &client(world).transport(&below));
     // Both events that the client is going to owe: for the data it writes, and for the space it makes.
-    server.channel().expect(vchan::ring::Interest::Readable);
-    server.channel().expect(vchan::ring::Interest::Writable);
+    server.channel().arm(vchan::ring::Interest::Readable);
+    server.channel().arm(vchan::ring::Interest::Writable);
     server.write_all(&[3; 100]).expect("write");
     mute.store(true, Ordering::Relaxed);
     assert_eq!(client.read(&mut [0; 500]).expect("what was there"), 100);
@@ -162,9 +162,9 @@ pub fn the_least_need_is_met(world: &dyn World) {
     let mut server = server;
     server.send(&[1; 4096]).expect("fill the ring");
     let channel = server.channel().clone();
-    let asleep = |name: &str, want, need| {
+    let asleep = |name: &str, interest, need| {
         let channel = channel.clone();
-        let thread = spawn(name, move || channel.at_least(want, need, Wait::Upto(Some(LONG))));
+        let thread = spawn(name, move || channel.at_least(interest, need, Wait::Upto(Some(LONG))));
         wait_until_asleep(name);
         thread
     };

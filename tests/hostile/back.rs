@@ -29,13 +29,13 @@ fn a_packet_is_whole_or_fails() {
             let Some((peer, channel)) = stage.as_mut() else { return };
             let [prod, cons] = peer.pages.peers_indices();
             let [written, read] = peer.pages.victims_indices().map(|at| peer.pages.u32(at));
-            let (at, nothing, want) = if sends {
+            let (at, nothing, interest) = if sends {
                 (cons, written.wrapping_sub(SIZE), Interest::Writable)
             } else {
                 (prod, read, Interest::Readable)
             };
             peer.pages.set_u32(at, nothing);
-            channel.expect(want);
+            channel.arm(interest);
         });
         let servers = machine.domain(SERVER, Some(hook));
         let builder = Vchan::server(CLIENT, PORT).transport(&servers).buffer_size(SIZE as usize);

@@ -421,7 +421,7 @@ fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
         });
         server.read_exact(&mut [0]).unwrap();
         // Takes the doorbell in any case, also where the byte above was there already.
-        server.channel().expect(Interest::Readable);
+        server.channel().arm(Interest::Readable);
         let _ = server.channel().read_now(&mut [0; 9], 9, true);
         drop(knock.join().unwrap());
         let mut second = connect();

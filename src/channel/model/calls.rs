@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::world::{Doorbell, World};
-use crate::channel::shared::Channel;
+use crate::channel::channel::Channel;
 use crate::ring::Interest;
 use crate::Error;
 

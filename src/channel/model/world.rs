@@ -10,8 +10,8 @@ use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::channel::shared::{Channel, ChannelParts, Settings};
-use crate::channel::sync::{CheckersCondvar, Mutex};
+use crate::channel::channel::{Channel, ChannelParts, Settings};
+use crate::channel::wait::sync::{CheckersCondvar, Mutex};
 use crate::channel::Closer;
 use crate::ring::{Endpoint, Orders, Rings, SharedPage};
 use crate::transport::{EventChannel, Mapping, Received, Rendezvous, Tokens};

@@ -302,10 +302,10 @@ impl Victim {
 
     /// What a program does that polls: it tries, and polls where there is nothing. The descriptor must not go on
     /// saying that there is something to try while nothing comes.
-    fn poll(&mut self, want: Interest) -> Result<(), Error> {
+    fn poll(&mut self, interest: Interest) -> Result<(), Error> {
         let mut woken = 0;
         while woken < VAIN {
-            let tried = match want {
+            let tried = match interest {
                 Interest::Readable => self.try_to_read(),
                 Interest::Writable => self.try_to_write(),
             };
@@ -314,7 +314,7 @@ impl Victim {
                 Err(Error::WouldBlock) => {}
                 Err(error) => return Err(error),
             }
-            let fd = match want {
+            let fd = match interest {
                 Interest::Readable => self.reader.as_ref().map(AsFd::as_fd),
                 Interest::Writable => self.writer.as_ref().map(AsFd::as_fd),
             };
@@ -324,7 +324,7 @@ impl Victim {
             }
             woken += 1;
         }
-        assert!(!self.in_turn, "the descriptor said {VAIN} times in vain that there is {want:?}");
+        assert!(!self.in_turn, "the descriptor said {VAIN} times in vain that there is {interest:?}");
         Ok(())
     }
 

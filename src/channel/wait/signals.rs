@@ -21,7 +21,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use nix::time::{clock_gettime, ClockId};
 
 use super::cancel;
-use super::limit::Limit;
+use super::deadline::Deadline;
 
 /// For how long what was found about the handlers is used when a sleep begins.
 const FRESH: Duration = Duration::from_millis(20);
@@ -163,7 +163,7 @@ pub fn forget_look() {
 }
 
 /// Whether this thread makes a call again that was interrupted for that look.
-pub(super) fn is_made_again() -> bool {
+pub(super) fn is_restarted_call() -> bool {
     LOOKED.get()
 }
 
@@ -177,27 +177,27 @@ fn goes_on_later() -> Errno {
 pub(super) struct Sleep {
     begun: Coarse,
     handlers: Handlers,
-    limit: Limit,
+    deadline: Deadline,
     /// Whether the caller looks for a cancellation when it is asked to.
     looks: bool,
 }
 
 impl Sleep {
-    /// Begins now and ends at `limit`. Fails where the caller is to look for a cancellation first, which [`GOES_ON`] says.
-    pub(super) fn begin(limit: Limit, looks: bool) -> nix::Result<Sleep> {
+    /// Begins now and ends at `deadline`. Fails where the caller is to look for a cancellation first, which [`GOES_ON`] says.
+    pub(super) fn begin(deadline: Deadline, looks: bool) -> nix::Result<Sleep> {
         let begun = Coarse::now();
         let handlers = Handlers::at(begun);
         let looked = LOOKED.take();
         if looks && handlers.cancels && !looked {
             return Err(goes_on_later());
         }
-        Ok(Sleep { begun, handlers, limit, looks })
+        Ok(Sleep { begun, handlers, deadline, looks })
     }
 
     /// How long it may still last.
     pub(super) fn left(&self) -> Option<Duration> {
-        match self.limit {
-            Limit::After(length) => Some(length.saturating_sub(self.begun.elapsed())),
+        match self.deadline {
+            Deadline::After(length) => Some(length.saturating_sub(self.begun.elapsed())),
             other => other.left(),
         }
     }
@@ -393,11 +393,15 @@ fn signal_fd(signals: SignalSet) -> nix::Result<OwnedFd> {
     Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// Waits until one of `fds` is readable, or for `limit`; says whether one is. `EINTR` says that a handler that doesn't restart has run.
-pub(super) fn wait_for_any(fds: &[BorrowedFd<'_>], limit: Limit, looks: bool) -> nix::Result<bool> {
+/// Waits until one of `fds` is readable, or for `deadline`; says whether one is. `EINTR` says that a handler that doesn't restart has run.
+pub(in crate::channel) fn wait_for_any(
+    fds: &[BorrowedFd<'_>],
+    deadline: Deadline,
+    looks: bool,
+) -> nix::Result<bool> {
     let set = Epoll::new(nix::sys::epoll::EpollCreateFlags::EPOLL_CLOEXEC)?;
     for fd in fds {
         set.add(fd, EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 0))?;
     }
-    Sleep::begin(limit, looks)?.wait(&set, &mut [EpollEvent::empty()]).map(|count| count > 0)
+    Sleep::begin(deadline, looks)?.wait(&set, &mut [EpollEvent::empty()]).map(|count| count > 0)
 }

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
-use super::interrupt::Sleep;
-use super::outside::new_epoll;
+use super::poll_fd::new_epoll;
+use super::signals::Sleep;
 use crate::transport::{EventChannel, Tokens};
 use crate::{Error, Result};
 
 const EVENTS: Tokens = Tokens { readable: 0, rung: 1 };
 const CLOSED: u64 = 2;
 
-/// What was heard.
+/// What was ready.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct Ready {
     /// An event was taken.
     pub rung: bool,
     /// There may be an event to be taken, or the end of the peer.
@@ -26,20 +26,20 @@ pub(super) struct Heard {
 }
 
 #[derive(Debug)]
-pub(super) struct Bells {
+pub(super) struct Poller {
     set: Arc<Epoll>,
     #[cfg(model)]
-    model: Arc<super::model::Doorbell>,
+    model: Arc<crate::channel::model::Doorbell>,
 }
 
-impl Bells {
-    pub(super) fn new(events: &dyn EventChannel) -> Result<Bells> {
+impl Poller {
+    pub(super) fn new(events: &dyn EventChannel) -> Result<Poller> {
         let set = Arc::new(new_epoll()?);
         events.attach(set.clone(), EVENTS)?;
-        Ok(Bells {
+        Ok(Poller {
             set,
             #[cfg(model)]
-            model: super::model::Doorbell::of_port(events.local_port()),
+            model: crate::channel::model::Doorbell::of_port(events.local_port()),
         })
     }
 
@@ -57,33 +57,33 @@ impl Bells {
         self.set.0.as_fd()
     }
 
-    /// Waits for something to be heard, or for the end of the sleep. That alone takes what was rung.
-    pub(super) fn listen(&self, sleep: &mut Sleep) -> Result<Heard> {
+    /// Waits for something to be ready, or for the end of the sleep. That alone takes what was rung.
+    pub(super) fn poll(&self, sleep: &mut Sleep) -> Result<Ready> {
         let mut found = [EpollEvent::empty(); 4];
-        Self::heard(self.wait(&mut found, sleep), &found)
+        Self::ready(self.wait(&mut found, sleep), &found)
     }
 
-    /// As [`listen`](Self::listen), without waiting.
-    pub(super) fn listen_now(&self) -> Result<Heard> {
+    /// As [`poll`](Self::poll), without waiting.
+    pub(super) fn poll_now(&self) -> Result<Ready> {
         let mut found = [EpollEvent::empty(); 4];
-        Self::heard(self.set.wait(&mut found, EpollTimeout::ZERO), &found)
+        Self::ready(self.set.wait(&mut found, EpollTimeout::ZERO), &found)
     }
 
-    fn heard(result: nix::Result<usize>, found: &[EpollEvent]) -> Result<Heard> {
+    fn ready(result: nix::Result<usize>, found: &[EpollEvent]) -> Result<Ready> {
         let count = match result {
             Ok(count) => count,
             Err(Errno::EINTR) => return Err(Error::Interrupted),
             Err(errno) => return Err(Error::os("wait for an event", errno)),
         };
-        let mut heard = Heard::default();
+        let mut ready = Ready::default();
         for event in &found[..count] {
             match event.data() {
-                CLOSED => heard.closed = true,
-                token if token == EVENTS.rung => heard.rung = true,
-                _ => heard.readable = true,
+                CLOSED => ready.closed = true,
+                token if token == EVENTS.rung => ready.rung = true,
+                _ => ready.readable = true,
             }
         }
-        Ok(heard)
+        Ok(ready)
     }
 
     #[cfg(not(model))]

@@ -2,18 +2,18 @@
 
 use std::sync::PoisonError;
 
-use super::interrupt::Sleep;
+use super::signals::Sleep;
 
 #[cfg(not(model))]
-pub(super) use std::sync::{
+pub(in crate::channel) use std::sync::{
     atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
     Mutex, MutexGuard,
 };
 #[cfg(not(model))]
-pub(super) use std::thread_local;
+pub(in crate::channel) use std::thread_local;
 
 #[cfg(loom)]
-pub(super) use loom::{
+pub(in crate::channel) use loom::{
     sync::{
         atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
         Mutex, MutexGuard,
@@ -22,7 +22,7 @@ pub(super) use loom::{
 };
 
 #[cfg(shuttle)]
-pub(super) use shuttle::{
+pub(in crate::channel) use shuttle::{
     sync::{
         atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize},
         Mutex, MutexGuard,
@@ -31,20 +31,20 @@ pub(super) use shuttle::{
 };
 
 #[cfg(loom)]
-pub(super) use loom::sync::Condvar as CheckersCondvar;
+pub(in crate::channel) use loom::sync::Condvar as CheckersCondvar;
 #[cfg(shuttle)]
-pub(super) use shuttle::sync::Condvar as CheckersCondvar;
+pub(in crate::channel) use shuttle::sync::Condvar as CheckersCondvar;
 
 /// Where threads sleep until they are woken; unlike the standard library's, also until a signal handler ends the sleep.
 #[derive(Debug, Default)]
-pub(super) struct Condvar {
+pub(in crate::channel) struct Condvar {
     #[cfg(not(model))]
     wakes: AtomicU32,
     #[cfg(model)]
     inner: CheckersCondvar,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(in crate::channel) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -64,18 +64,18 @@ impl Condvar {
     }
 
     /// To be called with the mutex locked.
-    pub(super) fn notify_one(&self) {
+    pub(in crate::channel) fn notify_one(&self) {
         self.notify(1);
     }
 
     /// To be called with the mutex locked.
-    pub(super) fn notify_all(&self) {
+    pub(in crate::channel) fn notify_all(&self) {
         self.notify(i32::MAX);
     }
 
     fn notify(&self, count: i32) {
         self.wakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        super::interrupt::wake(&self.wakes, count);
+        super::signals::wake(&self.wakes, count);
     }
 }
 
@@ -90,11 +90,11 @@ impl Condvar {
         (self.inner.wait(guard).unwrap_or_else(PoisonError::into_inner), Ok(()))
     }
 
-    pub(super) fn notify_one(&self) {
+    pub(in crate::channel) fn notify_one(&self) {
         self.inner.notify_one();
     }
 
-    pub(super) fn notify_all(&self) {
+    pub(in crate::channel) fn notify_all(&self) {
         self.inner.notify_all();
     }
 }

@@ -2,18 +2,11 @@
 
 use std::time::Duration;
 
-use super::shared::Channel;
+use super::channel::Channel;
 use crate::error::fail;
 use crate::fault::{fault, Fault};
 use crate::ring::Interest;
 use crate::{Error, Result};
-
-/// How much is copied before it is published, so that a peer that runs beside us can begin on it: less costs more
-/// notifications than it gains, more keeps the peer waiting.
-pub(super) const PART: usize = 16 * 1024;
-
-/// What is a small part of a ring: one of so many.
-const FEW: usize = 8;
 
 /// How far a call came. Bytes that were moved were moved, whatever stopped the rest.
 #[derive(Debug)]
@@ -90,20 +83,6 @@ impl Channel {
         })
     }
 
-    /// How much of `len` bytes to publish at a time, for who waits for `interest`. A peer that shares our processor would take
-    /// it away from us for each part; one that works on the rest of a large ring need not be told of parts, and each
-    /// publication costs both sides the line in which the indices are.
-    #[inline]
-    fn part(&self, interest: Interest, len: usize) -> usize {
-        if len <= PART || len <= self.ring.size(interest) as usize / FEW {
-            len
-        } else if self.waits.peer_runs_beside(interest) {
-            PART
-        } else {
-            usize::MAX
-        }
-    }
-
     /// Moves up to `len` bytes: `step(done, len)` moves the next ones, up to `len`, and says how many it moved (0 ends
     /// it) and whether the peer asked to be told.
     #[inline]
@@ -113,8 +92,8 @@ impl Channel {
         len: usize,
         mut step: impl FnMut(usize, usize) -> Result<(usize, bool)>,
     ) -> Progress {
-        self.keep_promise();
-        let most = self.part(interest, len);
+        self.waiter.update_fence_offer(self);
+        let most = self.waiter.chunk_hint(len, self.ring.size(interest));
         let mut done = 0;
         while done < len {
             match step(done, (len - done).min(most)) {
@@ -122,7 +101,7 @@ impl Channel {
                 Ok((part, false)) => done += part,
                 Ok((part, true)) => {
                     done += part;
-                    if let Err(error) = self.tell(interest) {
+                    if let Err(error) = self.notify() {
                         return Progress::stopped(done, error);
                     }
                 }
@@ -164,10 +143,10 @@ impl Channel {
     /// fewer than these the caller may poll the descriptor, or wait for an event: one comes when there is more space.
     pub fn write_now(&self, data: &[u8], asked: usize, drain: bool) -> Progress {
         let mut done = 0;
-        self.settle(Interest::Writable);
+        self.waiter.disarm(self, Interest::Writable);
         let stopped = self.check_writable().and_then(|()| {
             self.put(data).add_to(&mut done)?;
-            if done == 0 && !data.is_empty() && self.comes_in_a_moment(Interest::Writable, 1) {
+            if done == 0 && !data.is_empty() && self.waiter.try_ready(self, Interest::Writable, 1) {
                 self.put(data).add_to(&mut done)?;
             }
             if done < asked {
@@ -209,7 +188,7 @@ impl Channel {
     #[inline]
     fn leave_read(&self, done: usize, asked: usize) -> usize {
         if done < asked {
-            self.leave_polled(Interest::Readable, 1);
+            self.waiter.arm_if_polled(self, Interest::Readable, 1);
         }
         done
     }
@@ -219,9 +198,9 @@ impl Channel {
     pub fn read_now(&self, into: &mut [u8], asked: usize, drain: bool) -> Result<usize> {
         let mut done = 0;
         let stopped = self.check_open().and_then(|()| {
-            self.settle(Interest::Readable);
+            self.waiter.disarm(self, Interest::Readable);
             self.take(into).add_to(&mut done)?;
-            if done == 0 && !into.is_empty() && self.comes_in_a_moment(Interest::Readable, 1) {
+            if done == 0 && !into.is_empty() && self.waiter.try_ready(self, Interest::Readable, 1) {
                 self.take(into).add_to(&mut done)?;
             }
             if done < asked {
@@ -256,7 +235,7 @@ impl Channel {
         let absent = || self.state().map_or(true, |state| self.terminal_error(interest, state).is_some());
         let more = done == len && !fault(Fault::CutShort) && self.ring.available(interest)? > 0;
         if more || absent() && !fault(Fault::SwallowedEnd) {
-            self.wake_caller(interest);
+            self.waiter.set_ready(self, interest);
         }
         Ok(())
     }
@@ -264,9 +243,9 @@ impl Channel {
     /// For somebody who is going to poll until there are `need` bytes of what is wanted.
     pub(super) fn prepare_to_poll(&self, interest: Interest, need: u32, drain: bool) -> Result<()> {
         if drain {
-            self.take_events(interest)?;
+            self.waiter.take_events(self, interest)?;
         }
-        self.expect_at_least(interest, need);
+        self.waiter.arm(self, interest, need);
         Ok(())
     }
 
@@ -277,7 +256,7 @@ impl Channel {
             Interest::Readable => self.check_open(),
             Interest::Writable => self.check_writable(),
         }?;
-        self.settle(interest);
+        self.waiter.disarm(self, interest);
         if self.ring.known(interest, need)? as usize >= need {
             return Ok(());
         }
@@ -286,14 +265,14 @@ impl Channel {
         let drain = match wait {
             Wait::Upto(_) if size > ring => return Err(Error::PacketTooLarge { size, ring }),
             Wait::Upto(timeout) => return self.wait_for(interest, need, timeout),
-            Wait::No { .. } if self.comes_in_a_moment(interest, need) => return Ok(()),
+            Wait::No { .. } if self.waiter.try_ready(self, interest, need) => return Ok(()),
             Wait::No { drain } => drain,
         };
         self.prepare_to_poll(interest, need, drain)?;
         if self.ring.available(interest)? >= need {
             if drain {
                 // Not all of the events just taken need have told of these bytes.
-                self.pass_on(interest);
+                self.waiter.forward_event(self, interest);
             }
             return Ok(());
         }

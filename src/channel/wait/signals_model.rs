@@ -2,13 +2,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use super::limit::Limit;
+use super::deadline::Deadline;
 
 /// One sleep of a thread.
 pub(super) struct Sleep(());
 
 impl Sleep {
-    pub(super) fn begin(_limit: Limit, _looks: bool) -> nix::Result<Sleep> {
+    pub(super) fn begin(_limit: Deadline, _looks: bool) -> nix::Result<Sleep> {
         Ok(Sleep(()))
     }
 
@@ -18,10 +18,14 @@ impl Sleep {
 }
 
 /// No model waits for its server.
-pub(super) fn wait_for_any(_fds: &[BorrowedFd<'_>], _limit: Limit, _looks: bool) -> nix::Result<bool> {
+pub(in crate::channel) fn wait_for_any(
+    _fds: &[BorrowedFd<'_>],
+    _limit: Deadline,
+    _looks: bool,
+) -> nix::Result<bool> {
     Ok(true)
 }
 
-pub(super) fn is_made_again() -> bool {
+pub(super) fn is_restarted_call() -> bool {
     false
 }

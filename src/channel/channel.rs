@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::cancel;
 use super::closer::Closer;
-use super::outside::Outside;
-use super::sleep::Sleepers;
-use super::waiting::Waits;
+use super::wait::deadline::Deadline;
+use super::wait::{cancel, Source, Waiter};
 use super::State;
 use crate::fault::{fault, Fault};
 use crate::ring::{Endpoint, Interest, PeerLive, Role};
@@ -52,11 +50,9 @@ pub(super) struct Settings {
 pub struct Channel {
     publication: Mutex<Option<Box<dyn Publication>>>,
     pub(super) ring: Endpoint,
-    pub(super) outside: Outside,
-    pub(super) sleepers: Sleepers,
+    pub(super) waiter: Waiter,
     pub(super) events: Box<dyn EventChannel>,
     closer: Closer,
-    pub(super) waits: Waits,
     /// The event channel said that the peer has ended.
     ended: AtomicBool,
     /// How much of its stream this side has ended: one of the three below.
@@ -82,16 +78,13 @@ impl std::fmt::Debug for Channel {
 
 impl Channel {
     pub(super) fn new(parts: ChannelParts, closer: &Closer, settings: Settings) -> Result<Arc<Channel>> {
-        let sleepers = Sleepers::new(&*parts.events)?;
-        let waits = Waits::new(settings.spin, settings.nudges, parts.events.same_scheduler());
+        let waiter = Waiter::new(&*parts.events, settings.spin, settings.nudges)?;
         let channel = Arc::new(Channel {
-            outside: Outside::new(),
-            sleepers,
+            waiter,
             publication: Mutex::new(parts.publication),
             ring: parts.ring,
             events: parts.events,
             closer: closer.clone(),
-            waits,
             ended: AtomicBool::new(false),
             stage: AtomicU8::new(WRITING),
             leaving: AtomicBool::new(false),
@@ -105,7 +98,7 @@ impl Channel {
         if !settings.half_closes {
             channel.ring.keep_silent();
         }
-        if channel.waits.promise.is_possible() {
+        if channel.waiter.can_offer_heavy_fences() {
             channel.ring.allow_fence_elision();
         }
         closer.bind(&channel)?;
@@ -134,7 +127,7 @@ impl Channel {
     /// cancelled, see [`cancellation`](super::cancellation).
     #[doc(hidden)]
     pub fn look_for_cancellation(&self) {
-        self.sleepers.look_for_cancellation();
+        self.waiter.look_for_cancellation();
     }
 
     /// The handle that closes this channel.
@@ -149,7 +142,7 @@ impl Channel {
         if self.events.name_is_due().is_some() {
             self.events.watch_name();
         }
-        self.outside.fd(interest, self.sleepers.fd(), &*self.events)
+        self.waiter.fd(self, interest)
     }
 
     /// As [`fd`](Self::fd). Where that fails, a descriptor that is readable all the time, or else one that doesn't tell of
@@ -165,7 +158,7 @@ impl Channel {
     /// call, when this side has lost its name). Unlike [`fd`](Self::fd) it doesn't
     /// tell of what another thread's call has taken, and costs nothing where nobody polls it.
     pub fn events_fd(&self) -> BorrowedFd<'_> {
-        self.sleepers.fd()
+        self.waiter.events_fd()
     }
 
     /// The local event port, never 0.
@@ -245,11 +238,6 @@ impl Channel {
         self.half_closes && !self.many_clients.load(Ordering::Relaxed)
     }
 
-    /// Whether the peer is known to be an end of this implementation.
-    pub(super) fn peer_is_ours(&self) -> bool {
-        self.events.peer_has_extensions() || self.heeds_stream_end() && self.ring.peer_half_closes()
-    }
-
     /// The error where nothing of what is wanted comes any more: the peer is [absent](Self::absent), or has ended its stream.
     /// A server that has been persistent heeds no end of a stream: it may be that of an earlier client.
     pub(super) fn terminal_error(&self, interest: Interest, state: State) -> Option<Error> {
@@ -319,18 +307,10 @@ impl Channel {
         self.events.notify()
     }
 
-    /// Sends the event that the peer asked for, after this side has moved something: taken data, or filled space.
-    pub fn tell(&self, moved: Interest) -> Result<()> {
-        if moved == Interest::Readable {
-            self.waits.peer_sleeps();
-        }
-        self.notify()
-    }
-
     /// Ends every wait of this side, and leaves.
     pub(super) fn close(&self) {
         let _held = cancel::hold();
-        self.sleepers.close(&*self.events);
+        self.waiter.close(&*self.events);
         #[cfg(model)]
         super::model::Doorbell::ring_all();
         self.leave();
@@ -390,6 +370,135 @@ impl Channel {
         // An end of this implementation answers as soon as it hears of the other.
         self.ring.peer_half_closes();
         Ok(received.event || received.ended)
+    }
+}
+
+impl Channel {
+    /// Fails where there never will be more, with the reason; otherwise returns whether there are `need` bytes.
+    fn check_ready(&self, interest: Interest, need: u32) -> Result<bool> {
+        self.check_open()?;
+        if interest == Interest::Writable && self.has_left() {
+            return Err(Error::Closed);
+        }
+        if self.ring.available(interest)? >= need && interest == Interest::Readable {
+            return Ok(true);
+        }
+        match self.terminal_error(interest, self.state()?) {
+            // The peer may have written between the check above and its leaving.
+            Some(_)
+                if interest == Interest::Readable
+                    && !fault(Fault::FinalLook)
+                    && self.ring.available(interest)? >= need =>
+            {
+                Ok(true)
+            }
+            Some(error) => Err(error),
+            None => Ok(self.ring.available(interest)? >= need),
+        }
+    }
+
+    /// Waits until there are `need` bytes, or fails with the reason why there never will be.
+    pub fn wait_for(&self, interest: Interest, need: u32, timeout: Option<Duration>) -> Result<()> {
+        self.waiter.wait_ready(self, interest, need, timeout)
+    }
+
+    /// Waits until an event comes that this thread has not seen.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
+        self.waiter.wait_event(self, timeout)
+    }
+
+    /// Waits until a client has come (server).
+    pub fn wait_for_peer(&self, timeout: Option<Duration>) -> Result<()> {
+        self.wait_for_peer_until(timeout, Deadline::from(timeout))
+    }
+
+    /// As [`wait_for_peer`](Self::wait_for_peer). No signal ends it.
+    pub(super) fn wait_for_peer_through_signals(&self, timeout: Option<Duration>) -> Result<()> {
+        let deadline = Deadline::from(timeout).fixed();
+        loop {
+            match self.wait_for_peer_until(timeout, deadline) {
+                Err(Error::Interrupted) => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn wait_for_peer_until(&self, timeout: Option<Duration>, deadline: Deadline) -> Result<()> {
+        self.waiter.wait_until(self, timeout, deadline, || match self.state()? {
+            State::Waiting => Ok(None),
+            State::PeerDied => Err(Error::PeerDied),
+            State::Connected | State::PeerClosed => {
+                self.ring.peer_half_closes();
+                Ok(Some(()))
+            }
+        })
+    }
+
+    /// Prepares for a caller that is going to poll a descriptor, or to call [`wait`](Self::wait), until there is more: asks
+    /// the peer for an event. The caller checks the ring once more after this.
+    pub fn arm(&self, interest: Interest) {
+        self.waiter.arm_for_more(self, interest);
+    }
+
+    /// The bytes that are there now, for a caller that is going to poll until there are more.
+    pub(super) fn arm_and_count(&self, interest: Interest) -> Result<usize> {
+        self.check_open()?;
+        self.waiter.disarm(self, interest);
+        self.waiter.take_events(self, interest)?;
+        self.arm(interest);
+        let count = self.ring.available(interest)?;
+        // The peer's last event may have been taken before the direction was armed.
+        self.waiter.set_ready_unless_pending(self, interest, count.saturating_add(1));
+        Ok(count as usize)
+    }
+
+    /// Why nothing will come, if so, for a call that doesn't wait and has found nothing.
+    pub(super) fn terminal_error_now(&self, interest: Interest) -> Result<Option<Error>> {
+        let state = if self.waiter.should_check_peer() { self.state_now() } else { self.state() };
+        Ok(self.terminal_error(interest, state?))
+    }
+}
+
+impl Source for Channel {
+    fn ring(&self) -> &Endpoint {
+        &self.ring
+    }
+
+    fn events(&self) -> &dyn EventChannel {
+        &*self.events
+    }
+
+    fn check_open(&self) -> Result<()> {
+        Channel::check_open(self)
+    }
+
+    fn check(&self, interest: Interest, need: u32) -> Result<bool> {
+        self.check_ready(interest, need)
+    }
+
+    fn is_pending(&self, interest: Interest, need: u32) -> bool {
+        self.ring.available(interest).is_ok_and(|count| count < need)
+            && self.state().is_ok_and(|state| self.terminal_error(interest, state).is_none())
+    }
+
+    fn end_of_events(&self) -> Result<Option<Error>> {
+        Ok(self.peer_gone(self.state()?))
+    }
+
+    fn peer_is_ours(&self) -> bool {
+        self.events.peer_has_extensions() || self.heeds_stream_end() && self.ring.peer_half_closes()
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.persistent.load(Ordering::Relaxed)
+    }
+
+    fn drain(&self) -> Result<bool> {
+        self.take_pending()
+    }
+
+    fn notify(&self) -> Result<()> {
+        Channel::notify(self)
     }
 }
 

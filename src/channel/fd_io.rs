@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::cancel;
-use super::shared::Channel;
-use super::transfer::Wait;
+use super::channel::Channel;
+use super::io::Wait;
+use super::wait::cancel;
 use crate::ring::{Interest, RawSlice};
 use crate::{Error, Result};
 
@@ -23,7 +23,7 @@ impl Channel {
         let count = moved("read from the descriptor", count)
             .inspect_err(|_| self.leave_short(Interest::Writable, 0, len, max, wait))?;
         if count > 0 && producer.commit(count as u32) {
-            self.tell_of_moved(Interest::Writable);
+            self.notify_after_move();
         }
         self.leave_short(Interest::Writable, count, len, max, wait);
         Ok(count)
@@ -41,7 +41,7 @@ impl Channel {
         let count = moved("write to the descriptor", count)
             .inspect_err(|_| self.leave_short(Interest::Readable, 0, len, max, wait))?;
         if count > 0 && consumer.consume(count as u32) {
-            self.tell_of_moved(Interest::Readable);
+            self.notify_after_move();
         }
         self.leave_short(Interest::Readable, count, len, max, wait);
         Ok(count)
@@ -52,28 +52,27 @@ impl Channel {
     /// polled itself, and the events that made the channel's readable have been acted on all the same.
     fn leave_short(&self, interest: Interest, count: usize, len: u32, max: usize, wait: Wait) {
         let drain = matches!(wait, Wait::No { drain: true });
-        let may_poll = matches!(wait, Wait::No { .. }) || self.outside.is_polled();
+        let may_poll = matches!(wait, Wait::No { .. }) || self.waiter.has_poll_fd();
         // The bytes were moved. An event channel that fails will do so again.
         if count == len as usize {
             if may_poll && count < max {
                 let _ = self.prepare_to_poll(interest, 1, drain);
-                self.leave_waiting(interest, 1);
+                self.waiter.set_ready_unless_pending(self, interest, 1);
             }
             return;
         }
         if drain {
-            let _ = self.take_events(interest);
+            let _ = self.waiter.take_events(self, interest);
         }
         if may_poll && count > 0 {
-            self.outside.expect(interest, 1);
-            self.wake_caller(interest);
+            self.waiter.arm_and_set_ready(self, interest);
         }
     }
 
     /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the
     /// caller; an event channel that fails will do so again.
-    pub(super) fn tell_of_moved(&self, moved: Interest) {
-        let _ = self.tell(moved);
+    pub(super) fn notify_after_move(&self) {
+        let _ = self.notify();
     }
 }
 

@@ -1,0 +1,86 @@
+//! How long to wait. The clock is read only where that can't be helped: on some machines it is a system call, and
+//! costs as much as falling asleep.
+
+use std::time::{Duration, Instant};
+
+/// When a wait is over at the latest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::channel) enum Deadline {
+    /// Never.
+    Never,
+    /// So long after it began.
+    After(Duration),
+    /// Then.
+    At(Instant),
+}
+
+impl Deadline {
+    /// How long that is from now, for a sleep that begins now.
+    #[cfg_attr(model, allow(dead_code))]
+    pub(in crate::channel) fn left(self) -> Option<Duration> {
+        match self {
+            Deadline::Never => None,
+            Deadline::After(length) => Some(length),
+            Deadline::At(end) => Some(end.saturating_duration_since(Instant::now())),
+        }
+    }
+
+    /// The same deadline as a point in time, for a sleep that goes on after having been disturbed.
+    pub(in crate::channel) fn fixed(self) -> Deadline {
+        match self {
+            Deadline::After(length) => {
+                Instant::now().checked_add(length).map_or(Deadline::Never, Deadline::At)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether that point has come.
+    pub(in crate::channel) fn is_over(self) -> bool {
+        matches!(self, Deadline::At(end) if Instant::now() >= end)
+    }
+
+    /// Whichever comes first.
+    pub(in crate::channel) fn or(self, other: Deadline) -> Deadline {
+        match (self, other) {
+            (deadline, Deadline::Never) | (Deadline::Never, deadline) => deadline,
+            (Deadline::At(end), Deadline::At(other)) => Deadline::At(end.min(other)),
+            _ => self.fixed().or(other.fixed()),
+        }
+    }
+}
+
+impl From<Option<Duration>> for Deadline {
+    fn from(timeout: Option<Duration>) -> Deadline {
+        timeout.map_or(Deadline::Never, Deadline::After)
+    }
+}
+
+#[cfg(all(test, not(model)))]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn the_earlier_of_two_counts() {
+        let at = Instant::now() + LONG;
+        let soon = Deadline::At(at);
+        assert_eq!(Deadline::Never.or(Deadline::Never), Deadline::Never);
+        assert_eq!(Deadline::After(LONG).or(Deadline::Never), Deadline::After(LONG));
+        assert_eq!(Deadline::Never.or(soon), soon);
+        assert_eq!(Deadline::After(2 * LONG).or(soon), soon);
+        assert_eq!(Deadline::After(Duration::MAX).or(soon), soon);
+        assert_eq!(soon.or(Deadline::After(Duration::MAX)), soon);
+        assert!(matches!(Deadline::After(LONG / 2).or(soon), Deadline::At(end) if end < at));
+    }
+
+    #[test]
+    fn only_a_point_in_time_passes() {
+        let zero = Deadline::After(Duration::ZERO);
+        assert!(!zero.is_over() && !Deadline::Never.is_over());
+        assert!(zero.fixed().is_over());
+        assert_eq!(zero.fixed().left(), Some(Duration::ZERO));
+        assert_eq!(Deadline::After(Duration::MAX).fixed(), Deadline::Never);
+    }
+}

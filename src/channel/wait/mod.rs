@@ -1,0 +1,401 @@
+//! Waiting: for bytes, for any event, for the peer.
+//!
+//! [`Waiter`] is the only way in. A wait is an attempt without sleeping, as its [policy](policy) says, then an enabled
+//! notification, one more check, and a [park](park) until an event comes. Callers who wait outside poll a
+//! [descriptor](poll_fd). The numbers are in [`tuning`].
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+mod armed;
+mod backoff;
+#[cfg_attr(model, allow(dead_code))]
+pub(crate) mod cancel;
+pub(in crate::channel) mod deadline;
+mod fence_policy;
+mod lost_wakeup;
+mod park;
+mod policy;
+mod poll_fd;
+mod poller;
+#[cfg(not(model))]
+pub(crate) mod signals;
+#[cfg(model)]
+#[path = "signals_model.rs"]
+pub(crate) mod signals;
+mod source;
+mod spin;
+pub(in crate::channel) mod sync;
+mod tuning;
+
+pub(in crate::channel) use source::Source;
+pub(in crate::channel) use tuning::CHUNK;
+
+use self::deadline::Deadline;
+use self::fence_policy::FencePolicy;
+use self::lost_wakeup::LostWakeupWorkaround;
+use self::park::{Epoch, EventCount, LeaderGuard, Until, Woken};
+use self::policy::{Conditions, Policy};
+use self::poll_fd::PollFd;
+use self::signals::is_restarted_call;
+use self::spin::WaitStart;
+use self::tuning::{Tuning, CHUNKS_PER_RING};
+use crate::fault::{fault, Fault};
+use crate::ring::Interest;
+use crate::transport::EventChannel;
+use crate::{Error, Result};
+
+const DIRECTIONS: [Interest; 2] = [Interest::Readable, Interest::Writable];
+
+/// How one end of a channel waits, and what it has learnt about that.
+#[derive(Debug)]
+pub(in crate::channel) struct Waiter {
+    tuning: Tuning,
+    /// One per direction.
+    policies: [Policy; 2],
+    fence_policy: FencePolicy,
+    lost_wakeups: LostWakeupWorkaround,
+    event_count: EventCount,
+    poll_fd: PollFd,
+    /// How many non-blocking calls that find nothing need not ask for a dead peer, since a wait has.
+    skipped_peer_checks: AtomicU32,
+}
+
+impl Waiter {
+    /// For spins of at most `spin`, `None` for the default; with or without extra events for peers that lose wake-ups.
+    pub(in crate::channel) fn new(
+        events: &dyn EventChannel,
+        spin: Option<Duration>,
+        extra_events: bool,
+    ) -> Result<Waiter> {
+        let same_kernel = events.same_scheduler();
+        let tuning = Tuning::new(spin, same_kernel);
+        Ok(Waiter {
+            tuning,
+            policies: [Policy::new(tuning), Policy::new(tuning)],
+            fence_policy: FencePolicy::new(same_kernel),
+            lost_wakeups: LostWakeupWorkaround::new(extra_events),
+            event_count: EventCount::new(events)?,
+            poll_fd: PollFd::new(),
+            skipped_peer_checks: AtomicU32::new(0),
+        })
+    }
+
+    /// Whether heavy fences reach a peer of this implementation.
+    pub(in crate::channel) fn can_offer_heavy_fences(&self) -> bool {
+        self.fence_policy.is_possible()
+    }
+
+    /// From now on a call may end as [interrupted](Error::Interrupted) only for its caller to look for a cancellation.
+    pub(in crate::channel) fn look_for_cancellation(&self) {
+        self.event_count.look_for_cancellation();
+    }
+
+    /// Ends every wait from now on, since this side has closed.
+    pub(in crate::channel) fn close(&self, events: &dyn EventChannel) {
+        self.event_count.close(events);
+    }
+
+    #[inline]
+    fn policy(&self, interest: Interest) -> &Policy {
+        match interest {
+            Interest::Readable => &self.policies[0],
+            Interest::Writable => &self.policies[1],
+        }
+    }
+
+    /// How many of `len` bytes to move before publishing them. Chunks let a peer on another processor begin early. On a
+    /// shared processor each would cost a switch, and in a large ring the peer has enough to do.
+    #[inline]
+    pub(in crate::channel) fn chunk_hint(&self, len: usize, ring_size: u32) -> usize {
+        if len <= self.tuning.chunk || len <= ring_size as usize / CHUNKS_PER_RING {
+            len
+        } else if self.policies.iter().all(Policy::is_effective) {
+            self.tuning.chunk
+        } else {
+            usize::MAX
+        }
+    }
+
+    /// Waits until there are `need` bytes, or fails with the reason why there never will be.
+    pub(in crate::channel) fn wait_ready(
+        &self,
+        source: &impl Source,
+        interest: Interest,
+        need: u32,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let waited = self.spin_or_park(source, interest, need, timeout);
+        if matches!(waited, Err(Error::TimedOut(_) | Error::Interrupted)) {
+            self.arm_if_polled(source, interest, need);
+        }
+        waited
+    }
+
+    fn spin_or_park(
+        &self,
+        source: &impl Source,
+        interest: Interest,
+        need: u32,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        let policy = self.policy(interest);
+        let Some(start) = self.spin(source, interest, need, timeout) else {
+            self.record_ready(source);
+            return source.check(interest, need).map(drop);
+        };
+        let _held = cancel::hold();
+        self.disarm(source, interest);
+        let guard = self.event_count.guard();
+        let deadline = Deadline::from(timeout).fixed();
+        let mut extra_events = self.lost_wakeups.extra_events(source.peer_is_ours());
+        let mut due = extra_events.due();
+        if extra_events.is_due_at_once() {
+            source.notify()?;
+        }
+        self.record_rearm(source);
+        loop {
+            let epoch = self.event_count.epoch();
+            source.rearm(interest);
+            if !fault(Fault::Recheck) && source.check(interest, need)? {
+                break;
+            }
+            let woken = self.park(source, &guard, epoch, Until::Bytes(interest, need), due.or(deadline))?;
+            // Not enabled again, so the peer need not notify.
+            if woken == Woken::Event && source.check(interest, need)? {
+                break;
+            }
+            // After an event, too: events without data must not stop the clock.
+            if deadline.is_over() {
+                return Err(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+            if woken == Woken::TimedOut {
+                if source.peer_is_ours() {
+                    extra_events.end();
+                } else {
+                    source.notify()?;
+                    extra_events.sent();
+                }
+                due = extra_events.due();
+            }
+            due = due.fixed();
+        }
+        extra_events.record_move();
+        start.record_park(policy);
+        Ok(())
+    }
+
+    /// The attempt without a park; `None` if the wait is over.
+    fn spin(
+        &self,
+        source: &impl Source,
+        interest: Interest,
+        need: u32,
+        timeout: Option<Duration>,
+    ) -> Option<WaitStart> {
+        // A restarted call has had its attempt.
+        if is_restarted_call() {
+            return Some(WaitStart::now());
+        }
+        let ring = source.ring();
+        // Peers that alternate by yielding can batch. Others wake their peer for the first byte, and the scheduler then
+        // runs it for each byte.
+        let can_batch = source.events().peer_has_extensions();
+        let conditions = Conditions {
+            timeout,
+            ring_size: ring.size(interest),
+            written: (interest == Interest::Readable).then(|| ring.producer.written()),
+            may_yield: can_batch || interest == Interest::Readable,
+        };
+        let ready = || !matches!(source.check(interest, need), Ok(false));
+        let moved = || if can_batch { ring.available(interest).unwrap_or(0) } else { 0 };
+        spin::run(self.policy(interest), &conditions, ready, moved)
+    }
+
+    /// The brief spin of a call that must not wait. Returns whether there are `need` bytes.
+    pub(in crate::channel) fn try_ready(&self, source: &impl Source, interest: Interest, need: u32) -> bool {
+        // The caller's own check finds what is corrupt.
+        let ready = || source.ring().available(interest).map_or(true, |count| count >= need);
+        spin::run_brief(self.policy(interest), ready)
+    }
+
+    /// Whether a non-blocking call that found nothing asks the event channel for a dead peer.
+    pub(in crate::channel) fn should_check_peer(&self) -> bool {
+        let skipped = self.skipped_peer_checks.load(Ordering::Relaxed);
+        self.skipped_peer_checks.store(skipped.saturating_sub(1), Ordering::Relaxed);
+        skipped == 0
+    }
+
+    /// Waits until an event comes that this thread has not seen.
+    pub(in crate::channel) fn wait_event(
+        &self,
+        source: &impl Source,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
+        source.check_open()?;
+        source.ring().check()?;
+        let _held = cancel::hold();
+        // The caller usually finds nothing in both directions before its next wait.
+        self.skipped_peer_checks.store(2, Ordering::Relaxed);
+        let epoch = self.event_count.remembered();
+        let armed = DIRECTIONS.map(|interest| self.poll_fd.armed(interest).map(|need| (interest, need)));
+        let was_ready = DIRECTIONS.map(|interest| self.poll_fd.disarm(interest, source.events()));
+        if was_ready != [false; 2] {
+            return Ok(());
+        }
+        if let Some(error) = source.end_of_events()? {
+            // No event comes any more. What has come, or can still be read, ends one wait.
+            self.event_count.drain(source)?;
+            let news =
+                self.event_count.has_advanced(epoch) || source.ring().available(Interest::Readable)? > 0;
+            return if news { Ok(()) } else { Err(error) };
+        }
+        // A caller whose descriptor was readable expects the event to be taken.
+        if self.is_polled(source) && self.take_since(source, epoch)? {
+            return Ok(());
+        }
+        let Some(start) = self.spin_for_armed(source, epoch, armed, timeout) else {
+            return source.check_open();
+        };
+        // The moves of the spin may have left an event behind, which must not end the park.
+        if start.has_spun() && self.take_since(source, epoch)? && !fault(Fault::FreshTicket) {
+            return Ok(());
+        }
+        let epoch = if fault(Fault::FreshTicket) { self.event_count.epoch() } else { epoch };
+        let woken = self
+            .park(source, &self.event_count.guard(), epoch, Until::AnyEvent, timeout.into())
+            // A restarted wait is for the same events.
+            .inspect_err(|_| self.event_count.remember_again(epoch))?;
+        for (interest, _) in armed.into_iter().flatten() {
+            start.record_park(self.policy(interest));
+        }
+        match woken {
+            Woken::Event => Ok(()),
+            Woken::TimedOut => Err(Error::TimedOut(timeout.unwrap_or_default())),
+        }
+    }
+
+    /// Spins until one of the armed directions is ready or an event was taken. The peer's event stays pending then, and
+    /// ends a later wait for nothing.
+    fn spin_for_armed(
+        &self,
+        source: &impl Source,
+        epoch: Epoch,
+        armed: [Option<(Interest, u32)>; 2],
+        timeout: Option<Duration>,
+    ) -> Option<WaitStart> {
+        if is_restarted_call() {
+            return Some(WaitStart::now());
+        }
+        let armed = || armed.iter().flatten();
+        let ready = || {
+            self.event_count.has_advanced(epoch)
+                || armed().any(|&(interest, need)| !matches!(source.check(interest, need), Ok(false)))
+        };
+        let can_batch = source.events().peer_has_extensions();
+        let moved = || match can_batch {
+            true => armed().map(|&(interest, _)| source.ring().available(interest).unwrap_or(0)).sum(),
+            false => 0,
+        };
+        let interest = armed().next().map_or(Interest::Readable, |&(interest, _)| interest);
+        let conditions = Conditions { timeout, may_yield: can_batch, ..Conditions::default() };
+        spin::run(self.policy(interest), &conditions, ready, moved)
+    }
+
+    /// Waits until `over` returns something, looked at after each event. No byte is expected meanwhile.
+    pub(in crate::channel) fn wait_until<T>(
+        &self,
+        source: &impl Source,
+        timeout: Option<Duration>,
+        deadline: Deadline,
+        over: impl Fn() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let _held = cancel::hold();
+        let guard = self.event_count.guard();
+        let deadline = deadline.fixed();
+        loop {
+            source.check_open()?;
+            let epoch = self.event_count.epoch();
+            if let Some(found) = over()? {
+                return Ok(found);
+            }
+            let woken = self.park(source, &guard, epoch, Until::AnyEvent, deadline)?;
+            if woken == Woken::TimedOut || deadline.is_over() {
+                return over()?.ok_or(Error::TimedOut(timeout.unwrap_or_default()));
+            }
+        }
+    }
+
+    fn park(
+        &self,
+        source: &impl Source,
+        guard: &LeaderGuard<'_>,
+        epoch: Epoch,
+        until: Until,
+        deadline: Deadline,
+    ) -> Result<Woken> {
+        let park = |deadline| self.event_count.park(guard, epoch, until, deadline, source);
+        let woken = match source.events().name_is_due() {
+            None => park(deadline),
+            Some(due) => {
+                let (deadline, due) = (deadline.fixed(), Deadline::After(due).fixed());
+                match park(deadline.or(due)) {
+                    Ok(Woken::TimedOut) if due.is_over() && !deadline.is_over() => {
+                        source.events().watch_name();
+                        park(deadline)
+                    }
+                    woken => woken,
+                }
+            }
+        };
+        // A closed channel has an error of its own.
+        let woken = woken.or_else(|error| source.check_open().and(Err(error)))?;
+        if woken == Woken::Event {
+            self.forward_event_to_both(source);
+        }
+        Ok(woken)
+    }
+
+    /// Takes pending events without sleeping. Returns whether there was any since `epoch`.
+    fn take_since(&self, source: &impl Source, epoch: Epoch) -> Result<bool> {
+        self.event_count.drain(source)?;
+        let advanced = self.event_count.has_advanced(epoch);
+        if advanced {
+            self.forward_event_to_both(source);
+        }
+        Ok(advanced)
+    }
+
+    /// A wait ended without a notification.
+    fn record_ready(&self, source: &impl Source) {
+        let is_time = self.fence_policy.record_ready();
+        if is_time && self.fence_policy.due_change() == Some(true) && !source.events().peer_has_extensions() {
+            // The peer says what it is by an event. A broken event channel is found by the next park.
+            let _ = self.take_since(source, self.event_count.epoch());
+        }
+        self.update_fence_offer(source);
+    }
+
+    /// A notification is going to be enabled.
+    fn record_rearm(&self, source: &impl Source) {
+        let ring = source.ring();
+        self.fence_policy.record_rearm(ring.producer.written().wrapping_add(ring.consumer.consumed()));
+        self.update_fence_offer(source);
+    }
+
+    /// Makes the offer of heavy fences, or withdraws it, if that is due.
+    #[inline]
+    pub(in crate::channel) fn update_fence_offer(&self, source: &impl Source) {
+        if let Some(offer) = self.fence_policy.due_change() {
+            self.change_fence_offer(source, offer);
+        }
+    }
+
+    #[cold]
+    fn change_fence_offer(&self, source: &impl Source, offer: bool) {
+        let possible = !offer || source.events().peer_has_extensions() || source.ring().elides();
+        if possible && self.fence_policy.change_to(offer) {
+            source.ring().offer_heavy_fences(offer);
+        }
+    }
+}
