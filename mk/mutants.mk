@@ -3,7 +3,7 @@
 #
 #   make mutants                               ring, channel and the C interface
 #   make mutants-ring MUTANTS='--shard 0/8'    an eighth of one of them
-#   make mutants-channel MUTANTS='-f src/channel/sleep.rs'
+#   make mutants-channel MUTANTS='-f src/channel/wait/park.rs'
 
 MUTANTS ?=
 MUTANTS_OUT := $(or $(CARGO_TARGET_DIR),target)/mutants

@@ -10,6 +10,7 @@ mod files;
 mod links;
 mod machine;
 mod many;
+mod mechanism;
 mod memory;
 mod meter;
 mod peer;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::files::Files;
+use crate::mechanism::Mechanism;
 use crate::peer::Peer;
 use crate::plan::Cell;
 use crate::results::Results;
@@ -87,6 +89,9 @@ struct Options {
     /// Also an earlier build, in turn with this one: the directory of its vchan-bench and libvchan_rs.so
     #[arg(long, value_name = "DIR")]
     before: Option<PathBuf>,
+    /// This build without one mechanism of waiting, in turn with the whole; one after the other
+    #[arg(long, value_delimiter = ',', value_name = "MECHANISM,…", conflicts_with = "before")]
+    without: Vec<Mechanism>,
     #[command(subcommand)]
     command: Option<Internal>,
 }
@@ -130,6 +135,7 @@ impl Options {
                 _ => machine::two_cpus()?,
             },
             length: Duration::from_millis(millis.max(10)),
+            without: None,
         })
     }
 
@@ -144,6 +150,12 @@ impl Options {
         };
         let (program, own_library) = (file("vchan-bench")?, file("libvchan_rs.so")?);
         Ok(Some(Runner { program, own_library, ..runner.clone() }))
+    }
+
+    /// What the results of `runner` are compared with.
+    fn others(&self, runner: &Runner) -> Result<Vec<Runner>> {
+        let without = |mechanism: &Mechanism| Runner { without: Some(*mechanism), ..runner.clone() };
+        Ok(self.runner_before(runner)?.into_iter().chain(self.without.iter().map(without)).collect())
     }
 
     fn unixcat(&self) -> Result<PathBuf> {
@@ -188,7 +200,7 @@ fn bench(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     let runner = options.runner()?;
-    let runner_before = options.runner_before(&runner)?;
+    let others = options.others(&runner)?;
     peers.retain(|&peer| {
         let missing = runner.missing(peer);
         missing.iter().for_each(|why| eprintln!("vchan-bench: without {}: {why}", peer.key()));
@@ -196,11 +208,15 @@ fn bench(options: &Options) -> Result<bool> {
     });
     let _awake = options.awake.then(keep_awake).transpose()?;
     let mut measured = Measured::default();
-    let failures = measure(&runner, runner_before.as_ref(), &peers, &cells, options.rounds(), &mut measured);
-    let Measured { results, before, distances } = measured;
+    let failures = measure(&runner, &others, &peers, &cells, options.rounds(), &mut measured);
+    let Measured { results, others: of_others, distances } = measured;
 
     let mut blocks = report::blocks(&results);
-    blocks.extend(report::compared(&results, &before, &cells));
+    if options.before.is_some() {
+        blocks.extend(of_others.first().and_then(|before| report::compared(&results, before, &cells)));
+    }
+    let ablations = options.without.iter().copied().zip(&of_others);
+    blocks.extend(report::ablations(&results, ablations, &cells));
     if options.files() {
         let size = if options.quick { 256 << 20 } else { 1 << 30 };
         let table = Files::new(options.unixcat()?, size)?.measure(options.rounds())?;
@@ -227,22 +243,23 @@ fn bench(options: &Options) -> Result<bool> {
 #[derive(Default)]
 struct Measured {
     results: Results,
-    /// Of the earlier build.
-    before: Results,
+    /// Of what they are compared with.
+    others: Vec<Results>,
     /// How far apart the processors were.
     distances: Vec<f64>,
 }
 
-/// Measures all, the earlier build right beside this one. Says how many measurements failed.
+/// Measures all, what it is compared with right beside it. Says how many measurements failed.
 fn measure(
     runner: &Runner,
-    runner_before: Option<&Runner>,
+    others: &[Runner],
     peers: &[Peer],
     cells: &[Cell],
     rounds: usize,
     measured: &mut Measured,
 ) -> usize {
     let mut failures = 0;
+    measured.others.resize_with(others.len(), Results::default);
     for round in 1..=rounds {
         for (n, cell) in cells.iter().enumerate() {
             eprintln!("round {round} of {rounds}, cell {} of {}: {cell}", n + 1, cells.len());
@@ -257,17 +274,14 @@ fn measure(
                         eprintln!("vchan-bench: {} {cell}: {error}", peer.key());
                     }
                 };
-                // Every other round the other way round, so that neither is always the first.
-                match runner_before.filter(|_| peer.is_ours()) {
-                    None => add(runner, &mut measured.results),
-                    Some(before) if round % 2 == 0 => {
-                        add(before, &mut measured.before);
-                        add(runner, &mut measured.results);
-                    }
-                    Some(before) => {
-                        add(runner, &mut measured.results);
-                        add(before, &mut measured.before);
-                    }
+                let others = others.iter().zip(&mut measured.others).filter(|_| peer.is_ours());
+                // Every other round the other way round, so that none is always the first.
+                if round % 2 == 0 {
+                    others.for_each(|(other, results)| add(other, results));
+                    add(runner, &mut measured.results);
+                } else {
+                    add(runner, &mut measured.results);
+                    others.for_each(|(other, results)| add(other, results));
                 }
             }
         }

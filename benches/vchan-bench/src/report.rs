@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::mechanism::Mechanism;
 use crate::peer::Peer;
 use crate::plan::{round_trip, Cell, Cores, Work, CHANNELS, RINGS, SIZES};
 use crate::results::Results;
+use crate::stats::Summary;
 use crate::svg::{Line, Plot};
 use crate::table::{bytes, number, ratio, ratios, spread, Table};
 use crate::work::{curve_name, CURVE};
@@ -40,14 +42,9 @@ pub fn compared(results: &Results, before: &Results, cells: &[Cell]) -> Option<(
     for &peer in Peer::all() {
         let mut groups: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for &cell in cells {
-            let ratio = match cell.work {
-                Work::RoundTrip { .. } => before.ratio_to(results, peer, peer, cell, "p50"),
-                _ => results.ratio_to(before, peer, peer, cell, "gib_s"),
-            };
-            let Some(ratio) = ratio else { continue };
+            let Some(ratio) = speed_ratio(results, before, peer, cell) else { continue };
             let name = cell.to_string();
-            let group = name.splitn(3, '/').take(2).collect::<Vec<_>>().join("/");
-            groups.entry(group).or_default().push(ratio.median);
+            groups.entry(group_of(cell)).or_default().push(ratio.median);
             if ratio.median < SLOWER {
                 slower.push(format!("* {} {name}: {}", peer.title(), ratios(ratio)));
             }
@@ -66,6 +63,56 @@ pub fn compared(results: &Results, before: &Results, cells: &[Cell]) -> Option<(
     };
     let table = table.markdown();
     (!table.is_empty()).then(|| ("before".into(), format!("{table}\n{slower}")))
+}
+
+/// How many times as fast one run was as the other.
+fn speed_ratio(results: &Results, other: &Results, peer: Peer, cell: Cell) -> Option<Summary> {
+    match cell.work {
+        Work::RoundTrip { .. } => other.ratio_to(results, peer, peer, cell, "p50"),
+        _ => results.ratio_to(other, peer, peer, cell, "gib_s"),
+    }
+}
+
+/// The work and the cores of a cell.
+fn group_of(cell: Cell) -> String {
+    cell.to_string().splitn(3, '/').take(2).collect::<Vec<_>>().join("/")
+}
+
+/// The whole beside itself without one mechanism: for each mechanism and group of cells the median of the speed ratios,
+/// and the cell that gains most.
+pub fn ablations<'a>(
+    results: &Results,
+    without: impl Iterator<Item = (Mechanism, &'a Results)>,
+    cells: &[Cell],
+) -> Option<(String, String)> {
+    let mut groups: Vec<String> = cells.iter().map(|&cell| group_of(cell)).collect();
+    groups.sort();
+    groups.dedup();
+    let labels = ["speed : without", "cell that gains most", "its ratio"].map(str::to_owned);
+    let mut table = Table::new(labels.into_iter().chain(groups.iter().cloned()));
+    for (mechanism, other) in without {
+        let mut best: Option<(f64, String, String)> = None;
+        let mut medians: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for &peer in Peer::all() {
+            for &cell in cells {
+                let Some(found) = speed_ratio(results, other, peer, cell) else { continue };
+                medians.entry(group_of(cell)).or_default().push(found.median);
+                if best.as_ref().is_none_or(|best| found.median > best.0) {
+                    best = Some((found.median, format!("{}, {cell}", peer.title()), ratios(found)));
+                }
+            }
+        }
+        let Some((_, cell, gain)) = best else { continue };
+        let of_group = |group: &String| {
+            let medians = medians.get_mut(group)?;
+            medians.sort_by(f64::total_cmp);
+            Some(ratio(medians[medians.len() / 2]))
+        };
+        let values = groups.iter().map(of_group).collect();
+        table.row(&[&mechanism.name(), &cell, &gain], values);
+    }
+    let table = table.markdown();
+    (!table.is_empty()).then(|| ("ablations".into(), table))
 }
 
 /// Throughput of each peer with each ring.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::Control;
 use crate::links::{files, spin};
+use crate::mechanism::Mechanism;
 use crate::memory::Shared;
 use crate::peer::{Peer, Side};
 use crate::plan::{round_trip, Cell, Cores, Work};
@@ -37,6 +38,8 @@ pub struct Runner {
     pub cpus: [usize; 2],
     /// How long each measurement is.
     pub length: Duration,
+    /// What the library does without.
+    pub without: Option<Mechanism>,
 }
 
 /// One of the processes. Killed when dropped.
@@ -215,6 +218,9 @@ impl Runner {
         };
         let fds: Vec<String> = keep.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
         let mut command = Command::new(&self.program);
+        if let Some(mechanism) = self.without {
+            command.env("VCHAN_WITHOUT", mechanism.name());
+        }
         command.arg("worker").args(["--peer", &peer.key(), "--cell", &cell.to_string()]);
         command.args(["--cpu", &cpu.to_string(), "--millis", &self.length.as_millis().to_string()]);
         command.args(["--limit", &limit.as_secs().to_string(), "--fds", &fds.join(",")]);

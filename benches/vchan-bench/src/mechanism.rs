@@ -1,0 +1,30 @@
+//! The mechanisms of waiting that the library can do without, for ablations.
+
+use clap::ValueEnum;
+
+/// A mechanism, as `VCHAN_WITHOUT` names it; see `src/channel/wait/tuning.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mechanism {
+    /// Spinning before a park
+    Spin,
+    /// Yielding the processor where both sides share it
+    Yield,
+    /// The brief spin of calls that must not wait
+    BriefSpin,
+    /// The delay before the check for an answer
+    AnswerDelay,
+    /// The delay before each check in a stream
+    StreamDelay,
+    /// Short spins while spinning fails
+    ShortProbe,
+    /// Publishing large writes in chunks
+    Chunks,
+    /// Publishing without a fence
+    FenceElision,
+}
+
+impl Mechanism {
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
