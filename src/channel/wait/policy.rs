@@ -47,6 +47,8 @@ enum Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     plan: Plan,
+    /// It waits for an answer, not for the next part of a stream.
+    is_for_answer: bool,
     /// Timed from its beginning, not only after the first checks.
     pub is_sample: bool,
     /// The delay is over.
@@ -60,8 +62,8 @@ pub(super) struct Attempt {
 /// How an attempt, or the park after it, ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
-    /// Ready before the clock was read.
-    ReadyAtOnce,
+    /// Ready before the clock was read; at the first check or a later one.
+    ReadyAtOnce { first_check: bool },
     /// Ready after this time.
     Ready(u32),
     /// Ready after a yield of this time, less the peer's work.
@@ -88,20 +90,24 @@ pub(super) struct Conditions {
 #[derive(Debug, Default)]
 struct Rhythm(AtomicU32);
 
-/// Waits for data without a write in between, and the number of waits for an answer modulo [`SAMPLE`].
-const COUNT_BITS: u32 = 8;
-const COUNT: u32 = (1 << COUNT_BITS) - 1;
+/// Bits of the word: waits for data without a write in between, the number of waits for an answer modulo [`SAMPLE`], and
+/// a part of the total that was written.
+const WAIT_BITS: u32 = 5;
+const ANSWER_BITS: u32 = 6;
+const MAX_WAITS: u32 = (1 << WAIT_BITS) - 1;
 
 impl Rhythm {
     /// A wait for data begins. Returns whether it is part of a stream, and whether it is the sample of its kind.
     fn begin(&self, written: u32) -> (bool, bool) {
         let word = self.0.load(Ordering::Relaxed);
-        let (waits, answers, before) = (word & COUNT, (word >> COUNT_BITS) & COUNT, word >> (2 * COUNT_BITS));
-        let written = written & (u32::MAX >> (2 * COUNT_BITS));
-        let waits = if before == written { (waits + 1).min(COUNT) } else { 0 };
+        // Large writes change only the high bits.
+        let written = (written ^ written >> 16) << (WAIT_BITS + ANSWER_BITS);
+        let is_same = word >> (WAIT_BITS + ANSWER_BITS) == written >> (WAIT_BITS + ANSWER_BITS);
+        let waits = if is_same { (word & MAX_WAITS) + 1 } else { 0 };
         let is_stream = waits > STREAM;
-        let answers = if is_stream { answers } else { (answers + 1) % SAMPLE };
-        self.0.store(waits | answers << COUNT_BITS | written << (2 * COUNT_BITS), Ordering::Relaxed);
+        let answers = (word >> WAIT_BITS) + u32::from(!is_stream);
+        let answers = answers % SAMPLE;
+        self.0.store(waits.min(MAX_WAITS) | answers << WAIT_BITS | written, Ordering::Relaxed);
         (is_stream, !is_stream && answers == 0)
     }
 }
@@ -144,9 +150,7 @@ impl Policy {
             return attempt;
         }
         if self.may_spin() && self.spin.should_try() {
-            let (delay, is_sample) = self.delay(conditions);
-            attempt.is_sample = is_sample;
-            attempt.plan = Plan::Spin { delay, limit: self.spin_limit() };
+            self.plan_spin(&mut attempt, conditions);
         } else if self.tuning.yields > 0
             && conditions.may_yield
             && (!self.tuning.beside || self.spin.is_failing())
@@ -170,7 +174,11 @@ impl Policy {
     /// Learns from an attempt, or from the park that followed it.
     pub(super) fn record(&self, attempt: &Attempt, outcome: Outcome) {
         match outcome {
-            Outcome::ReadyAtOnce => {
+            Outcome::ReadyAtOnce { first_check } => {
+                // The delay may have been longer than the wait.
+                if first_check && attempt.delayed && attempt.is_for_answer {
+                    learn(&self.wait, 0);
+                }
                 self.learn_short();
                 self.spin.succeeded();
             }
@@ -254,18 +262,20 @@ impl Policy {
         }
     }
 
-    /// The delay before the first check, and whether the wait is a sample, which has none.
-    fn delay(&self, conditions: &Conditions) -> (u32, bool) {
-        let stream = (self.tuning.stream_delay_per_kib * (conditions.ring_size / 1024)).min(MAX_STREAM_DELAY);
-        let Some(written) = conditions.written else { return (stream, false) };
-        match self.rhythm.begin(written) {
-            (true, _) => (stream, false),
-            (false, true) => (0, true),
-            (false, false) => {
-                let answer = self.wait.load(Ordering::Relaxed) * ANSWER_PERCENT / 100;
-                (answer.min(self.tuning.max_answer_delay), false)
-            }
-        }
+    fn plan_spin(&self, attempt: &mut Attempt, conditions: &Conditions) {
+        let (is_stream, is_sample) =
+            conditions.written.map_or((true, false), |written| self.rhythm.begin(written));
+        let delay = if is_stream {
+            (self.tuning.stream_delay_per_kib * (conditions.ring_size / 1024)).min(MAX_STREAM_DELAY)
+        } else if is_sample {
+            0
+        } else {
+            let answer = self.wait.load(Ordering::Relaxed);
+            (answer * ANSWER_PERCENT / 100).min(self.tuning.max_answer_delay)
+        };
+        attempt.is_for_answer = !is_stream;
+        attempt.is_sample = is_sample;
+        attempt.plan = Plan::Spin { delay, limit: self.spin_limit() };
     }
 
     /// A wait was too short to be timed. The average of short waits comes from samples.
@@ -279,7 +289,14 @@ impl Policy {
 impl Attempt {
     /// One that parks at once.
     pub(super) fn parking() -> Attempt {
-        Attempt { plan: Plan::Park, is_sample: false, delayed: false, elapsed: 0, yields: 0 }
+        Attempt {
+            plan: Plan::Park,
+            is_for_answer: false,
+            is_sample: false,
+            delayed: false,
+            elapsed: 0,
+            yields: 0,
+        }
     }
 
     pub(super) fn has_spun(&self) -> bool {
@@ -454,7 +471,11 @@ mod tests {
                     last = delay;
                 }
                 samples += u32::from(attempt.is_sample);
-                let outcome = if attempt.is_sample { Outcome::Ready(answer) } else { Outcome::ReadyAtOnce };
+                let outcome = if attempt.is_sample {
+                    Outcome::Ready(answer)
+                } else {
+                    Outcome::ReadyAtOnce { first_check: false }
+                };
                 policy.record(&attempt, outcome);
             }
             assert_eq!(samples, 20);

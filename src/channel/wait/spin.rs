@@ -58,10 +58,12 @@ pub(super) fn run(
                 attempt.delayed = true;
             }
             Step::Check => {
-                for _ in 0..CHECKS {
+                for check in 0..CHECKS {
                     if ready() {
-                        let outcome =
-                            begun.map_or(Outcome::ReadyAtOnce, |at| Outcome::Ready(nanoseconds_since(at)));
+                        let outcome = match begun {
+                            None => Outcome::ReadyAtOnce { first_check: check == 0 },
+                            Some(at) => Outcome::Ready(nanoseconds_since(at)),
+                        };
                         policy.record(&attempt, outcome);
                         return None;
                     }
