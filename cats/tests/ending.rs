@@ -199,9 +199,9 @@ fn signals_end_an_idle_conversation() {
             let (mut server, mut client) = pair(&place, &[], &[]);
             client.send("something");
             server.receive("something");
-            let (told, other) = if to_server { (server, client) } else { (client, server) };
-            told.signal(signal);
-            told.end().ended_cleanly();
+            let (signalled, other) = if to_server { (server, client) } else { (client, server) };
+            signalled.signal(signal);
+            signalled.end().ended_cleanly();
             other.end().saw_the_peer_fail();
             place.assert_clean();
         }

@@ -35,8 +35,8 @@ fn word(setup: Setup, server: Cat) -> Vec<String> {
 fn client_prints_which_server_it_reached() {
     let place = Place::new();
     for (asked, warned) in [(["0", "bob"], false), (["77", "bob"], false), (["0", "alice"], true)] {
-        let (server, told) = serve(&place, "bob");
-        let lines = word(place.client(&["-v"]).args(&asked).env("XEN_CONFIGURATION", &told), server);
+        let (server, value) = serve(&place, "bob");
+        let lines = word(place.client(&["-v"]).args(&asked).env("XEN_CONFIGURATION", &value), server);
         let said = lines.iter().any(|line| {
             line.ends_with(
                 ": connected by XEN_CONFIGURATION to the server at /local/domain/0/data/vchan/0/bob",
@@ -57,8 +57,8 @@ fn at_a_path_too() {
     for (asked, warned) in [("data/here", false), ("/local/domain/0/data/here", false), ("data/there", true)]
     {
         let mut server = place.server(&["--recv-only", "0", "--path", "data/here"]).start();
-        let told = configuration(&server.serving());
-        let client = place.client(&["0", "--path", asked]).env("XEN_CONFIGURATION", told);
+        let value = configuration(&server.serving());
+        let client = place.client(&["0", "--path", asked]).env("XEN_CONFIGURATION", value);
         let lines = word(client, server);
         assert_eq!(lines.iter().any(|line| line.contains(": warning: ")), warned, "{lines:?}");
     }
@@ -67,16 +67,16 @@ fn at_a_path_too() {
 #[test]
 fn client_is_not_diverted_from_the_requested_server() {
     let place = Place::new();
-    let (bob, told) = serve(&place, "bob");
+    let (bob, value) = serve(&place, "bob");
     let (alice, _) = serve(&place, "alice");
     for wait in [&[][..], &["--wait"]] {
-        let client = place.client(wait).args(&["0", "alice"]).env("XEN_CONFIGURATION", &told).start().end();
+        let client = place.client(wait).args(&["0", "alice"]).env("XEN_CONFIGURATION", &value).start().end();
         assert_eq!(client.code, 1, "{client:?}");
         assert!(client.last().contains("XEN_CONFIGURATION leads to the server at "), "{client:?}");
         assert!(client.last().contains("data/vchan/0/bob, "), "{client:?}");
     }
     word(place.client(&["0", "alice"]), alice);
-    word(place.client(&["0", "bob"]).env("XEN_CONFIGURATION", told), bob);
+    word(place.client(&["0", "bob"]).env("XEN_CONFIGURATION", value), bob);
 }
 
 #[test]
@@ -84,18 +84,18 @@ fn each_error_names_the_variable() {
     let place = Place::new();
     let elsewhere = place.path("0");
     let stale = format!("((ring_ref 0) (event_channel {}))", place.root().join("0").display());
-    let told = |told: String, what: &str| {
-        let client = place.client(&["0", "port"]).env("XEN_CONFIGURATION", told).start().end();
+    let check = |value: String, what: &str| {
+        let client = place.client(&["0", "port"]).env("XEN_CONFIGURATION", value).start().end();
         assert_eq!((client.code, client.stderr.len()), (1, 1), "{client:?}");
         assert!(client.last().contains("XEN_CONFIGURATION") && client.last().contains(what), "{client:?}");
     };
-    told("nonsense".into(), "");
-    told(stale.clone(), "no server at ");
+    check("nonsense".into(), "");
+    check(stale.clone(), "no server at ");
     let (_server, _) = serve(&place, "port");
     std::fs::write(&elsewhere, "").unwrap();
-    told(format!("((ring_ref 0) (event_channel {}))", elsewhere.display()), "is not a socket");
+    check(format!("((ring_ref 0) (event_channel {}))", elsewhere.display()), "is not a socket");
     // It already has a client.
     let mut first = place.client(&["0", "port"]).piped().start();
     first.connected();
-    told(stale, "is in use");
+    check(stale, "is in use");
 }

@@ -148,19 +148,19 @@ fn man_pages_match_the_options() {
 #[test]
 fn foreign_transport_is_reported() {
     let place = Place::new();
-    let told = |transport, args: &[&str]| place.client(args).env("VCHAN_TRANSPORT", transport).start().end();
+    let run = |transport, args: &[&str]| place.client(args).env("VCHAN_TRANSPORT", transport).start().end();
     for transport in ["", "auto", "unix"] {
-        assert_eq!(told(transport, &["0", "port"]).stderr.len(), 1, "{transport}");
+        assert_eq!(run(transport, &["0", "port"]).stderr.len(), 1, "{transport}");
     }
     for transport in ["xen", "tcp", "Unix"] {
-        let end = told(transport, &["0", "port"]);
+        let end = run(transport, &["0", "port"]);
         assert_eq!((end.code, end.stderr.len()), (1, 2), "{end:?}");
         assert!(
             end.stderr[0].contains(&format!(": warning: VCHAN_TRANSPORT={transport} is ignored: unixcat")),
             "{end:?}"
         );
         assert!(end.stderr[0].ends_with(" always uses transport unix"), "{end:?}");
-        assert_eq!(told(transport, &["--quiet", "0", "port"]).stderr.len(), 1, "{transport}");
+        assert_eq!(run(transport, &["--quiet", "0", "port"]).stderr.len(), 1, "{transport}");
     }
 }
 
