@@ -87,7 +87,7 @@ fn play(row: &Row<'static>, a_serves: bool) {
     let place = Place::new();
     let options: &[&str] = match row.happens {
         "A has `--send-only`" => &["--send-only"],
-        "the time of A's `--linger` is over" => &["--linger", "0.3"],
+        "A's `--linger` time ends" => &["--linger", "0.3"],
         "A's `--timeout` runs out" => &["--timeout", "0.5"],
         _ => &[],
     };
@@ -95,7 +95,7 @@ fn play(row: &Row<'static>, a_serves: bool) {
     let b = Side::new(&place, !a_serves, row.inputs[1], &[]);
     let mut reader = None;
     match row.happens {
-        "the reader of A's output ends" => {
+        "A's output loses its reader" => {
             let (end, output) = pipe();
             reader = Some(end);
             a = a.to(output);
@@ -143,7 +143,7 @@ fn play(row: &Row<'static>, a_serves: bool) {
     match row.happens {
         "A gets SIGTERM" => a.signal(Signal::SIGTERM),
         "A is killed" => a.signal(Signal::SIGKILL),
-        "the reader of A's output ends" => reader = None,
+        "A's output loses its reader" => reader = None,
         _ => (),
     }
     // An open input stays open to the end.
@@ -180,10 +180,10 @@ fn events_and_inputs_are_known() {
     const KNOWN: [&str; 8] = [
         "nothing",
         "A has `--send-only`",
-        "the time of A's `--linger` is over",
+        "A's `--linger` time ends",
         "A gets SIGTERM",
         "A is killed",
-        "the reader of A's output ends",
+        "A's output loses its reader",
         "A's disk is full",
         "A's `--timeout` runs out",
     ];

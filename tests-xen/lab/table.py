@@ -9,17 +9,17 @@ LIMIT = [
     "A PVH or HVM guest can't have a channel with itself: when its client maps the server's pages, Xen takes them away from",
     "the server, with both implementations. This library refuses it (`EACCES`).",
     "",
-    "Each end watches one node that vanishes with its peer's domain, so that it hears of no other domain. In dom0 that is the",
-    "domain's `domid`. A guest's client watches the server's `ring-ref`, and a guest's server a node which a client of this",
-    "library made there. A server in a guest is therefore not told of the destruction of a domain whose client was the",
-    "original's; of the death of its process it is.",
+    "Each end watches one node that vanishes with its peer's domain, and no other domain's. In dom0 this is the domain's",
+    "`domid`. A guest's client watches the server's `ring-ref`, and a guest's server a node created there by a client of this",
+    "library. A server in a guest therefore does not notice the destruction of a domain whose client used the original",
+    "library; it does notice the death of the client's process.",
     "",
-    "The server's program may remove the nodes that a channel was found by, once its client has come, as Qubes OS' libvchan does.",
-    "In dom0 that changes nothing. Between two guests each end is woken for it at most once, and is then not told of the",
-    "destruction of the peer's domain any more, as with the original. The client can't see whether nodes were removed by the",
-    "program or went with the domain. It takes the latter for sure where they were still there at the server's first event:",
-    "such programs remove them before they do anything else. If they vanish earlier, the domain counts as destroyed when",
-    "the server sends no event for five seconds. An xenstored that ends takes this notice along, and leaves the channel as it is.",
+    "The server's program may remove the nodes of a channel once its client has connected, as Qubes OS' libvchan does. In dom0",
+    "that changes nothing. Between two guests each end is woken for it at most once, and from then on does not notice the",
+    "destruction of the peer's domain, as with the original. The client can't tell whether nodes were removed by the program",
+    "or vanished with the domain. It assumes the latter if they still existed at the server's first event: such programs",
+    "remove them before they do anything else. If they vanish earlier, the domain counts as destroyed when the server sends no",
+    "event for five seconds. When xenstored ends, this detection ends with it; the channel stays as it is.",
 ]
 KINDS = {"dom0": "dom0", "pv1": "PV guest", "pv2": "another PV guest", "pvh1": "PVH guest", "pvh2": "another PVH guest"}
 
@@ -59,8 +59,8 @@ def rewrite(path, results):
              "with rings of", "orders 10/11, 12, 16 and 20, both directions at once, every byte compared by SHA-256; "
              "implementations are given as", "server → client.", "", *pairings(results["pairings"]), ""]
     if results.get("speed"):
-        lines += ["Measured in the same run, 64 KiB rings; emulated, so that only the comparison counts. Throughput is "
-                  "from client to", "server, events are those that both sides sent.", "", *speed(results["speed"]), ""]
+        lines += ["Measured in the same run, 64 KiB rings; emulated, so only the comparison counts. Throughput is "
+                  "from client to", "server, events are those sent by both sides.", "", *speed(results["speed"]), ""]
     lines += [*LIMIT, "", END]
     with open(path, encoding="utf-8") as file:
         text = file.read() or HEAD
