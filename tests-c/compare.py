@@ -3,8 +3,8 @@
 
 usage: compare.py ORIGINAL OURS DIFFERENCES
 
-Fails on a difference that DIFFERENCES does not explain, on an explanation that nothing needs, on
-a failed check in either result, and on a result that is not complete.
+Fails on a difference that DIFFERENCES does not explain, on an unused explanation, on
+a failed check in either result, and on an incomplete result.
 """
 
 import fnmatch
@@ -73,7 +73,7 @@ class Explanation:
     def __init__(self, path, number, line):
         parts = [part.strip() for part in line.split("|")]
         if len(parts) != 6 or not all(parts):
-            stop(f"{path}:{number}: want six parts: test | at | field | original | ours | reason")
+            stop(f"{path}:{number}: expected six parts: test | at | field | original | ours | reason")
         self.where = f"{path}:{number}: {line}"
         self.test, self.at, *self.rest, self.reason = parts
         self.used = 0

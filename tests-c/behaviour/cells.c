@@ -1,6 +1,5 @@
-/* Every call in every state of a channel, by either side, for each kind of size, blocking or not.
- * Each cell is a channel of its own. When the call blocks, the peer sees that and does what should
- * release it. */
+/* Every call in every state of a channel, by either side, for each size, blocking or not. Each cell has its own
+ * channel. When the call blocks, the peer sees that and does what should release it. */
 #include "suite.h"
 
 #include <errno.h>
@@ -10,13 +9,13 @@
 enum call { READ, RECV, WRITE, SEND, WAIT, CALLS };
 enum state { WAITING, WAITING_FULL, OPEN_EMPTY, OPEN_DATA, OPEN_FULL, CLOSED_EMPTY, CLOSED_DATA, CLOSED_FULL, STATES };
 enum size { NOTHING, ONE, RING_LESS_1, RING, RING_AND_1, SIZES };
-enum release { NOBODY, CONNECTED, WROTE, DRAINED, CLOSED };
+enum release { NONE, CONNECTED, WROTE, DRAINED, CLOSED };
 
 static const char *const call_names[] = { "read", "recv", "write", "send", "wait" };
 static const char *const state_names[] = { "waiting",   "waiting-full", "open-empty",  "open-data",
                                            "open-full", "closed-empty", "closed-data", "closed-full" };
 static const char *const size_names[] = { "0", "1", "ring-1", "ring", "ring+1" };
-static const char *const release_names[] = { "nobody", "peer-connected", "peer-wrote", "peer-read", "peer-closed" };
+static const char *const release_names[] = { "none", "peer-connected", "peer-wrote", "peer-read", "peer-closed" };
 
 #define READ_MIN 4096
 #define WRITE_MIN 8192
@@ -100,7 +99,7 @@ static void show(struct end *e, const struct cell *c, enum release release, int 
 {
     const char *at = c->call == WAIT ? "call" : size_names[c->size];
 
-    if (release != NOBODY)
+    if (release != NONE)
         result(at, "%s blocked=yes released-by=%s", outcome(ret, error), release_names[release]);
     else if (c->call == WAIT)
         result(at, "%s blocked=no", outcome(ret, error));
@@ -140,13 +139,13 @@ static void tested_side(struct end *e, const void *arg)
     close_end(e);
 }
 
-/* What should wake the blocked call, or end it when that has not helped. */
+/* What should wake the blocked call, or end it if that has not helped. */
 static enum release release(struct end *e, const struct cell *c, enum release before)
 {
     bool reading = c->call == READ || c->call == RECV;
     size_t wanted = c->call == RECV ? size_of(c) - (c->state == OPEN_DATA ? SOME_DATA : 0) : 1;
 
-    if (!e->ctrl && !peer_closed(c->state) && before == NOBODY) {
+    if (!e->ctrl && !peer_closed(c->state) && before == NONE) {
         open_client(e);
         return CONNECTED;
     }
@@ -163,7 +162,7 @@ static enum release release(struct end *e, const struct cell *c, enum release be
 static void peer_side(struct end *e, const void *arg)
 {
     const struct cell *c = arg;
-    enum release by = NOBODY;
+    enum release by = NONE;
     bool may_have_left;
 
     prepare(e, c);

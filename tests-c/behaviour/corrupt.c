@@ -1,4 +1,4 @@
-/* A peer that writes rubbish into the shared page. */
+/* A peer that writes garbage into the shared page. */
 #include "suite.h"
 
 #include <errno.h>
@@ -18,7 +18,7 @@ struct corrupt {
     enum call call;
 };
 
-/* By the peer: its write ring is the tested side's read ring. */
+/* Runs in the peer: its write ring is the tested side's read ring. */
 static void damage(struct end *e, enum damage d)
 {
     volatile struct vchan_interface *page = e->ctrl->ring;
@@ -104,7 +104,7 @@ static void run_corrupt(const void *arg)
         with_peer(c.role, tested_side, peer_side, &c);
 }
 
-/* Ring orders in the page that no client may accept. */
+/* Ring orders in the page that every client must reject. */
 struct orders {
     uint16_t left, right;
 };

@@ -1,4 +1,4 @@
-/* What must fail, and what the caller is told: init, huge sizes, NULL, an interrupting signal. */
+/* Calls that must fail, and how they report it: init, huge sizes, NULL, an interrupting signal. */
 #include "suite.h"
 
 #include <errno.h>
@@ -61,7 +61,7 @@ static void no_server(const void *arg)
     try_client("empty-path", "");
 }
 
-/* A path that is used again after close. */
+/* A path reused after close. */
 static void same_path(const void *arg)
 {
     struct end e = { .role = SERVER }, again;
@@ -125,7 +125,7 @@ static void second_client(struct end *e, const void *arg)
 
 static void run_second_client(const void *arg) { with_peer(CLIENT, second_client, second_client, arg); }
 
-/* Sizes that do not fit an int. The data behind the pointer is as large as the ring. */
+/* Sizes that exceed INT_MAX. The buffer is as large as the ring. */
 static void huge(struct end *e, const void *arg)
 {
     static uint8_t data[8192];
@@ -193,7 +193,7 @@ static int call_with_null(enum null_call call)
     }
 }
 
-/* Each in a test of its own: the original dies of them. */
+/* One test each: the original crashes. */
 static void null_channel(const void *arg)
 {
     int ret;

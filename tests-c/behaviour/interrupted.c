@@ -1,5 +1,5 @@
-/* Calls that don't return: a handler makes other calls meanwhile, or leaves by siglongjmp; the thread is cancelled; a fork
- * takes the channel along without the thread. */
+/* Calls that don't return normally: a handler makes other calls meanwhile, or leaves by siglongjmp; the thread is
+ * cancelled; a fork copies the channel without the thread. */
 #include "suite.h"
 
 #include <errno.h>
@@ -59,11 +59,11 @@ static void install(void (*handler)(int))
     }
 }
 
-/* The handler works on the channel of the interrupted call. */
+/* The handler uses the channel of the interrupted call. */
 static struct end *interrupted;
 static sigjmp_buf before;
 
-/* --- what handlers do --- */
+/* --- handler actions --- */
 static void ask(int signal)
 {
     (void)signal;
@@ -79,7 +79,7 @@ static void write_some(int signal)
     result("handler", "wrote=%d", libxenvchan_write(interrupted->ctrl, data, sizeof(data)));
 }
 
-/* Until the peer, which sees this thread asleep again, acts. */
+/* Returns when the peer, which sees this thread asleep again, acts. */
 static void wait_too(int signal)
 {
     (void)signal;
@@ -160,7 +160,7 @@ static void leaving(struct end *e, const void *arg)
     close_end(e);
 }
 
-/* Releases the call that the other side makes again. */
+/* Releases the call that the other side repeats. */
 static void release(struct end *e, enum call call)
 {
     hear(e);

@@ -1,4 +1,4 @@
-/* The peer is killed: only where something clears its live byte and sends its event. */
+/* A killed peer; only for back ends that clear its live byte and send its event. */
 #include "suite.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
-/* Calls for more than the ring holds, without blocking, while the peer moves too: each gets less than it asked for, and
- * then an event must come when there is more, for a program that polls and for one that waits. */
+/* Non-blocking calls for more than the ring holds, while the peer moves data, too: each is short, and then an
+ * event must come when more is possible, for a program that polls and for one that waits. */
 #include "suite.h"
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 enum rest { BY_POLL, BY_WAIT, RESTS };
 static const char *const rest_names[] = { "poll", "wait" };
 
-/* Larger than the ring, and no multiple of it. */
+/* Larger than the ring, and not a multiple of it. */
 #define LARGE 10000
 #define TOTAL (4u << 20)
 
@@ -19,7 +19,7 @@ struct large {
     enum role role;
 };
 
-/* Until something may have changed; false where nothing comes. */
+/* Waits until the state may have changed; false on timeout. */
 static bool rest(struct end *e, enum rest how)
 {
     if (how == BY_POLL && !fd_readable(libxenvchan_fd_for_select(e->ctrl), 10000))
@@ -27,7 +27,7 @@ static bool rest(struct end *e, enum rest how)
     return libxenvchan_wait(e->ctrl) == 0;
 }
 
-/* How far it came. */
+/* Reports the progress. */
 static uint64_t move(struct end *e, enum rest how, bool writes)
 {
     static uint8_t data[LARGE];
@@ -74,7 +74,7 @@ static void peer_side(struct end *e, const void *arg)
 
     open_both(e, 4096, 4096);
     meet(e);
-    /* The peer rests the same way: each may leave the other asleep. */
+    /* The peer waits in the same way: each side may leave the other asleep. */
     move(e, l->rest, !l->writes);
     hear(e);
     close_end(e);

@@ -1,4 +1,4 @@
-/* A channel's life: its fields, is_open, clients one after another, what the program writes itself. */
+/* A channel's life: its fields, is_open, clients in turn, fields written by the program itself. */
 #include "suite.h"
 
 #include <dlfcn.h>
@@ -131,7 +131,7 @@ static void stages_client_peer(struct end *e, const void *arg)
 static void run_stages(const void *arg) { with_peer(SERVER, stages_server, stages_server_peer, arg); }
 static void run_stages_client(const void *arg) { with_peer(CLIENT, stages_client, stages_client_peer, arg); }
 
-/* What an ordinary server writes before its client comes. */
+/* What an ordinary server writes before its client connects. */
 static void early_server(struct end *e, const void *arg)
 {
     size_t first, second;
@@ -157,7 +157,7 @@ static void late_client(struct end *e, const void *arg)
 
 static void run_early(const void *arg) { with_peer(SERVER, early_server, late_client, arg); }
 
-/* A persistent server, three clients one after another, data before, between and after them. */
+/* A persistent server, three clients in turn, data before, between and after them. */
 static void persistent_server(struct end *e, const void *arg)
 {
     (void)arg;
@@ -193,7 +193,7 @@ static void client_after_client(struct end *e, const void *arg)
 
 static void run_persist(const void *arg) { with_peer(SERVER, persistent_server, client_after_client, arg); }
 
-/* The same with a client that waits for each next message, so that events reach every client. */
+/* The same with a client that waits for each message, so that events reach every client. */
 static void persistent_blocking(struct end *e, const void *arg)
 {
     (void)arg;
@@ -230,7 +230,7 @@ static void blocking_clients(struct end *e, const void *arg)
 
 static void run_persist_blocking(const void *arg) { with_peer(SERVER, persistent_blocking, blocking_clients, arg); }
 
-/* The program itself writes srv_live = 0, as Qubes does: the client must see that. */
+/* The program itself writes srv_live = 0, as Qubes does: the client must notice. */
 static void srv_live_zero(struct end *e, const void *arg)
 {
     (void)arg;
@@ -259,7 +259,7 @@ static void srv_live_zero_peer(struct end *e, const void *arg)
 
 static void run_srv_live(const void *arg) { with_peer(CLIENT, srv_live_zero, srv_live_zero_peer, arg); }
 
-/* A server closed with data in the ring: all of it must still be readable, in pieces. */
+/* A server closed with data in the ring: all of it must stay readable, in pieces. */
 static void leftovers(struct end *e, const void *arg)
 {
     size_t total = 0, piece;

@@ -1,5 +1,5 @@
-/* The runner: picks tests, runs some at a time, each in a process group under an alarm, prints the
- * results in the order of the list. */
+/* The runner: selects tests, runs several at a time, each in a process group under an alarm, prints the results in
+ * the order of the list. */
 #include "suite.h"
 
 #include <errno.h>
@@ -130,7 +130,7 @@ static void start(struct test *t)
     t->started = true;
 }
 
-/* Ends what is left of the test's process group, a peer that was forgotten too. */
+/* Ends the rest of the test's process group, including a forgotten peer. */
 static void finish(struct test *t)
 {
     kill(-t->pid, SIGKILL);
@@ -164,7 +164,7 @@ static void reap(int running)
     poll(NULL, 0, 2);
 }
 
-/* Copies the lines out; true when the test passed. */
+/* Copies the lines out; true if the test passed. */
 static bool show(struct test *t, int *timeouts)
 {
     char line[600];

@@ -1,5 +1,5 @@
-/* Which ring sizes a server picks, that both sides agree on them, and that bytes survive going
- * round such rings many times. */
+/* Which ring sizes a server selects, whether both sides agree on them, and whether data survives many
+ * wraparounds. */
 #include "suite.h"
 
 #include <errno.h>
@@ -44,7 +44,7 @@ static void orders(const void *arg)
     }
 }
 
-/* Both directions at once, without blocking, in pieces of odd sizes, many rings long. */
+/* Both directions at once, non-blocking, in pieces of odd sizes, many ring lengths. */
 static void stream_side(struct end *e, const void *arg)
 {
     const struct pair *p = arg;
@@ -76,8 +76,7 @@ static void stream_side(struct end *e, const void *arg)
 static void stream_server(const void *arg) { with_peer(SERVER, stream_side, stream_side, arg); }
 static void stream_client(const void *arg) { with_peer(CLIENT, stream_side, stream_side, arg); }
 
-/* send and recv of whole messages of odd length, blocking: each goes all or not at all, also where
- * the ring wraps. */
+/* Blocking send and recv of whole messages of odd length: all or nothing, also across the wraparound. */
 static void messages_side(struct end *e, const void *arg)
 {
     static uint8_t data[4096];
@@ -108,7 +107,7 @@ static void messages_side(struct end *e, const void *arg)
 
 static void messages(const void *arg) { with_peer(SERVER, messages_side, messages_side, arg); }
 
-/* Blocking write of more than the ring against blocking reads. */
+/* Blocking writes larger than the ring against blocking reads. */
 static void bulk_side(struct end *e, const void *arg)
 {
     static uint8_t data[RING_MAX * 4];

@@ -1,4 +1,4 @@
-/* A channel between two processes of a test, and how they keep step. */
+/* A channel between two processes of a test, and their synchronisation. */
 #include "suite.h"
 
 #include <errno.h>
@@ -122,7 +122,7 @@ void close_end(struct end *e)
 
 void tell(struct end *e, int word)
 {
-    /* A peer that is gone is found by hear or by its exit status. */
+    /* The loss of the peer is noticed by hear or by its exit status. */
     (void)!send(e->sock, &word, sizeof(word), MSG_NOSIGNAL);
 }
 

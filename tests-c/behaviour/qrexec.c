@@ -1,6 +1,7 @@
-/* Programs that behave as Qubes OS' qrexec: an agent that serves a control channel and forks, without exec, for each request;
- * its child is the client of a channel of its own. The daemon, client of the control channel, serves all these channels in one
- * process and polls. Both have children that end all the time. The agent restarts, and the daemon finds it again. */
+/* Programs that behave like Qubes OS' qrexec: an agent serves a control channel and forks, without exec, for each
+ * request; the child is the client of its own channel. The daemon, client of the control channel, serves all these
+ * channels in one process and polls. Both have children that exit continually. The agent restarts, and the daemon
+ * reconnects. */
 #include "suite.h"
 
 #include <errno.h>
@@ -61,7 +62,7 @@ static void data_path(const struct end *e, int number, char path[80])
     snprintf(path, 80, "%s/d%d", e->path, number);
 }
 
-/* A word, whatever signals come; false where the peer has gone. */
+/* Receives a word despite signals; false if the peer has gone. */
 static bool hear_word(struct libxenvchan *ctrl, int *word)
 {
     struct pollfd fd = { libxenvchan_fd_for_select(ctrl), POLLIN, 0 };
@@ -76,7 +77,7 @@ static bool hear_word(struct libxenvchan *ctrl, int *word)
 
 /* --- the agent --- */
 
-/* The child of a request; it has all that the agent had, and doesn't touch it. */
+/* The child of a request; it inherits everything from the agent and doesn't use it. */
 static _Noreturn void serve_request(const struct end *e, int number, int until_closed)
 {
     uint8_t data[PIECE];
@@ -118,7 +119,7 @@ static _Noreturn void be_agent(struct end *e, int until_closed)
     _exit(any_check_failed());
 }
 
-/* Starts agents, one after the other. */
+/* Starts agents in turn. */
 static void agents(struct end *e, const void *arg)
 {
     int ends[2], status;
@@ -147,7 +148,7 @@ struct data {
     bool answered;
 };
 
-/* Takes what there is; true once the child has had its answer and has gone. */
+/* Receives available data; true once the child has its answer and has gone. */
 static bool advance(struct data *data, int number)
 {
     uint8_t bytes[PIECE * 3];
@@ -232,10 +233,10 @@ static void daemon_side(struct end *e, const void *arg)
         result(label, "done=%d answer=%d after=%d open=%d", done, answer, after, libxenvchan_is_open(e->ctrl));
         close_end(e);
         await_reaped((round + 1) * REQUESTS);
-        /* The peer is waited for as any other. */
+        /* The peer is reaped like any other child. */
         if (round == ROUNDS - 1)
             signal(SIGCHLD, SIG_DFL);
-        /* The agent's process has ended: one that is closing may still be found. */
+        /* The agent has exited: while it closes, it may still be found. */
         meet(e);
     }
 }
@@ -247,6 +248,6 @@ static void requests(const void *arg) { with_peer(CLIENT, daemon_side, agents, a
 void add_qrexec_tests(void)
 {
     add_test(requests, &no, "qrexec.restart");
-    /* Children of the earlier agents live on, with all that these had open. */
+    /* Children of earlier agents live on, with all inherited descriptors. */
     add_test(requests, &yes, "qrexec.restart-beside-children");
 }

@@ -1,6 +1,6 @@
-/* A pair that behaves as Qubes OS' libvchan: the server takes the first return of libxenvchan_wait() for its client, removes
- * what it had published, and clears its live byte itself before it closes; the client tries until there is a server. Both
- * select() on the descriptor, then call libxenvchan_wait(), then look. */
+/* A pair that behaves like Qubes OS' libvchan: the server takes the first return of libxenvchan_wait() for its
+ * client, removes its published nodes, and clears its live byte itself before it closes; the client retries until
+ * there is a server. Both select() on the descriptor, then call libxenvchan_wait(), then check the ring. */
 #include "suite.h"
 
 #include <dlfcn.h>
@@ -10,7 +10,7 @@
 
 enum { MESSAGES = 5, BODY = 10000, RING = 4096 };
 
-/* Where there is a xenstore: libxenstore came with the library, or it didn't. */
+/* Only with a xenstore, that is, if the library has loaded libxenstore. */
 static void remove_nodes(const char *path)
 {
     union {
@@ -29,7 +29,7 @@ static void remove_nodes(const char *path)
     call.close(store);
 }
 
-/* Until something of this size is there, or the peer has gone. */
+/* Waits until this much data is there, or the peer has gone. */
 static bool await_bytes(struct libxenvchan *ctrl, int size)
 {
     int fd = libxenvchan_fd_for_select(ctrl);
@@ -96,7 +96,7 @@ static void qubes_client(struct end *e, const void *arg)
     (void)arg;
     check(!libxenvchan_client_init(NULL, 0, e->path), "a client without a server");
     tell(e, 0);
-    /* Nothing but the client's coming may end the server's wait. */
+    /* Only the client's connection may end the server's wait. */
     if (e->is_peer)
         released = watch(e, e->other) == ASLEEP;
     while (!(e->ctrl = libxenvchan_client_init(NULL, 0, e->path)))

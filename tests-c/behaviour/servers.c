@@ -1,4 +1,4 @@
-/* Servers that follow each other at one path: a path belongs to the newest one. */
+/* Several servers at one path: the path belongs to the newest one. */
 #include "suite.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@ static void talk(struct libxenvchan *ctrl, const char *out, const char *in)
     check(libxenvchan_recv(ctrl, data, 5) == 5 && !memcmp(data, in, 5), "received \"%.5s\" instead of \"%s\"", data, in);
 }
 
-/* A second server at the path of one that has its client: both go on, each with its own client. */
+/* A second server at the path of one that has its client: both continue, each with its own client. */
 static void second_server(struct end *e, const void *arg)
 {
     struct libxenvchan *second;
@@ -57,7 +57,7 @@ static void both_clients(struct end *e, const void *arg)
 
 static void run_second_server(const void *arg) { with_peer(SERVER, second_server, both_clients, arg); }
 
-/* A server that has become a daemon: it forked after it was made, and the process that made it has ended. */
+/* A daemonised server: forked after its creation, and the creating process has exited. */
 static void daemon_server(struct end *e, const void *arg)
 {
     int status, served[2];
@@ -96,7 +96,7 @@ static void daemons_client(struct end *e, const void *arg)
 
 static void run_daemon(const void *arg) { with_peer(SERVER, daemon_server, daemons_client, arg); }
 
-/* A server's process ends without closing while a child of it lives on. Its successor gets the path. */
+/* A server's process exits without closing while its child lives on. Its successor gets the path. */
 static void successor(struct end *e, const void *arg)
 {
     int ready[2], hold[2];
@@ -110,7 +110,7 @@ static void successor(struct end *e, const void *arg)
         open_server(e, 4096, 4096);
         close(hold[1]);
         if (fork() == 0) {
-            /* Knows nothing of the channel, and has all of its descriptors. */
+            /* Does not use the channel, and holds all of its descriptors. */
             (void)!read(hold[0], &byte, 1);
             _exit(0);
         }

@@ -1,5 +1,5 @@
-/* What a signal, a stop and a restarting timer do to a blocked call: only a handler without
- * SA_RESTART ends it. */
+/* Effects of a signal, a stop and a restarting timer on a blocked call: only a handler without SA_RESTART ends
+ * it. */
 #include "suite.h"
 
 #include <errno.h>
@@ -84,7 +84,7 @@ static void disturbed(struct end *e, const void *arg)
     int ret, error;
 
     open_both(e, 4096, 4096);
-    /* Nothing to take, nothing to fill: the next call blocks. */
+    /* Nothing to read and no space to write: the next call blocks. */
     if (plan->call == SEND)
         put_some(e, write_ring(e));
     if (plan->call == WAIT) {
@@ -120,7 +120,7 @@ static bool is_stopped(pid_t process)
     return strstr(text, ") T ") != NULL;
 }
 
-/* As strace -p does. */
+/* Like strace -p. */
 static void trace(pid_t process)
 {
     if (ptrace(PTRACE_SEIZE, process, NULL, NULL)) {
@@ -222,7 +222,7 @@ static void run_ticking(const void *arg)
     with_peer(CLIENT, ticking, slow, arg);
 }
 
-/* Two threads asleep in one channel: a signal to one ends its call alone. */
+/* Two threads asleep on one channel: a signal to one ends only its call. */
 struct sleeper {
     struct end *e;
     bool writes;

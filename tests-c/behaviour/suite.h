@@ -38,7 +38,7 @@ void add_interrupted_tests(void);
 
 /* --- results --- */
 void result(const char *at, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A wrong byte, a lost message: things that are wrong with any implementation. */
+/* Failures under any implementation, such as a wrong byte or a lost message. */
 void check(bool holds, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool any_check_failed(void);
 const char *errno_name(int value);
@@ -61,48 +61,48 @@ struct end {
 };
 
 typedef void (*end_fn)(struct end *e, const void *arg);
-/* Forks the peer and runs both functions; returns when the tested one has and the peer has exited. */
+/* Forks the peer and runs both functions; returns when the tested one has returned and the peer has exited. */
 void with_peer(enum role tested, end_fn tested_side, end_fn peer_side, const void *arg);
 
 /* A path that no other test uses. */
 void new_path(char *path, size_t size);
 void open_server(struct end *e, size_t read_min, size_t write_min);
 void open_client(struct end *e);
-/* Both sides call it: opens the channel, the server first. Sizes are the tested side's rings. */
+/* Called by both sides: opens the channel, the server first. Sizes are the tested side's rings. */
 void open_both(struct end *e, size_t read_min, size_t write_min);
 void close_end(struct end *e);
 
 void tell(struct end *e, int word);
 int hear(struct end *e);
-/* tell and hear: both sides have come here. */
+/* tell and hear: both sides have reached this point. */
 void meet(struct end *e);
 
 unsigned int read_ring(const struct end *e);
 unsigned int write_ring(const struct end *e);
 
-/* Sends pattern bytes as they fit, without blocking; how many went. */
+/* Sends pattern bytes without blocking; returns how many. */
 size_t put_some(struct end *e, size_t size);
-/* Takes what is there, up to size, and checks it; how many came. */
+/* Receives and checks available data, up to size; returns how many bytes. */
 size_t take_some(struct end *e, size_t size);
 void fill_pattern(uint8_t *at, size_t size, uint64_t position);
 bool is_pattern(const uint8_t *at, size_t size, uint64_t position);
 
-/* Takes the events that are due, so that the next one is news. */
+/* Consumes pending events, so that the next one is new. */
 void drain_events(struct libxenvchan *ctrl);
 bool fd_readable(int fd, int milliseconds);
 
 /* --- watching a process or a thread --- */
 enum watched { SPOKE, ASLEEP };
-/* Round the tested side's call that its peer watches. */
+/* Brackets the tested side's call that its peer watches. */
 void enter_call(struct end *e);
 void leave_call(struct end *e);
-/* Until the other process has told something, or its thread has entered the call and sleeps. */
+/* Waits until the other process has sent a word, or its thread has entered the call and sleeps. */
 enum watched watch(struct end *e, pid_t thread);
-/* Does the thread sleep in a system call just now? */
+/* Whether the thread sleeps in a system call now. */
 bool thread_sleeps(pid_t process, pid_t thread);
-/* So many looks, a millisecond apart, must find it asleep: longer than any short sleep. */
+/* The number of checks, a millisecond apart, that must find it asleep: longer than any short sleep. */
 #define LOOKS 12
-/* Until a thread of the given process sleeps in a system call. */
+/* Waits until a thread of the given process sleeps in a system call. */
 void await_asleep(pid_t process, pid_t thread);
 
 #endif

@@ -1,4 +1,4 @@
-/* A reader thread and a writer thread on one channel, and closing under a blocked one. */
+/* A reader and a writer thread on one channel, and closing it under a blocked thread. */
 #include "suite.h"
 
 #include <errno.h>
@@ -29,7 +29,7 @@ static void start(struct worker *w, struct end *e, void *(*run)(void *))
         poll(NULL, 0, 1);
 }
 
-/* Until the thread has finished, which is true, or sleeps on. */
+/* Waits until the thread has finished (true), or stays asleep. */
 static bool finishes(struct worker *w)
 {
     for (int looks = 0; looks < LOOKS; looks = thread_sleeps(getpid(), w->tid) ? looks + 1 : 0) {
@@ -72,7 +72,7 @@ static void *write_once(void *arg)
 enum { DRAIN, FEED, CLOSE, STEPS };
 static const char *const step_names[] = { "peer-read", "peer-wrote", "peer-closed", "nothing" };
 
-/* Both threads sleep, the one named first came first; then the peer reads, writes, closes. */
+/* Both threads sleep, the named one first; then the peer reads, writes, closes. */
 static void both_blocked(struct end *e, const void *arg)
 {
     struct worker reader = { 0 }, writer = { 0 };
@@ -156,7 +156,7 @@ static void *read_stream(void *arg)
     return NULL;
 }
 
-/* A stream each way, each side with both threads. */
+/* A stream in each direction, both threads on each side. */
 static void duplex(struct end *e, const void *arg)
 {
     struct worker reader = { .total = 3000 * 700 }, writer = { .total = 3000 * 700 };
@@ -206,7 +206,7 @@ static void close_under_peer(struct end *e, const void *arg)
 
 static void run_close_under(const void *arg) { with_peer(SERVER, close_under, close_under_peer, arg); }
 
-/* The peer writes and closes at once while this side reads: nothing may be lost. */
+/* The peer writes and closes at once while this side reads: no data may be lost. */
 static void close_race(struct end *e, const void *arg)
 {
     (void)arg;

@@ -1,5 +1,5 @@
-/* The descriptor of fd_for_select: after a call that asked for an event, select, poll and epoll
- * must wake when things change. */
+/* The descriptor of fd_for_select: after a call that requests an event, select, poll and epoll must wake on a
+ * change. */
 #include "suite.h"
 
 #include <errno.h>
@@ -57,7 +57,7 @@ static int wait_readable(int fd, enum how how)
     }
 }
 
-/* The call after which the program may sleep on the descriptor; what it returned. */
+/* The call before the program sleeps on the descriptor; returns its result. */
 static int ask(struct end *e, enum ask a)
 {
     static uint8_t data[8192];
@@ -139,7 +139,7 @@ static void run_wakeup(const void *arg)
     with_peer(w->role, tested_side, peer_side, w);
 }
 
-/* A server with no client: the descriptor wakes when one comes. */
+/* A server with no client: the descriptor becomes readable when one connects. */
 static void client_comes(struct end *e, const void *arg)
 {
     const struct wakeup *w = arg;

@@ -1,5 +1,5 @@
-/* Calls that a signal handler may make while it has interrupted malloc: they don't allocate, once each end has
- * taken the first events of the other, by which they get to know each other. This program's malloc counts. */
+/* Calls allowed in a signal handler that has interrupted malloc: they don't allocate, once each end has received
+ * the other's first events, which negotiate extensions. This program counts calls of malloc. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define EXPECT(what) expect((what) != 0, #what, __LINE__)
-/* The same, and there was no allocation meanwhile. */
+/* The same, and without allocation. */
 #define WITHOUT(what) (allocations = 0, EXPECT(what), expect(allocations == 0, "no allocation in " #what, __LINE__))
 
 extern void *__libc_malloc(size_t size);
@@ -46,7 +46,7 @@ int posix_memalign(void **place, size_t alignment, size_t size)
     return *place ? 0 : ENOMEM;
 }
 
-/* Frees take the same locks. */
+/* free takes the same locks. */
 void free(void *old)
 {
     allocations += old != NULL;
@@ -56,7 +56,7 @@ void free(void *old)
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "allocations.c:%d: not so: %s (errno %s, \"%s\", %lu allocations)\n", line, what, strerror(errno),
+        fprintf(stderr, "allocations.c:%d: failed: %s (errno %s, \"%s\", %lu allocations)\n", line, what, strerror(errno),
                 vchan_rs_last_error(), allocations);
         exit(1);
     }

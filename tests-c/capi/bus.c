@@ -1,6 +1,6 @@
-/* SIGBUS: a peer makes the memory files shorter, in programs that have handlers of their own, two copies of the library, or
- * unload it. Each case is a process of its own, which must live to its end, or be killed by a SIGBUS that is not ours to
- * catch. The argument is another copy of the library. */
+/* SIGBUS: a peer truncates the memory files, in programs with handlers of their own, with two copies of the
+ * library, or after unloading one. Each case is a process, which must survive, or be killed by a SIGBUS that the
+ * library must not catch. The argument is another copy of the library. */
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
@@ -81,7 +81,7 @@ static void close_pair(struct pair pair)
     pair.library->close(pair.server);
 }
 
-/* Makes all memory files empty. */
+/* Truncates all memory files. */
 static void cut_off(void)
 {
     char path[4096];
@@ -100,7 +100,7 @@ static void cut_off(void)
     closedir(directory);
 }
 
-/* Touches what was cut off. Whatever the calls say: they return. */
+/* Touches the truncated memory. The results don't matter, but the calls must return. */
 static void use(struct pair pair)
 {
     char byte = 0;
@@ -109,7 +109,7 @@ static void use(struct pair pair)
     pair.library->read(pair.client, &byte, 1);
 }
 
-/* A bus error that has nothing to do with any channel. */
+/* A bus error unrelated to any channel. */
 static void other_bus_error(void)
 {
     FILE *file = tmpfile();
@@ -133,7 +133,7 @@ static void install(void (*handler)(int, siginfo_t *, void *))
         fail("sigaction");
 }
 
-/* Knows nothing itself and calls what was there before. */
+/* Handles nothing itself and calls the previous handler. */
 static void chaining(int signal, siginfo_t *info, void *context)
 {
     if (earlier.sa_flags & SA_SIGINFO) {
@@ -251,7 +251,7 @@ static void a_copy_that_is_unloaded(void)
 {
     pthread_t thread;
 
-    /* In a thread of its own, since what a library keeps for a thread keeps the library. */
+    /* In a separate thread, since thread-local data keeps the library loaded. */
     if (pthread_create(&thread, NULL, use_and_unload, NULL) || pthread_join(thread, NULL))
         fail("a thread");
     other_bus_error();

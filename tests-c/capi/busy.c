@@ -1,5 +1,5 @@
-/* Where there is something to read, and space to write, no call makes a system call or allocates memory. A child makes
- * the calls, on the two ends that its parent has opened, under a filter that stops every other system call than to say so. */
+/* With data to read and space to write, no call makes a system call or allocates memory. A child makes the calls
+ * on both ends, opened by its parent, under a filter that reports every other system call and stops it. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -76,7 +76,7 @@ static void caught(int signal, siginfo_t *info, void *context)
     stop(digits);
 }
 
-/* From now on there is only exit_group(), and write() to standard error. */
+/* From now on only exit_group(), and write() to standard error, are allowed. */
 static void filter(void)
 {
     struct sock_filter steps[] = {
@@ -106,7 +106,7 @@ static void must(long result, long expected)
         stop(": fails\n");
 }
 
-/* What vchan_rs_reserve() or vchan_rs_borrow() has shown, and what is moved there. */
+/* The memory shown by vchan_rs_reserve() or vchan_rs_borrow(), and how much is moved there. */
 static void copy(const struct iovec parts[2], char *buffer, size_t size, int out)
 {
     size_t first = parts[0].iov_len < size ? parts[0].iov_len : size;
@@ -161,8 +161,8 @@ static void take(struct libxenvchan *to, int way, char *bytes, size_t size)
     }
 }
 
-/* Each way of writing with each of reading, in both directions; two messages at a time, so that the ring isn't empty in
- * between. */
+/* Each way of writing with each of reading, in both directions; two messages at a time, so that the ring does not
+ * become empty in between. */
 static void talk(int rounds)
 {
     static char sent[LARGEST], got[LARGEST];
@@ -195,7 +195,7 @@ int main(void)
         perror("busy: open");
         return 1;
     }
-    /* The events that each side asks for in the beginning. */
+    /* The events that each side requests at the start. */
     talk(10);
     child = fork();
     if (child == 0) {

@@ -1,4 +1,5 @@
-/* pthread_cancel of threads that are in calls: the thread ends, and the channel goes on. Both ends live in this process. */
+/* pthread_cancel of threads in calls: the thread ends, the channel keeps working. Both ends live in this
+ * process. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -21,7 +22,7 @@ static atomic_int begun, cleaned;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "cancel.c:%d, %s: not so: %s (errno %s, \"%s\")\n", line, at, what, strerror(errno),
+        fprintf(stderr, "cancel.c:%d, %s: failed: %s (errno %s, \"%s\")\n", line, at, what, strerror(errno),
                 vchan_rs_last_error());
         exit(1);
     }
@@ -111,7 +112,7 @@ static void cancel_in(enum call call, int round)
     EXPECT(pthread_create(&thread, NULL, blocked, &call) == 0);
     while (!begun)
         ;
-    /* At any moment: before the call, while it looks for the peer's move, asleep. */
+    /* At any time: before the call, while it polls, asleep. */
     if (round % 4)
         usleep(round % 4 == 1 ? 5000 : rand() % 200);
     EXPECT(pthread_cancel(thread) == 0);
@@ -120,7 +121,7 @@ static void cancel_in(enum call call, int round)
     use_and_close(call);
 }
 
-/* A thread that has cancellation disabled is not cancelled in a call. */
+/* A thread with cancellation disabled is not cancelled in a call. */
 static void *disabled(void *arg)
 {
     char data[8];

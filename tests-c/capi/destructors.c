@@ -1,4 +1,4 @@
-/* Calls from the destructors of a thread's variables, and from atexit handlers: in a library in Rust the variables of the thread are
+/* Calls from destructors of thread-local variables, and from atexit handlers: a Rust library's thread-locals are
  * gone by then. */
 #include <vchan-rs.h>
 
@@ -21,7 +21,7 @@ static int ran;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "destructors.c:%d: not so: %s (errno %s, \"%s\")\n", line, what, strerror(errno),
+        fprintf(stderr, "destructors.c:%d: failed: %s (errno %s, \"%s\")\n", line, what, strerror(errno),
                 vchan_rs_last_error());
         _exit(1);
     }
@@ -66,7 +66,8 @@ static void in_destructor(void *unused)
     make_calls();
 }
 
-/* What was registered first runs last: after the destructors that the library has, if it registers them with its first call. */
+/* Registered first, so it runs last: after the library's own destructors, if it registers them with its first
+ * call. */
 static void *ending_thread(void *key)
 {
     EXPECT(__cxa_thread_atexit_impl(in_destructor, NULL, &__dso_handle) == 0);
@@ -76,7 +77,7 @@ static void *ending_thread(void *key)
     return NULL;
 }
 
-/* A thread whose first calls are those of its destructors. */
+/* A thread that makes its first calls in its destructors. */
 static void *ending_at_once(void *key)
 {
     EXPECT(__cxa_thread_atexit_impl(in_destructor, NULL, &__dso_handle) == 0);
@@ -93,13 +94,13 @@ static void run(void *(*body)(void *), pthread_key_t *key, int passes)
     EXPECT(ran == passes);
 }
 
-/* The first of the process to be registered, so the last one. */
+/* The first one registered in the process, so the last one to run. */
 static void at_the_end(void)
 {
     EXPECT(ran == 2);
     make_calls();
     close_pair();
-    /* A channel can also begin and end here. */
+    /* A channel can also be opened and closed here. */
     open_pair();
     make_calls();
     close_pair();

@@ -1,5 +1,5 @@
-/* Meeting at a port or by a server's lines, leaving in order, and ending calls from another thread: what the tools
- * need besides the calls of libxenvchan. Both ends live in this process. */
+/* Meeting at a port or by a server's lines, clean ends, and ending calls from another thread: what the tools need
+ * in addition to libxenvchan. Both ends live in this process. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define EXPECT(what) expect((what) != 0, #what, __LINE__)
-/* -1 with this errno, and of this kind. */
+/* -1 with this errno and this kind. */
 #define FAILS(call, error, kind) \
     (errno = 0, (call) == -1 && errno == (error) && vchan_rs_last_error_kind() == VCHAN_RS_ERROR_##kind)
 
@@ -19,7 +19,7 @@ static struct libxenvchan *server, *client;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "ending.c:%d: not so: %s (errno %s, \"%s\")\n", line, what, strerror(errno), vchan_rs_last_error());
+        fprintf(stderr, "ending.c:%d: failed: %s (errno %s, \"%s\")\n", line, what, strerror(errno), vchan_rs_last_error());
         exit(1);
     }
 }
@@ -67,7 +67,7 @@ static void orders(void)
     libxenvchan_close(server);
 }
 
-/* A client that was told where to go, and asks for somewhere else. */
+/* A client with a configuration that asks for another server. */
 static void exported(void)
 {
     struct vchan_rs_options o = { .size = sizeof(o) };
@@ -127,7 +127,7 @@ static void *close_soon(void *closer)
     return NULL;
 }
 
-/* Whether the closer ends what is going on: a client that waits, a server that waits, a reader; and all that follows. */
+/* Whether the closer ends a client's wait, a server's wait, a read, and all later calls. */
 static void closers(void)
 {
     struct vchan_rs_options o = { .size = sizeof(o), .timeout_ms = -1 };

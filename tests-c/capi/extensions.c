@@ -1,4 +1,4 @@
-/* What vchan-rs adds to libxenvchan, and what it promises beyond it. Both ends live in this process. */
+/* vchan-rs's additions to libxenvchan, and its stronger guarantees. Both ends live in this process. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -21,7 +21,7 @@ static struct libxenvchan *server, *client;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "extensions.c:%d: not so: %s (errno %s, \"%s\")\n", line, what, strerror(errno), vchan_rs_last_error());
+        fprintf(stderr, "extensions.c:%d: failed: %s (errno %s, \"%s\")\n", line, what, strerror(errno), vchan_rs_last_error());
         exit(1);
     }
 }
@@ -111,7 +111,7 @@ static void refusals(void)
     EXPECT(!libxenvchan_client_init(NULL, 0, "/vchan/\xff") && errno == EINVAL);
     open_pair(4096, 4096);
     EXPECT(!libxenvchan_client_init(NULL, 0, "/vchan/extensions") && errno == EBUSY);
-    /* A server that has its client needs the name no more. */
+    /* A server that has its client no longer needs the name. */
     EXPECT((next = libxenvchan_server_init(NULL, 0, "/vchan/extensions", 1, 1)) != NULL);
     EXPECT(!libxenvchan_server_init(NULL, 0, "/vchan/extensions", 1, 1) && errno == EADDRINUSE);
     libxenvchan_close(next);
@@ -126,7 +126,7 @@ static void refusals(void)
     EXPECT(FAILS(vchan_rs_borrow(NULL, NULL, 1, 0), EINVAL));
     EXPECT(FAILS(vchan_rs_read_to_fd(client, -1, 1, 0), EINVAL));
     EXPECT(libxenvchan_is_open(NULL) == 0 && errno == EINVAL);
-    /* What Xen's header does not declare. */
+    /* Not declared by Xen's header. */
     close_xs_srv(server);
     close_pair();
     libxenvchan_close(NULL);
@@ -171,7 +171,7 @@ static void descriptors(void)
     EXPECT(vchan_rs_write_from_fd(client, in[0], 4096, -1) == 9);
     EXPECT(vchan_rs_read_to_fd(server, out[1], 100, -1) == 16);
     EXPECT(read(out[0], data, sizeof(data)) == 16 && !memcmp(data, "through the ring", 16));
-    /* The end of the file is worth polling for, though the ring has space. */
+    /* EOF of the file is worth polling for, though the ring has space. */
     EXPECT(write(in[1], "more", 4) == 4);
     close(in[1]);
     EXPECT(libxenvchan_fd_for_select(client) >= 0);
@@ -217,7 +217,7 @@ static void in_the_ring(void)
     EXPECT(FAILS(vchan_rs_consume(server, 4001), EINVAL));
     EXPECT(vchan_rs_consume(server, 3990) == 0);
     EXPECT(vchan_rs_reserve(client, parts, 1, 0) == 4086);
-    /* Round the ring's end. */
+    /* Across the ring's end. */
     EXPECT(parts[0].iov_len == 96 && parts[1].iov_len == 3990);
     memset(parts[0].iov_base, 'b', 96);
     memset(parts[1].iov_base, 'c', 104);
@@ -261,8 +261,9 @@ static void *blocked(void *arg)
     return (void *)(intptr_t)(ret == -1 && errno == ESHUTDOWN);
 }
 
-/* Whenever the close comes, before, within or after the sleep, the blocked call ends and nothing is used after it was
- * freed (which valgrind would see). A thread that has not begun its call yet would be the program's own mistake. */
+/* Whenever the channel is closed, before, during or after the sleep, the blocked call ends and nothing is used
+ * after free (which valgrind would report). Closing before the thread has entered its call would be a bug of the
+ * program. */
 static void close_under_a_reader(void)
 {
     void *ok;
@@ -273,7 +274,7 @@ static void close_under_a_reader(void)
         server->blocking = 1;
         server->ring->cli_notify = 0;
         EXPECT(pthread_create(&thread, NULL, blocked, server) == 0);
-        /* The call is under way when it has asked the client for an event and sleeps. */
+        /* The call is under way when it has requested an event from the client and sleeps. */
         while (!(*(volatile uint8_t *)&server->ring->cli_notify & VCHAN_NOTIFY_WRITE))
             usleep(100);
         usleep(1000 * (round % 5) + 200);
@@ -300,7 +301,7 @@ static void *close_it(void *arg)
     return NULL;
 }
 
-/* A call that is in the middle of the ring keeps closing waiting. */
+/* Closing waits for a call that is accessing the ring. */
 static void close_waits_for_a_call(void)
 {
     pthread_t mover, closer;
@@ -316,7 +317,7 @@ static void close_waits_for_a_call(void)
     for (int n = 4096; n < room; n += 4096)
         EXPECT(write(full_pipe[1], data, 4096) == 4096);
     EXPECT(pthread_create(&mover, NULL, move_much, server) == 0);
-    /* One page goes in, then writev() waits for more room. */
+    /* One page goes in, then writev() waits for more space. */
     while (there < room) {
         EXPECT(ioctl(full_pipe[0], FIONREAD, &there) == 0);
         usleep(100);

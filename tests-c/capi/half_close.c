@@ -1,4 +1,4 @@
-/* Ending one direction, and leaving because of a failure. Both ends live in this process. */
+/* Half-close, and leaving because of a failure. Both ends live in this process. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define EXPECT(what) expect((what) != 0, #what, __LINE__)
-/* -1 with this errno, and of this kind. */
+/* -1 with this errno and this kind. */
 #define FAILS(call, error, kind) \
     (errno = 0, (call) == -1 && errno == (error) && vchan_rs_last_error_kind() == VCHAN_RS_ERROR_##kind)
 
@@ -18,7 +18,7 @@ static struct libxenvchan *ends[2];
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "half_close.c:%d: not so: %s (errno %s, \"%s\")\n", line, what, strerror(errno),
+        fprintf(stderr, "half_close.c:%d: failed: %s (errno %s, \"%s\")\n", line, what, strerror(errno),
                 vchan_rs_last_error());
         exit(1);
     }
@@ -30,7 +30,7 @@ static void open_pair(int blocking)
     EXPECT(ends[0] != NULL);
     ends[1] = vchan_rs_client_init(0, "/vchan/half-close", NULL);
     EXPECT(ends[1] != NULL);
-    /* The server hears of its client. */
+    /* The server receives its client's first event. */
     EXPECT(vchan_rs_accept(ends[0], -1) == 0);
     ends[0]->blocking = ends[1]->blocking = blocking;
 }
@@ -62,8 +62,8 @@ static void question_and_answer(struct libxenvchan *asking, struct libxenvchan *
     EXPECT(FAILS(libxenvchan_read(asking, data, sizeof(data)), EPIPE, PEER_FINISHED));
 }
 
-/* Programs of Xen's library know one end only. To their peers they are such programs, and no stream ends for them before the
- * peer leaves. */
+/* Programs for Xen's library know only one kind of end. To their peers they look like such programs, and no stream
+ * ends before the peer leaves. */
 static void programs_of_the_original(int ours_serves)
 {
     struct libxenvchan *original, *ours;

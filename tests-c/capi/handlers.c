@@ -1,4 +1,5 @@
-/* A signal handler that asks and writes while its thread reads, all the time; and sleeps after a call that was left by siglongjmp. */
+/* A signal handler that queries and writes continually while its thread reads; and sleeping after a call left by
+ * siglongjmp. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -22,7 +23,7 @@ static sigjmp_buf out;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "handlers.c:%d: not so: %s (errno %s, \"%s\")\n", line, what, strerror(errno), vchan_rs_last_error());
+        fprintf(stderr, "handlers.c:%d: failed: %s (errno %s, \"%s\")\n", line, what, strerror(errno), vchan_rs_last_error());
         exit(1);
     }
 }
@@ -56,7 +57,7 @@ static unsigned char pattern(unsigned long at)
     return (unsigned char)(at * 167 + (at >> 8) * 13);
 }
 
-/* Sends a stream, then takes what the handler has written. */
+/* Sends a stream, then receives what the handler has written. */
 static void peer(void)
 {
     static unsigned char data[7000];
@@ -71,7 +72,7 @@ static void peer(void)
             data[n] = pattern(sent + n);
         EXPECT(libxenvchan_write(ctrl, data, sizeof(data)) == (int)sizeof(data));
         sent += sizeof(data);
-        /* So that the ring never fills up, and the reader sleeps now and then. */
+        /* Keeps the ring from filling up, and makes the reader sleep occasionally. */
         while ((count = vchan_rs_read(ctrl, data, sizeof(data), 0)) > 0)
             came += (unsigned long)count;
     }

@@ -1,7 +1,7 @@
-/* A peer that writes anything into the shared memory and sends events all the time, against every call of both
- * interfaces; before that, one lie at a time, against what must be said of it. Both ends live in this process; the peer's
- * is used for its pointers into the memory. Each buffer is allocated with its exact size, so that valgrind and the
- * address sanitizer see what goes beyond it. */
+/* A peer that writes arbitrary data into the shared memory and sends events continually, against every call of
+ * both interfaces; before that, one false value at a time, with the expected report. Both ends live in this
+ * process; the peer's end provides the pointers into the memory. Each buffer is allocated with its exact size, so
+ * that valgrind and the address sanitizer detect overruns. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -75,7 +75,7 @@ static void *spoil(void *argument)
     return NULL;
 }
 
-/* What is lent out: as many bytes as were said, and all of them in the ring. */
+/* Reserved or borrowed memory: the promised number of bytes, all within the ring. */
 static void check_parts(const char *what, const struct iovec parts[2], long there, const struct libxenvchan_ring *ring)
 {
     if (parts[0].iov_len + parts[1].iov_len != (size_t)there || there > RING)
@@ -84,11 +84,11 @@ static void check_parts(const char *what, const struct iovec parts[2], long ther
         size_t offset = (uintptr_t)parts[n].iov_base - (uintptr_t)ring->buffer;
 
         if (parts[n].iov_len && (offset >= RING || parts[n].iov_len > RING - offset))
-            fail("outside of the ring", (long)offset);
+            fail("outside the ring", (long)offset);
     }
 }
 
-/* One call; gives what it returned. */
+/* Makes one call; returns its result. */
 static long call(struct random *r, unsigned which, size_t size, char *buffer, int file)
 {
     struct iovec parts[2];
@@ -149,7 +149,7 @@ static void calls(struct random *r, int file)
     }
 }
 
-/* Asleep without a time-out, the victim must be released by what can't be. */
+/* Asleep without a timeout, the victim must be released by an impossible value. */
 static void *release(void *argument)
 {
     (void)argument;
@@ -179,16 +179,16 @@ static void close_both(void)
     libxenvchan_close(peer);
 }
 
-enum { PIECE = 3000, BEGUN = 3 * PIECE, MOVED = 100, TAKEN = 10, LEFT = MOVED - TAKEN, HARMLESS = 6, LIES = 13 };
+enum { PIECE = 3000, BEGUN = 3 * PIECE, MOVED = 100, TAKEN = 10, LEFT = MOVED - TAKEN, HARMLESS = 6, FALSE_VALUES = 13 };
 
 static volatile uint8_t *live_byte(const struct libxenvchan *end)
 {
     return end->is_server ? &end->ring->srv_live : &end->ring->cli_live;
 }
 
-/* What is written over when BEGUN bytes have gone each way, MOVED after these, and all but LEFT have been taken. The
- * first HARMLESS are fields that a victim never reads again. */
-static void lie(int which)
+/* Fields overwritten when BEGUN bytes have gone each way, MOVED after these, and all but LEFT have been consumed.
+ * The first HARMLESS are fields that a victim never reads again. */
+static void plant(int which)
 {
     volatile struct ring_shared *out = peer->write.shr, *in = peer->read.shr;
 
@@ -209,7 +209,7 @@ static void lie(int which)
     }
 }
 
-/* Bytes across the end of each ring, where they are lent out, and back to its beginning. */
+/* Data across the end of each ring, borrowed in two parts, and back to its beginning. */
 static void move_bytes(void)
 {
     for (int n = 0; n < BEGUN / PIECE; n++) {
@@ -241,44 +241,44 @@ static int says(long result, int error)
     return result == -1 && errno == error;
 }
 
-/* One lie at a time: what matters is told by every call from then on, also when it is taken back; the rest changes
- * nothing. */
+/* One false value at a time: relevant ones are reported by every later call, also after they are restored; the
+ * others change nothing. */
 static void tell_lies(void)
 {
-    for (int n = 0; n < 2 * LIES; n++) {
+    for (int n = 0; n < 2 * FALSE_VALUES; n++) {
         int which = n / 2;
         char bytes[MOVED] = { 0 };
-        struct vchan_interface honest;
+        struct vchan_interface correct;
 
         open_both(n);
         move_bytes();
         if (libxenvchan_send(peer, bytes, MOVED) != MOVED || libxenvchan_recv(victim, bytes, TAKEN) != TAKEN ||
             libxenvchan_send(victim, bytes, MOVED) != MOVED || libxenvchan_recv(peer, bytes, TAKEN) != TAKEN ||
             libxenvchan_data_ready(victim) != LEFT || libxenvchan_buffer_space(victim) != RING - LEFT)
-            fail("honest bytes", which);
-        memcpy(&honest, peer->ring, sizeof(honest));
-        lie(which);
+            fail("correct bytes", which);
+        memcpy(&correct, peer->ring, sizeof(correct));
+        plant(which);
         if (which < HARMLESS) {
             if (libxenvchan_data_ready(victim) != LEFT || libxenvchan_buffer_space(victim) != RING - LEFT ||
                 libxenvchan_recv(victim, bytes, LEFT) != LEFT || libxenvchan_send(victim, bytes, MOVED) != MOVED)
-                fail("changed by what is never read", which);
+                fail("changed by a field that is never read", which);
         } else {
-            /* One of them looks at what was written. */
+            /* One of them checks what was written. */
             if (!says(libxenvchan_data_ready(victim), EPROTO) & !says(libxenvchan_buffer_space(victim), EPROTO) &
                 !says(libxenvchan_write(victim, bytes, 1), EPROTO))
-                fail("not noticed", which);
-            memcpy(peer->ring, &honest, sizeof(honest));
+                fail("not reported", which);
+            memcpy(peer->ring, &correct, sizeof(correct));
             if (!says(libxenvchan_data_ready(victim), EPROTO) || !says(libxenvchan_buffer_space(victim), EPROTO) ||
                 !says(libxenvchan_recv(victim, bytes, 1), EPROTO) || !says(libxenvchan_send(victim, bytes, 1), EPROTO) ||
                 !says(vchan_rs_read(victim, bytes, 1, TIMEOUT_MS), EPROTO) ||
                 !says(vchan_rs_wait(victim, TIMEOUT_MS), EPROTO) || libxenvchan_is_open(victim) != 0)
-                fail("forgiven", which);
+                fail("not reported after it was restored", which);
         }
         close_both();
     }
 }
 
-/* Orders that there are not, from a server. */
+/* Impossible orders from a server. */
 static void publish_rubbish(void)
 {
     static const uint16_t orders[][2] = { { 9, 12 }, { 12, 21 }, { 0, 0 }, { 10, 10 }, { 11, 11 }, { 0xFFFF, 12 }, { 12, 0x800C } };
@@ -321,7 +321,7 @@ int main(int count, char **arguments)
         victim->blocking = 1;
         pthread_create(&thread, NULL, release, NULL);
         errno = 0;
-        /* What the victim had seen before, when it was possible, it may take. */
+        /* Data seen before, while the value was possible, may still be consumed. */
         for (left = RING; left > 0 && (result = libxenvchan_recv(victim, &byte, 1)) == 1;)
             left--;
         if (result != -1 || (errno != EPROTO && errno != EPIPE && errno != ECONNRESET))
@@ -335,6 +335,6 @@ int main(int count, char **arguments)
         if (!counts[n] && rounds > 5)
             fail("never called", n);
     }
-    printf("hostile.c: %d lies, %d rounds of %d calls\n", LIES, rounds, CALLS);
+    printf("hostile.c: %d false values, %d rounds of %d calls\n", FALSE_VALUES, rounds, CALLS);
     return 0;
 }

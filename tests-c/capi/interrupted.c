@@ -1,5 +1,6 @@
-/* Calls that don't go on as others do: a signal handler closes their channel, or leaves them by siglongjmp, or a fork leaves
- * their threads behind. Both ends live in this process. Nothing here may wait for ever: an alarm ends the program. */
+/* Calls that don't continue normally: a signal handler closes their channel, or leaves them by siglongjmp, or a
+ * fork leaves their threads behind. Both ends live in this process. An alarm ends the program if anything
+ * hangs. */
 #include <vchan-rs.h>
 
 #include <errno.h>
@@ -25,7 +26,7 @@ static atomic_int handled, go;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "interrupted.c:%d, %s: not so: %s (errno %s, \"%s\")\n", line, at, what, strerror(errno),
+        fprintf(stderr, "interrupted.c:%d, %s: failed: %s (errno %s, \"%s\")\n", line, at, what, strerror(errno),
                 vchan_rs_last_error());
         exit(1);
     }
@@ -114,7 +115,7 @@ static void leave(int signal)
     siglongjmp(before, 1);
 }
 
-/* Interrupted by the handler that closes. */
+/* Interrupted by a handler that closes. */
 static void call_and_close(int signal)
 {
     (void)signal;
@@ -247,7 +248,7 @@ static void forked(int by_exit)
         exit(0);
     }
     EXPECT(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    /* The child was this end of the channel as well as its parent. */
+    /* The child was this end of the channel, like its parent. */
     EXPECT(libxenvchan_is_open(server) == 0);
     libxenvchan_close(client);
     pthread_join(other, NULL);

@@ -1,4 +1,4 @@
-/* Prints the layout of what libxenvchan.h declares: the output must not depend on whose header it is. */
+/* Prints the layout of libxenvchan.h's declarations: the output must be the same for each such header. */
 #include <libxenvchan.h>
 
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* Errors go to the program's logger, of Xen's libxentoollog, and to nobody where it passes none. A thread that was cancelled does not
+/* Errors go to the program's logger, of Xen's libxentoollog, and nowhere without one. A cancelled thread does not
  * end in the logger. */
 #include <libxenvchan.h>
 #include <xentoollog.h>
@@ -16,12 +16,12 @@ static int logged, returned;
 static void expect(int holds, const char *what, int line)
 {
     if (!holds) {
-        fprintf(stderr, "logger.c:%d: not so: %s\n", line, what);
+        fprintf(stderr, "logger.c:%d: failed: %s\n", line, what);
         exit(1);
     }
 }
 
-/* A logger that writes would allow cancellation in the same way. */
+/* A logger that writes is a cancellation point, too. */
 static void message(struct xentoollog_logger *logger, xentoollog_level level, int errnoval, const char *context, const char *format,
                     va_list args)
 {

@@ -1,4 +1,5 @@
-/* 180 channels between two processes that may have 1024 descriptors each, and select() on as many as have one left to poll. */
+/* 180 channels between two processes limited to 1024 descriptors each, and select() on those with a descriptor to
+ * poll. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@ static const char *path_of(int number)
     return path;
 }
 
-/* Sends back what comes, on one channel after the other. */
+/* Echoes on one channel after another. */
 static void client(int ready)
 {
     char number;
@@ -49,7 +50,7 @@ static void client(int ready)
                 fail("echo", i);
         }
     }
-    /* Then writes to the channels that it is asked to write to. */
+    /* Then writes to the requested channels. */
     while (read(ready, &number, 1) == 1)
         if (libxenvchan_send(channels[(unsigned char)number], &number, 1) != 1)
             fail("send", (unsigned char)number);
@@ -100,7 +101,7 @@ int main(void)
             if (fd < 0 || fd >= FD_SETSIZE)
                 fail("a descriptor that select can't take", fd);
             FD_SET(fd, &set);
-            /* Asks for the next event. */
+            /* Requests the next event. */
             if (libxenvchan_data_ready(channels[i]) != 0)
                 fail("data_ready", i);
         }

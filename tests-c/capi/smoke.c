@@ -1,4 +1,4 @@
-/* A whole conversation, written for libxenvchan and nothing else: a server and its forked client. */
+/* A whole conversation with libxenvchan's API only: a server and its forked client. */
 #include <libxenvchan.h>
 
 #include <errno.h>

@@ -17,13 +17,13 @@ const char *const role_names[] = { "server", "client" };
 char root[ROOT_SIZE];
 bool quiet;
 
-static int complained;
+static int failures;
 
-void complain(const char *format, ...)
+void fail_check(const char *format, ...)
 {
     va_list args;
 
-    complained++;
+    failures++;
     fputs("FAIL: ", stdout);
     va_start(args, format);
     vprintf(format, args);
@@ -32,9 +32,9 @@ void complain(const char *format, ...)
     fflush(stdout);
 }
 
-int complaints(void)
+int failed_checks(void)
 {
-    return complained;
+    return failures;
 }
 
 void *must(void *pointer, const char *what)

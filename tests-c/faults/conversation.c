@@ -31,7 +31,7 @@ static struct {
     struct libxenvchan *ctrl;
     sem_t go;
     bool runs;
-    char complaint[200];
+    char message[200];
 } peer;
 
 void *must_map(size_t size)
@@ -45,14 +45,14 @@ static void wrong(const char *format, ...)
 {
     va_list args;
 
-    if (verdict->complaint[0])
+    if (verdict->message[0])
         return;
     va_start(args, format);
-    vsnprintf(verdict->complaint, sizeof(verdict->complaint), format, args);
+    vsnprintf(verdict->message, sizeof(verdict->message), format, args);
     va_end(args);
 }
 
-/* Runs one call; its system calls count if it belongs to the phase in question. */
+/* Runs one call; its system calls count if it belongs to the tested phase. */
 #define DURING(of, call)                     \
     __extension__({                          \
         errno = 0;                           \
@@ -63,22 +63,22 @@ static void wrong(const char *format, ...)
         result_;                             \
     })
 
-/* A call of that phase has failed: whether that is what was to be expected. Only once. */
+/* A call of the phase has failed: checks that this was expected. Only once. */
 static bool expected_failure(enum phase phase, const char *what)
 {
     int error = errno;
 
-    /* A socket that is said to be dead stays dead, whichever call hears of it. */
+    /* A socket reported as dead stays dead, whichever call notices. */
     bool dead = trial->error == ECONNRESET && error == EPIPE;
 
-    if ((trial->phase != phase && !dead) || !inject_happened() || verdict->told) {
-        wrong("%s failed for no reason: %s (%s)", what, errno_name(error), vchan_rs_last_error());
+    if ((trial->phase != phase && !dead) || !inject_happened() || verdict->reported) {
+        wrong("%s failed without a cause: %s (%s)", what, errno_name(error), vchan_rs_last_error());
         return false;
     }
-    verdict->told = error;
+    verdict->reported = error;
     snprintf(verdict->text, sizeof(verdict->text), "%s", vchan_rs_last_error());
     if (!strstr(verdict->text, ": ") || strstr(verdict->text, "please report"))
-        wrong("%s does not say what went wrong", what);
+        wrong("%s does not report the cause", what);
     return true;
 }
 
@@ -88,11 +88,11 @@ static void peer_says(const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    vsnprintf(peer.complaint, sizeof(peer.complaint), format, args);
+    vsnprintf(peer.message, sizeof(peer.message), format, args);
     va_end(args);
 }
 
-/* Takes up to `limit` bytes; returns how many came before the end. */
+/* Receives up to `limit` bytes; returns how many arrived before EOF. */
 static size_t peer_takes(size_t from, size_t limit)
 {
     uint8_t data[3000];
@@ -121,10 +121,10 @@ static void *run_peer(void *arg)
     if (trial->role == SERVER)
         peer.ctrl = libxenvchan_client_init(NULL, 0, path);
     else if (vchan_rs_accept(peer.ctrl, LONG_MS))
-        peer_says("the peer was never connected to: %s", vchan_rs_last_error());
+        peer_says("the peer was never connected: %s", vchan_rs_last_error());
     if (!peer.ctrl) {
-        /* It may have been the one that was lost, before it was ready. */
-        if (!verdict->told && !(trial->phase == ACCEPT && inject_happened()))
+        /* The event may have been the lost one, before it was ready. */
+        if (!verdict->reported && !(trial->phase == ACCEPT && inject_happened()))
             peer_says("the peer has no channel: %s", vchan_rs_last_error());
         return NULL;
     }
@@ -147,7 +147,7 @@ static struct libxenvchan *init(void)
     return trial->role == SERVER ? libxenvchan_server_init(NULL, 0, path, RING, RING) : libxenvchan_client_init(NULL, 0, path);
 }
 
-/* Two attempts are enough, as only one call fails. After the first nothing is left. */
+/* Two attempts suffice, as only one call fails. After the first nothing is left. */
 static struct libxenvchan *initialise(void)
 {
     struct census before = take_census(), now;
@@ -164,18 +164,18 @@ static struct libxenvchan *initialise(void)
     if (trial->role == SERVER) {
         ctrl = init();
     } else {
-        /* The server takes notice of the first attempt when it looks for its client. */
+        /* The server notices the first attempt when it checks for its client. */
         struct vchan_rs_options options = waiting(LONG_MS);
         pthread_create(&peer.thread, NULL, run_peer, NULL);
         peer.runs = true;
         ctrl = vchan_rs_client_init(0, path, &options);
     }
     if (!ctrl)
-        wrong("the second attempt failed, too: %s", vchan_rs_last_error());
+        wrong("the second attempt also failed: %s", vchan_rs_last_error());
     return ctrl;
 }
 
-/* Whether all was written. A blocking write doesn't say how much of it was, when it fails. */
+/* Whether everything was written. A failing blocking write doesn't report how much was. */
 static bool write_all(struct libxenvchan *ctrl)
 {
     uint8_t data[WRITTEN];
@@ -193,7 +193,7 @@ static bool write_all(struct libxenvchan *ctrl)
     return true;
 }
 
-/* A read that failed can be repeated. */
+/* A failed read can be repeated. */
 static bool read_some(struct libxenvchan *ctrl, enum phase phase, size_t from, size_t to)
 {
     uint8_t data[3000];
@@ -204,19 +204,19 @@ static bool read_some(struct libxenvchan *ctrl, enum phase phase, size_t from, s
         if (ret < 0) {
             if (!expected_failure(phase, "read"))
                 return false;
-            /* What passes for the peer's end is the end. */
-            if (verdict->told == EPIPE)
+            /* What looks like the peer's end is the end. */
+            if (verdict->reported == EPIPE)
                 return false;
             continue;
         }
         if (right(data, (size_t)ret, from, FROM_PEER) != (size_t)ret)
-            wrong("wrong bytes came");
+            wrong("wrong bytes arrived");
         from += (size_t)ret;
     }
     return true;
 }
 
-/* What there is to ask, and a wait for an event. */
+/* The query calls, and a wait for an event. */
 static bool ask(struct libxenvchan *ctrl)
 {
     char byte;
@@ -228,7 +228,7 @@ static bool ask(struct libxenvchan *ctrl)
         return false;
     if (DURING(ASK, libxenvchan_read(ctrl, &byte, 1)) < 0 && !expected_failure(ASK, "read without blocking"))
         return false;
-    if (verdict->told == EPIPE)
+    if (verdict->reported == EPIPE)
         return false;
     if (DURING(ASK, libxenvchan_is_open(ctrl)) != 1 && !expected_failure(ASK, "is_open"))
         return false;
@@ -236,7 +236,7 @@ static bool ask(struct libxenvchan *ctrl)
     while (DURING(ASK, libxenvchan_wait(ctrl)) < 0) {
         if (!expected_failure(ASK, "wait"))
             return false;
-        if (verdict->told == EPIPE)
+        if (verdict->reported == EPIPE)
             return false;
     }
     if (DURING(ASK, vchan_rs_notify(ctrl)) < 0 && !expected_failure(ASK, "notify"))
@@ -253,7 +253,7 @@ static void talk(struct libxenvchan *ctrl)
             return;
         if (vchan_rs_accept(ctrl, LONG_MS) < 0 && errno != EPIPE)
             wrong("accept, called again: %s", vchan_rs_last_error());
-        /* The client is still in the queue, or was lost on the way: then that is known at once. */
+        /* The client is still in the queue, or was lost on the way, which is then known at once. */
         if (trial->nr != SYS_accept4 && trial->nr != SYS_epoll_wait)
             return;
     }
@@ -266,7 +266,7 @@ static void next_server_cleans_up(void)
     struct libxenvchan *next = libxenvchan_server_init(NULL, 0, path, RING, RING);
 
     if (!next) {
-        wrong("the next server can't begin: %s", vchan_rs_last_error());
+        wrong("the next server can't start: %s", vchan_rs_last_error());
         return;
     }
     libxenvchan_close(next);
@@ -286,7 +286,7 @@ void converse(const struct trial *t, struct verdict *v)
     if (!inject_prepare())
         wrong("system calls can't be caught: %s", strerror(errno));
     sem_init(&peer.go, 0, 0);
-    /* What libc opens at its first use is not the library's. */
+    /* Opened by libc at first use, not by the library. */
     before = take_census();
     if (t->role == CLIENT)
         peer.ctrl = must(libxenvchan_server_init(NULL, 0, path, RING, RING), "the peer's server_init");
@@ -305,14 +305,14 @@ void converse(const struct trial *t, struct verdict *v)
     for (int nr = 0; nr < INJECT_CALLS; nr++)
         v->counts[nr] = inject_count(nr);
     v->happened = inject_happened();
-    if (peer.complaint[0])
-        wrong("%s", peer.complaint);
+    if (peer.message[0])
+        wrong("%s", peer.message);
     now = take_census();
     if (!same_census(&before, &now))
-        wrong("in the end %d descriptors and %d mappings are left", now.fds - before.fds, now.shared - before.shared);
+        wrong("at the end %d descriptors and %d mappings are left", now.fds - before.fds, now.shared - before.shared);
     v->left = count_files(getenv("XEN_ROOT"));
-    /* Where nothing went wrong, or was told, and then all was closed, nothing remains to be done. */
-    if (v->left > 0 && (t->nr == -2 || v->told)) {
+    /* If nothing failed, or the failure was reported and everything closed, nothing may remain. */
+    if (v->left > 0 && (t->nr == -2 || v->reported)) {
         wrong("%d files are left", v->left);
         list_files(getenv("XEN_ROOT"));
     }

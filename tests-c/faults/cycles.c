@@ -1,4 +1,4 @@
-/* Thousands of channels, one after the other: nothing grows. */
+/* Thousands of channels in sequence: no growth. */
 #include "cycles.h"
 
 #include "faults.h"
@@ -21,7 +21,7 @@ static void exchange(struct libxenvchan *from, struct libxenvchan *to, int numbe
               vchan_rs_last_error());
 }
 
-/* Who waits for a server watches directories, and ending that takes the system ten milliseconds. */
+/* Waiting for a server watches directories, and removing a watch takes the kernel ten milliseconds. */
 static struct libxenvchan *open_end(bool serves, bool waits, const char *path, int number)
 {
     struct vchan_rs_options options = waiting(LONG_MS);
@@ -45,7 +45,7 @@ static void no_growth(const char *what, const struct census *before)
     printf("load: %s: %d descriptors, %d mappings, %ld KiB; before: %d, %d, %ld KiB\n", what, now.fds, now.maps, now.rss_kib,
            before->fds, before->maps, before->rss_kib);
     CHECK(now.fds == before->fds && now.shared == before->shared, "%s: descriptors or shared mappings remain", what);
-    /* malloc may take another, once. */
+    /* malloc may allocate another arena, once. */
     CHECK(abs(now.maps - before->maps) <= 2, "%s: %d mappings became %d", what, before->maps, now.maps);
     CHECK(now.rss_kib < before->rss_kib + 512, "%s: %ld KiB became %ld", what, before->rss_kib, now.rss_kib);
 }
@@ -62,7 +62,7 @@ void live_once(int number)
     libxenvchan_close(number % 2 ? client : server);
 }
 
-/* This process's part, or the other's. */
+/* The part of this process, or of the other one. */
 static void live_half(const char *path, bool serves, bool first, int number)
 {
     struct libxenvchan *ctrl = open_end(serves, true, path, number);
@@ -79,11 +79,11 @@ void live_once_of_two(int number)
 
     live_half(path, (child != 0) == (number % 2 == 0), child != 0, number);
     if (child == 0)
-        _exit(complaints() > 0);
+        _exit(failed_checks() > 0);
     child_ended_well(child);
 }
 
-/* Until then libc and the library have taken what they keep. */
+/* Until then libc and the library allocate what they keep. */
 #define WARM 200
 
 void cycles(int count)
@@ -97,12 +97,12 @@ void cycles(int count)
     }
     no_growth("both ends in one process", &before);
     CHECK(count_files(getenv("XEN_ROOT")) == 0, "cycles: files are left");
-    printf("load: %d channels, one after the other: opened, used both ways, closed\n", count);
+    printf("load: %d channels in sequence: opened, used both ways, closed\n", count);
 }
 
 void cycles_of_two(int count)
 {
-    /* Each process serves under a name of its own: the last server may still be closing. */
+    /* Each process serves under its own name: the previous server may still be closing. */
     char paths[2][64];
     struct census before = { 0 };
     pid_t child;
@@ -118,9 +118,9 @@ void cycles_of_two(int count)
     no_growth(child ? "one process" : "the other process", &before);
     if (child == 0) {
         fflush(stdout);
-        _exit(complaints() > 0);
+        _exit(failed_checks() > 0);
     }
     child_ended_well(child);
     CHECK(count_files(getenv("XEN_ROOT")) == 0, "cycles: files are left");
-    printf("load: %d channels between two processes, one after the other, the roles exchanged each time\n", count);
+    printf("load: %d channels between two processes in sequence, the roles exchanged each time\n", count);
 }

@@ -1,4 +1,4 @@
-/* Channels one after the other, and how many: see cycles.c. */
+/* Channels in sequence, and their number: see cycles.c. */
 #ifndef CYCLES_H
 #define CYCLES_H
 

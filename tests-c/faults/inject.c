@@ -29,8 +29,8 @@ static struct {
 
 #ifdef __x86_64__
 
-/* The handler's way back is a system call, too, and must not come here again: it lies in the range that the kernel lets
- * through. */
+/* The handler's return is a system call, too, which must not be caught again: it lies in the address range exempt
+ * from dispatch. */
 extern const char inject_own_begin[], inject_own_end[];
 void inject_restorer(void);
 long inject_raw(long nr, const long *args);
@@ -54,7 +54,7 @@ __asm__(".pushsection .text\n"
         "inject_own_end:\n"
         ".popsection\n");
 
-/* What the kernel wants to know of a handler, which libc's sigaction() does not let one say. */
+/* The kernel's description of a handler, which libc's sigaction() can't express. */
 struct kernel_action {
     void (*handler)(int, siginfo_t *, void *);
     unsigned long flags;
@@ -62,8 +62,8 @@ struct kernel_action {
     uint64_t mask;
 };
 
-/* Memory for the program itself is not the library's to ask for: Rust's answer to failure there is abort(). The rest
- * can't fail, or is how processes and threads live. */
+/* The program's own memory is excluded: Rust aborts on allocation failure. The rest can't fail, or is essential
+ * for processes and threads. */
 static bool counts_for_us(long nr, const long *args)
 {
     switch (nr) {
@@ -111,7 +111,7 @@ static long answer(long nr, const long *args)
     happened = true;
     if (plan.action == INJECT_KILL_BEFORE)
         die();
-    /* Linux closes the descriptor in any case, and says what went wrong. */
+    /* Linux closes the descriptor in any case, and reports the error. */
     if (plan.action == INJECT_KILL_AFTER || nr == SYS_close) {
         result = inject_raw(nr, args);
         if (plan.action == INJECT_KILL_AFTER)

@@ -1,8 +1,6 @@
-/*
- * Peers that are killed anywhere: after a random time, before or after a random system call, after a random
- * instruction. The survivor is told; what the victim's writes had told it was written arrives; what the survivor
- * counts as taken had been taken; and the next server of that name finds nothing in its way.
- */
+/* Peers killed anywhere: after a random time, before or after a random system call, after a random instruction.
+ * The survivor must notice; data that the victim's writes reported as written must arrive; data that the survivor
+ * counts as consumed must have been consumed; and the next server of that name must find no leftovers. */
 #include "faults.h"
 #include "victim.h"
 
@@ -17,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How soon after the victim's death the survivor must know. */
+/* How soon after the victim's death the survivor must notice. */
 #define TOLD_SECONDS 10
 
 static struct {
@@ -45,11 +43,11 @@ static bool overdue(int number)
 {
     if (!victim_is_gone() || seconds() < victim.since + TOLD_SECONDS)
         return false;
-    complain("round %d: the survivor has not been told", number);
+    fail_check("round %d: the survivor has not noticed", number);
     return true;
 }
 
-/* The survivor's channel, or NULL where the victim died before there was one. */
+/* The survivor's channel, or NULL if the victim died before there was one. */
 static struct libxenvchan *meet_victim(enum role victims, const char *path, struct notes *notes)
 {
     struct libxenvchan *ctrl;
@@ -69,7 +67,7 @@ static struct libxenvchan *meet_victim(enum role victims, const char *path, stru
     return ctrl;
 }
 
-/* Whether a client came. Nobody may have, then the next one must be able to. */
+/* Whether a client connected. If none did, the next one must be able to. */
 static bool accept_victim(struct libxenvchan *ctrl, const char *path)
 {
     bool gone;
@@ -85,7 +83,7 @@ static bool accept_victim(struct libxenvchan *ctrl, const char *path)
     struct vchan_rs_options options = waiting(LONG_MS);
     struct libxenvchan *next = vchan_rs_client_init(0, path, &options);
     if (!next) {
-        complain("after a client that died half-way, the next one can't come: %s", vchan_rs_last_error());
+        fail_check("after a client died half-way, the next one can't connect: %s", vchan_rs_last_error());
         return false;
     }
     CHECK(vchan_rs_accept(ctrl, LONG_MS) == 0, "the next client is not accepted: %s", vchan_rs_last_error());
@@ -93,7 +91,7 @@ static bool accept_victim(struct libxenvchan *ctrl, const char *path)
     return false;
 }
 
-/* Talks until the end is told, then compares what both have noted. */
+/* Transfers data until EOF, then compares both sides' records. */
 static void survive(struct libxenvchan *ctrl, const struct notes *notes, int number)
 {
     uint8_t data[5000];
@@ -120,11 +118,11 @@ static void survive(struct libxenvchan *ctrl, const struct notes *notes, int num
     }
     int kind = vchan_rs_last_error_kind();
     CHECK(errno == EPIPE && (kind == VCHAN_RS_ERROR_PEER_DIED || (kind == VCHAN_RS_ERROR_PEER_CLOSED && notes->closing)),
-          "round %d: told %s, though it %s", number, vchan_rs_last_error(), notes->closing ? "closed" : "was killed");
+          "round %d: reported %s, though it %s", number, vchan_rs_last_error(), notes->closing ? "closed" : "was killed");
     while (!victim_is_gone())
         usleep(100);
     CHECK(!notes->wrong, "round %d: the victim had got wrong bytes", number);
-    CHECK(got >= notes->written && got <= notes->tried, "round %d: %llu bytes came; the victim was told that it had written %llu, of %llu",
+    CHECK(got >= notes->written && got <= notes->tried, "round %d: %llu bytes came; the victim was reported to have written %llu, of %llu",
           number, (unsigned long long)got, (unsigned long long)notes->written, (unsigned long long)notes->tried);
     pending = vchan_rs_pending(ctrl);
     CHECK(pending >= 0 && sent - (uint64_t)pending >= notes->got && sent - (uint64_t)pending <= notes->wanted,
@@ -133,18 +131,18 @@ static void survive(struct libxenvchan *ctrl, const struct notes *notes, int num
     sum[number % 2][number / 2 % DEATHS].bytes += got + sent;
 }
 
-/* Whoever comes next under the name finds nothing in the way, and leaves nothing. */
+/* The next server of the name finds no leftovers, and leaves none. */
 static void next_one(const char *path, int number)
 {
     struct libxenvchan *next = libxenvchan_server_init(NULL, 0, path, 4096, 4096);
 
     if (!next) {
-        complain("round %d: the next server can't begin: %s", number, vchan_rs_last_error());
+        fail_check("round %d: the next server can't start: %s", number, vchan_rs_last_error());
         return;
     }
     libxenvchan_close(next);
     if (count_files(getenv("XEN_ROOT")) > 0) {
-        complain("round %d: %d files are left", number, count_files(getenv("XEN_ROOT")));
+        fail_check("round %d: %d files are left", number, count_files(getenv("XEN_ROOT")));
         list_files(getenv("XEN_ROOT"));
     }
 }
@@ -158,7 +156,7 @@ bool kill_round(int number)
     struct libxenvchan *ctrl;
     bool killed;
 
-    /* A survivor that hangs ends here, and with it the program. */
+    /* A hanging survivor ends here, and with it the program. */
     alarm(3 * LONG_MS / 1000);
     victim.gone = false;
     random_number(2);
@@ -195,13 +193,13 @@ void run_killed(int argc, char **argv)
     int wanted = argc > 0 ? atoi(argv[0]) : 500, killed = 0, rounds = 0;
     struct census before, now;
 
-    /* The first rounds make what libc keeps. */
+    /* The first rounds allocate what libc keeps. */
     for (int n = 0; n < 8; n++)
         kill_round(n);
     memset(sum, 0, sizeof(sum));
     before = take_census();
     /* Some close before they are killed. */
-    for (; killed < wanted && rounds < 4 * wanted && complaints() < 20; rounds++) {
+    for (; killed < wanted && rounds < 4 * wanted && failed_checks() < 20; rounds++) {
         killed += kill_round(rounds);
         now = take_census();
         CHECK(same_census(&before, &now), "round %d: the survivor keeps %d descriptors and %d mappings", rounds,
@@ -217,6 +215,6 @@ void run_killed(int argc, char **argv)
                    (unsigned long long)s->bytes >> 10);
         }
     }
-    printf("killed: %d of %d peers were killed, the others had closed before\n\n", killed, rounds);
+    printf("killed: %d of %d peers were killed, the others closed first\n\n", killed, rounds);
     CHECK(killed >= wanted, "too few were killed");
 }

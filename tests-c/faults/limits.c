@@ -1,4 +1,4 @@
-/* No descriptors left, no space left, a directory that can't be written: the right errno, and nothing left behind. */
+/* No free descriptors, no space, an unwritable directory: the right errno, and no leftovers. */
 #include "faults.h"
 
 #include <errno.h>
@@ -29,13 +29,13 @@ static int first_free_descriptor(void)
     return fd;
 }
 
-/* An init call failed: whether as it should. */
+/* Checks the failure of an init call. */
 static void check_failed(const char *what, int number, int expected, const struct census *before, int files)
 {
-    int told = errno;
+    int reported = errno;
     struct census now;
 
-    CHECK(told == expected, "%s %d: told %s: %s", what, number, errno_name(told), vchan_rs_last_error());
+    CHECK(reported == expected, "%s %d: reported %s: %s", what, number, errno_name(reported), vchan_rs_last_error());
     now = take_census();
     CHECK(same_census(before, &now), "%s %d: %d descriptors and %d mappings are left", what, number,
           now.fds - before->fds, now.shared - before->shared);
@@ -65,7 +65,7 @@ static int no_descriptors(enum role role)
             break;
         tried++;
         check_failed("no descriptors", more, EMFILE, &before, files);
-        /* So that it sees the attempt end, if it got as far as that. */
+        /* Makes the server notice the end of the attempt, if it got that far. */
         if (server)
             CHECK(vchan_rs_accept(server, 1) == -1 && errno == ETIMEDOUT, "the server thinks that a client came: %s",
                   vchan_rs_last_error());
@@ -78,7 +78,8 @@ static int no_descriptors(enum role role)
     return tried;
 }
 
-/* A server that can't accept says so and can later; a client that can't take the server's bell does without. */
+/* A server that can't accept reports it and can later; a client without a descriptor for the server's doorbell
+ * works without it. */
 static int none_while_connected(void)
 {
     const char *path = new_path();
@@ -126,7 +127,7 @@ static int no_space(const char *directory, const char *option, int first, int st
             tried++;
             check_failed(options, size, ENOSPC, &before, 0);
         } else {
-            /* Memory that was promised is there. */
+            /* Allocated memory exists. */
             CHECK(libxenvchan_write(ctrl, full, sizeof(full)) == sizeof(full), "%s: %s", options, vchan_rs_last_error());
             libxenvchan_close(ctrl);
             CHECK(count_files(directory) == 0, "%s: files are left", options);
@@ -137,7 +138,7 @@ static int no_space(const char *directory, const char *option, int first, int st
     return tried;
 }
 
-/* Runs in a process of its own and counts what was checked. */
+/* Runs in a separate process and counts the checks. */
 static int as_nobody(int (*body)(void))
 {
     pid_t child = must_do(fork(), "forking");
@@ -146,8 +147,8 @@ static int as_nobody(int (*body)(void))
     if (child == 0) {
         must_do(setgid(NOBODY), "setgid");
         must_do(setuid(NOBODY), "setuid");
-        int before = complaints(), tried = body();
-        _exit(complaints() > before ? 255 : tried);
+        int before = failed_checks(), tried = body();
+        _exit(failed_checks() > before ? 255 : tried);
     }
     must_do(waitpid(child, &status, 0), "waitpid");
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) < 255, "as nobody: status %#x", (unsigned)status);

@@ -1,7 +1,6 @@
-/*
- * Load: many channels at once between two processes, thousands of channels one after the other (see cycles.c),
- * millions of small messages, more bytes than an index can count. Contents are checked, and that nothing grows.
- */
+/* Load: many channels at once between two processes, thousands of channels in sequence (see cycles.c), millions of
+ * small messages, more bytes than an index can count. Contents are checked, and that resource usage is
+ * constant. */
 #include "cycles.h"
 #include "faults.h"
 
@@ -20,7 +19,7 @@
 static struct libxenvchan *channels[MOST];
 static size_t sent[MOST], got[MOST];
 
-/* Moves what can be moved at once on one channel; whether there is more to come. */
+/* Moves as much as possible at once on one channel; returns whether there is more to come. */
 static bool advance(int n, uint32_t out, uint32_t in)
 {
     uint8_t data[8192];
@@ -65,7 +64,7 @@ static void serve_all(int count, uint32_t out, uint32_t in)
             }
         }
         if (open > 0 && poll(fds, (nfds_t)count, LONG_MS) <= 0) {
-            complain("%d of %d channels stand still", open, count);
+            fail_check("%d of %d channels stall", open, count);
             return;
         }
     }
@@ -87,11 +86,11 @@ void load_many(int count)
         must(channels[n], "opening one of many");
     }
     serve_all(count, child ? 100 : 200, child ? 200 : 100);
-    /* The bytes on the way to the peer stay readable. */
+    /* The bytes in flight to the peer stay readable. */
     for (int n = 0; n < count; n++)
         libxenvchan_close(channels[n]);
     if (child == 0)
-        _exit(complaints() > 0);
+        _exit(failed_checks() > 0);
     child_ended_well(child);
     now = take_census();
     CHECK(same_census(&before, &now), "many: %d descriptors, %d mappings remain", now.fds - before.fds, now.shared - before.shared);
@@ -108,7 +107,7 @@ struct stream {
     int count;
 };
 
-/* Sizes are the stream's own chance, as both sides must know them. */
+/* Sizes come from the stream's own random numbers, as both sides must know them. */
 static size_t next_size(uint32_t *state)
 {
     *state = *state * 1664525u + 1013904223u;
@@ -126,7 +125,7 @@ static void *send_stream(void *arg)
         size_t size = next_size(&state);
         fill(data, size, position, s->seed);
         if (libxenvchan_send(s->ctrl, data, size) != (int)size) {
-            complain("message %d can't be sent: %s", n, vchan_rs_last_error());
+            fail_check("message %d can't be sent: %s", n, vchan_rs_last_error());
             break;
         }
         position += size;
@@ -143,7 +142,7 @@ static void receive_stream(const struct stream *s)
     for (int n = 0; n < s->count; n++) {
         size_t size = next_size(&state);
         if (libxenvchan_recv(s->ctrl, data, size) != (int)size || right(data, size, position, s->seed) != size) {
-            complain("message %d is wrong, or did not come: %s", n, vchan_rs_last_error());
+            fail_check("message %d is wrong or missing: %s", n, vchan_rs_last_error());
             return;
         }
         position += size;
@@ -173,7 +172,7 @@ void load_messages(int count)
         vchan_rs_wait_drained(ctrl, LONG_MS);
     libxenvchan_close(ctrl);
     if (child == 0)
-        _exit(complaints() > 0);
+        _exit(failed_checks() > 0);
     child_ended_well(child);
     if (!quiet)
         printf("load: %d messages of 1 to 64 bytes each way at once, %.1f s\n", count, seconds() - begun);
@@ -181,7 +180,7 @@ void load_messages(int count)
 
 /* --- more than 2^32 bytes --- */
 
-/* A block whose length has nothing to do with that of a ring. */
+/* A block whose length is unrelated to that of a ring. */
 #define BLOCK 1000003
 
 static void beyond_32_bits(uint64_t total)
@@ -196,7 +195,7 @@ static void beyond_32_bits(uint64_t total)
 
     ctrl->blocking = 1;
     fill(block, BLOCK, 0, 5);
-    for (uint64_t done = 0; done < total && complaints() == 0; done += BLOCK) {
+    for (uint64_t done = 0; done < total && failed_checks() == 0; done += BLOCK) {
         if (child) {
             CHECK(libxenvchan_write(ctrl, block, BLOCK) == BLOCK, "after %llu bytes: %s", (unsigned long long)done,
                   vchan_rs_last_error());
@@ -211,7 +210,7 @@ static void beyond_32_bits(uint64_t total)
     free(block);
     free(back);
     if (child == 0)
-        _exit(complaints() > 0);
+        _exit(failed_checks() > 0);
     child_ended_well(child);
     printf("load: %llu bytes on one channel, through 2^32\n", (unsigned long long)total);
 }
@@ -222,7 +221,7 @@ void run_load(int argc, char **argv)
     bool all = !strcmp(what, "all");
     int count = argc > 1 ? atoi(argv[1]) : 0;
 
-    /* Far longer than anything here takes: whatever hangs ends here. */
+    /* Far longer than anything here takes: ends hangs. */
     alarm(600);
     if (all || !strcmp(what, "many"))
         load_many(count && count < MOST ? count : MOST);

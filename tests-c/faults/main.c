@@ -2,13 +2,13 @@
  * faults COMMAND: channels under faults and under load, on the Unix transport.
  *
  *   syscalls              each system call of each call fails in turn
- *   limits                no descriptors, no space, a directory that can't be written
- *   signals               storms of signals, and peers that are stopped
- *   killed [COUNT]        so many peers are killed, anywhere
+ *   limits                no descriptors, no space, an unwritable directory
+ *   signals               signal storms, and stopped peers
+ *   killed [COUNT]        COUNT peers are killed, anywhere
  *   load [many|cycles|cycles-of-two|messages|wrap] [COUNT]
  *   soak SECONDS [UNIXCAT...]
  *
- * Its files are in $TMPDIR, else where memory is not written to a disk. VCHAN_FAULTS_SEED repeats what chance did.
+ * Files go to $TMPDIR, else to a memory file system. VCHAN_FAULTS_SEED reproduces the random numbers.
  */
 #include "faults.h"
 
@@ -51,9 +51,9 @@ int main(int argc, char **argv)
         random_begin(chance);
         commands[n].run(argc - 2, argv + 2);
         must_do(nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS), root);
-        printf("faults %s: %d failed checks, %.1f s, VCHAN_FAULTS_SEED=%llu\n", argv[1], complaints(), seconds() - begun,
+        printf("faults %s: %d failed checks, %.1f s, VCHAN_FAULTS_SEED=%llu\n", argv[1], failed_checks(), seconds() - begun,
                chance);
-        return complaints() > 0;
+        return failed_checks() > 0;
     }
     fprintf(stderr, "usage: faults syscalls|limits|signals|killed|load|soak ...; see tests-c/README.md\n");
     return 2;

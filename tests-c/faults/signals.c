@@ -1,4 +1,4 @@
-/* Storms of signals without SA_RESTART, and peers that are stopped for a while: slower, and nothing else. */
+/* Storms of signals without SA_RESTART, and temporarily stopped peers: slower, without other effects. */
 #include "faults.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@ static void storm(bool begin)
     must_do(setitimer(ITIMER_REAL, &every, NULL), "setitimer");
 }
 
-/* As programs do: what was moved counts, and -1 with EINTR means again. */
+/* As programs do: bytes moved count, and -1 with EINTR is retried. */
 static bool move(struct libxenvchan *ctrl, uint8_t *data, size_t size, bool writes)
 {
     for (size_t done = 0; done < size;) {
@@ -48,13 +48,13 @@ static bool move(struct libxenvchan *ctrl, uint8_t *data, size_t size, bool writ
     return true;
 }
 
-/* Sends everything back, until the end. */
+/* Echoes until EOF. */
 static int echo(const char *path, bool stormy)
 {
     struct vchan_rs_options options = waiting(LONG_MS);
     struct libxenvchan *ctrl = must(vchan_rs_client_init(0, path, &options), "the echo's client_init");
     uint8_t data[5000];
-    int ret, before = complaints();
+    int ret, before = failed_checks();
 
     ctrl->blocking = 1;
     if (stormy)
@@ -70,7 +70,7 @@ static int echo(const char *path, bool stormy)
     CHECK(errno == EPIPE, "echo: %s", vchan_rs_last_error());
     storm(false);
     libxenvchan_close(ctrl);
-    return complaints() > before;
+    return failed_checks() > before;
 }
 
 static void transfer(struct libxenvchan *ctrl, size_t total, const char *what)
@@ -82,7 +82,7 @@ static void transfer(struct libxenvchan *ctrl, size_t total, const char *what)
         size_t size = 1 + random_number(sizeof(sent));
         fill(sent, size, done, 3);
         if (!move(ctrl, sent, size, true) || !move(ctrl, got, size, false) || memcmp(sent, got, size)) {
-            complain("%s: after %zu bytes: %s", what, done, vchan_rs_last_error());
+            fail_check("%s: after %zu bytes: %s", what, done, vchan_rs_last_error());
             return;
         }
         done += size;
@@ -94,16 +94,16 @@ static void storms(void)
     enum { ENOUGH = 10000 };
     const char *path = new_path();
     struct libxenvchan *ctrl;
-    int total = 0, before = complaints();
+    int total = 0, before = failed_checks();
     pid_t child = must_do(fork(), "forking");
 
     if (child == 0)
         _exit(echo(path, true));
     ctrl = must(libxenvchan_server_init(NULL, 0, path, 4096, 4096), "server_init");
-    /* The clients that wait are not the subject. */
+    /* Waiting clients are not tested here. */
     must_do(vchan_rs_accept(ctrl, LONG_MS), "accept");
     storm(true);
-    for (; signals < ENOUGH && complaints() == before; total++)
+    for (; signals < ENOUGH && failed_checks() == before; total++)
         transfer(ctrl, 1 << 20, "in a storm of signals");
     storm(false);
     libxenvchan_close(ctrl);
@@ -123,7 +123,7 @@ static void storms_over_init(void)
         struct libxenvchan *server = libxenvchan_server_init(NULL, 0, path, 4096, 4096);
         struct libxenvchan *client = server ? libxenvchan_client_init(NULL, 0, path) : NULL;
         if (!client) {
-            complain("init no. %d in a storm of signals: %s", n, vchan_rs_last_error());
+            fail_check("init no. %d in a storm of signals: %s", n, vchan_rs_last_error());
         } else {
             CHECK(vchan_rs_accept(server, LONG_MS) == 0, "accept no. %d in a storm of signals: %s", n, vchan_rs_last_error());
             libxenvchan_close(client);
@@ -147,7 +147,7 @@ static double cpu_seconds(void)
            (double)used.ru_stime.tv_usec / 1e6;
 }
 
-/* Stops and continues a process at random, until told to end. */
+/* Stops and continues a process at random until it is signalled to end. */
 static void stop_and_go(pid_t victim, int times)
 {
     for (int n = 0; n < times; n++) {
@@ -178,20 +178,20 @@ static void stopped_peer(void)
         stop_and_go(child, STOPS);
         _exit(0);
     }
-    int status = 0, before = complaints();
+    int status = 0, before = failed_checks();
     size_t total = 0;
     do {
-        transfer(ctrl, 1 << 20, "while the peer is stopped now and then");
+        transfer(ctrl, 1 << 20, "while the peer is stopped repeatedly");
         total += 1 << 20;
-    } while (complaints() == before && waitpid(stopper, &status, WNOHANG) == 0);
+    } while (failed_checks() == before && waitpid(stopper, &status, WNOHANG) == 0);
     printf("signals: %zu MiB there and back, the peer stopped %d times\n", total >> 20, STOPS);
 
     kill(child, SIGSTOP);
     used = cpu_seconds();
     CHECK(vchan_rs_read(ctrl, &byte, 1, PAUSE_MS) == -1 && errno == ETIMEDOUT, "a stopped peer: %s", vchan_rs_last_error());
     used = cpu_seconds() - used;
-    CHECK(used < PAUSE_MS / 1000.0 / 3, "%.0f of %d ms were spent on waiting", used * 1000, PAUSE_MS);
-    CHECK(libxenvchan_is_open(ctrl) == 1, "a stopped peer is taken for a dead one");
+    CHECK(used < PAUSE_MS / 1000.0 / 3, "waiting used %.0f of %d ms of CPU", used * 1000, PAUSE_MS);
+    CHECK(libxenvchan_is_open(ctrl) == 1, "a stopped peer is reported as dead");
     kill(child, SIGCONT);
     libxenvchan_close(ctrl);
     child_ended_well(child);
@@ -200,7 +200,7 @@ static void stopped_peer(void)
 void run_signals(int argc, char **argv)
 {
     (void)argc, (void)argv;
-    /* So that calls sleep, and are interrupted. */
+    /* Makes calls sleep, so that they can be interrupted. */
     setenv("VCHAN_SPIN", "off", 1);
     storms();
     unsetenv("VCHAN_SPIN");

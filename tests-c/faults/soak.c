@@ -1,8 +1,6 @@
-/*
- * The soak: a mix of everything for as long as is asked for. Channels of random sizes and roles that come and go, many
- * at once, bursts of messages, killed peers, and the tools. Once a minute a line of what the process has; descriptors
- * and mappings must not change, memory must not grow.
- */
+/* The soak: a random mix of everything for the requested time. Channels of random sizes and roles come and go,
+ * many at once, bursts of messages, killed peers, and the tools. Prints the process's resources once a minute;
+ * descriptors and mappings must be constant, memory must not grow. */
 #include "cycles.h"
 #include "faults.h"
 
@@ -16,7 +14,7 @@ enum activity { LIVES, LIVES_OF_TWO, MANY, MESSAGES, KILLS, TOOLS, ACTIVITIES };
 static const char *const activity_names[] = { "channels", "channels of two processes", "x 16 at once", "x 10000 messages",
                                               "killed peers", "files through tools" };
 
-/* The tools that were given, and how many. */
+/* The given tools, and their number. */
 static char **tools;
 static int tool_count;
 
@@ -104,7 +102,7 @@ static void tell(double begun, const struct census *before, const int *done)
 
 void run_soak(int argc, char **argv)
 {
-    double limit = argc > 0 ? atof(argv[0]) : 1800, begun = seconds(), told = begun, every = limit < 240 ? limit / 4 : 60;
+    double limit = argc > 0 ? atof(argv[0]) : 1800, begun = seconds(), printed = begun, every = limit < 240 ? limit / 4 : 60;
     int done[ACTIVITIES] = { 0 };
     struct census before;
 
@@ -113,18 +111,18 @@ void run_soak(int argc, char **argv)
     if (argc < 2)
         printf("soak: no tools given: only the library\n");
     quiet = true;
-    /* What libc and the library keep is taken by then. */
+    /* By then libc and the library have allocated what they keep. */
     for (int n = 0; n < 5 * ACTIVITIES; n++)
         act((enum activity)(n % ACTIVITIES));
-    begun = told = seconds();
+    begun = printed = seconds();
     before = take_census();
-    while (seconds() < begun + limit && complaints() == 0) {
+    while (seconds() < begun + limit && failed_checks() == 0) {
         enum activity what = (enum activity)random_number(ACTIVITIES);
         act(what);
         done[what]++;
         CHECK(count_files(getenv("XEN_ROOT")) == 0, "soak: files are left after %s", activity_names[what]);
-        if (seconds() > told + every) {
-            told = seconds();
+        if (seconds() > printed + every) {
+            printed = seconds();
             tell(begun, &before, done);
         }
     }

@@ -1,10 +1,10 @@
 /*
- * Each system call of each call fails in turn, with each of the errors that it can have. One trial is one process with
- * both ends; the tested end's calls fail, the other end is another thread and spared.
+ * Each system call of each call fails in turn, with each of its possible errors. One trial is one process with both
+ * ends; the tested end's calls fail, the other end is another thread and unaffected.
  *
- * After a call that failed: errno is that of the system, the text says something, nothing is left open or mapped. Then
- * the conversation goes on as far as it can: init and accept are called again, reads are repeated and must lose
- * nothing. In the end both sides close, and nothing is left; no file either, at the latest after the next server.
+ * After a failed call: errno is that of the system, there is an error text, nothing is left open or mapped. Then the
+ * conversation continues as far as it can: init and accept are called again, reads are repeated and must lose nothing.
+ * At the end both sides close, and nothing is left; no file either, at the latest after the next server.
  */
 #include "conversation.h"
 #include "faults.h"
@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What can fail, and how. */
+/* The system calls, and their errors. */
 static const struct kind {
     int nr;
     const char *name;
@@ -83,30 +83,30 @@ static const struct kind {
 };
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
 
-/* Errors that mean something else than "the system refused": what the call makes of them. */
+/* Errors that mean something else than "the system refused", and their translation. */
 static const struct {
-    int nr, error, told;
+    int nr, error, reported;
     const char *why;
 } meanings[] = {
-    { SYS_connect, ECONNREFUSED, ENOENT, "nobody listens: no server" },
+    { SYS_connect, ECONNREFUSED, ENOENT, "not listening: no server" },
     { SYS_connect, EAGAIN, EBUSY, "the queue is full: another client came first" },
     { SYS_recvmsg, ECONNRESET, EPIPE, "the peer has gone" },
     { SYS_sendto, EPIPE, EPIPE, "the peer has gone" },
 };
 
 static struct tally {
-    int tried, told, borne, meant, wrong;
+    int tried, reported, tolerated, translated, wrong;
 } tallies[KINDS];
 
-static bool right_errno(const struct trial *t, int told)
+static bool right_errno(const struct trial *t, int reported)
 {
     for (size_t n = 0; n < sizeof(meanings) / sizeof(*meanings); n++)
         if (meanings[n].nr == t->nr && meanings[n].error == t->error)
-            return told == meanings[n].told;
-    return told == t->error;
+            return reported == meanings[n].reported;
+    return reported == t->error;
 }
 
-/* Runs one trial in a process of its own. */
+/* Runs one trial in a separate process. */
 static void run_trial(const struct trial *t, struct verdict *v)
 {
     static int count;
@@ -126,28 +126,28 @@ static void run_trial(const struct trial *t, struct verdict *v)
     }
     must_do(waitpid(child, &status, 0), "waiting for a trial");
     if (WIFSIGNALED(status))
-        snprintf(v->complaint, sizeof(v->complaint), "%s", WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status)));
+        snprintf(v->message, sizeof(v->message), "%s", WTERMSIG(status) == SIGALRM ? "it hangs" : strsignal(WTERMSIG(status)));
     else if (status)
-        snprintf(v->complaint, sizeof(v->complaint), "it ended with status %d", WEXITSTATUS(status));
+        snprintf(v->message, sizeof(v->message), "it ended with status %d", WEXITSTATUS(status));
 }
 
 static void judge(const struct trial *t, const struct verdict *v, struct tally *tally, const char *name)
 {
-    bool wrong = v->complaint[0] || (v->told && !right_errno(t, v->told));
+    bool wrong = v->message[0] || (v->reported && !right_errno(t, v->reported));
 
     if (!v->happened)
         return;
     tally->tried++;
     tally->wrong += wrong;
-    tally->borne += !v->told;
-    tally->told += v->told == t->error;
-    tally->meant += v->told && v->told != t->error;
+    tally->tolerated += !v->reported;
+    tally->reported += v->reported == t->error;
+    tally->translated += v->reported && v->reported != t->error;
     if (wrong)
-        complain("%s %s: %s no. %d fails with %s: told %s \"%s\"; %s", role_names[t->role], phase_names[t->phase], name,
-                 t->nth, errno_name(t->error), errno_name(v->told), v->text, v->complaint[0] ? v->complaint : "the wrong errno");
+        fail_check("%s %s: %s no. %d fails with %s: reported as %s \"%s\"; %s", role_names[t->role], phase_names[t->phase], name,
+                 t->nth, errno_name(t->error), errno_name(v->reported), v->text, v->message[0] ? v->message : "the wrong errno");
 }
 
-/* A call that the table above does not have would never be made to fail. */
+/* A call missing in the table above would never be made to fail. */
 static void all_known(const struct trial *t, const struct verdict *v)
 {
     for (int nr = 0; nr < INJECT_CALLS; nr++) {
@@ -165,7 +165,7 @@ static void run_phase(struct trial t, struct verdict *v)
 
     t.nr = -2;
     run_trial(&t, v);
-    CHECK(!v->complaint[0], "%s %s without any fault: %s", role_names[t.role], phase_names[t.phase], v->complaint);
+    CHECK(!v->message[0], "%s %s without any fault: %s", role_names[t.role], phase_names[t.phase], v->message);
     all_known(&t, v);
     memcpy(counts, v->counts, sizeof(counts));
     for (size_t n = 0; n < KINDS; n++) {
@@ -193,24 +193,24 @@ void run_syscalls(int argc, char **argv)
                strerror(errno));
         return;
     }
-    /* Every wait is to make its system calls. */
+    /* Makes every wait use system calls. */
     setenv("VCHAN_SPIN", "off", 1);
     v = must_map(sizeof(*v));
     for (int role = SERVER; role <= CLIENT; role++)
         for (int phase = 0; phase < PHASES; phase++)
             run_phase((struct trial){ .role = (enum role)role, .phase = (enum phase)phase }, v);
 
-    printf("\n%-20s %6s %10s %12s %6s   errors\n", "system call", "failed", "same errno", "other, meant", "borne");
+    printf("\n%-20s %6s %10s %12s %9s   errors\n", "system call", "failed", "same errno", "other, valid", "tolerated");
     for (size_t n = 0; n < KINDS; n++) {
         const struct tally *t = &tallies[n];
         if (t->tried == 0)
             continue;
-        printf("%-20s %6d %10d %12d %6d  ", kinds[n].name, t->tried, t->told, t->meant, t->borne);
+        printf("%-20s %6d %10d %12d %9d  ", kinds[n].name, t->tried, t->reported, t->translated, t->tolerated);
         for (int e = 0; e < 6 && kinds[n].errors[e]; e++)
             printf(" %s", errno_name(kinds[n].errors[e]));
         putchar('\n');
-        sum.tried += t->tried, sum.told += t->told, sum.meant += t->meant, sum.borne += t->borne, sum.wrong += t->wrong;
+        sum.tried += t->tried, sum.reported += t->reported, sum.translated += t->translated, sum.tolerated += t->tolerated, sum.wrong += t->wrong;
     }
-    printf("%-20s %6d %10d %12d %6d   %d wrong\n\n", "all", sum.tried, sum.told, sum.meant, sum.borne, sum.wrong);
+    printf("%-20s %6d %10d %12d %9d   %d wrong\n\n", "all", sum.tried, sum.reported, sum.translated, sum.tolerated, sum.wrong);
     CHECK(sum.tried > 500, "only %d system calls were made to fail: do these trials still work?", sum.tried);
 }

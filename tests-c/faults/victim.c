@@ -17,7 +17,7 @@ const char *const death_names[] = { "at a time", "before a system call", "after 
 
 static long instructions;
 
-/* Comes after each instruction while the trap flag is set. */
+/* Runs after each instruction while the trap flag is set. */
 static void on_step(int sig, siginfo_t *info, void *context)
 {
     (void)sig, (void)info;
@@ -30,7 +30,7 @@ static void on_step(int sig, siginfo_t *info, void *context)
 #endif
 }
 
-/* Dies after so many instructions; where there is no such flag, at once. */
+/* Kills the process after this many instructions; at once if there is no such flag. */
 static void count_instructions(long count)
 {
     struct sigaction action = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };

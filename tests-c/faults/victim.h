@@ -1,14 +1,14 @@
-/* A peer that is killed somewhere in its life: see killed.c. */
+/* A peer killed somewhere in its life: see killed.c. */
 #ifndef VICTIM_H
 #define VICTIM_H
 
 #include "faults.h"
 
-/* Where it dies: after a time; at a system call, before or after it; after so many instructions. */
+/* The point of death: after a time; before or after a system call; after a number of instructions. */
 enum death { AT_A_TIME, BEFORE_A_CALL, AFTER_A_CALL, AT_AN_INSTRUCTION, DEATHS };
 extern const char *const death_names[];
 
-/* What the victim writes down as it goes, in memory that both see. */
+/* The victim's records, in shared memory. */
 struct notes {
     volatile bool go;         /* the survivor's: begin */
     volatile uint64_t tried;  /* bytes given to write so far, counted before the call */
@@ -20,11 +20,11 @@ struct notes {
     volatile bool closing;
 };
 
-/* What each side writes is a stream of its own. */
+/* Each side writes its own stream. */
 #define FROM_VICTIM 11
 #define FROM_SURVIVOR 12
 
-/* Lives until it is killed, or has closed in order: does not return. */
+/* Lives until it is killed, or has closed cleanly; does not return. */
 void live(enum role role, enum death death, const char *path, struct notes *notes) __attribute__((noreturn));
 
 #endif

@@ -1,6 +1,6 @@
-/* both local|global OBJECT NAME OBJECT NAME...: several copies of libxenvchan in one process. Loads each OBJECT (user.c,
- * linked with one of them) in this order, looks whether its calls are bound to a library of that NAME, and then moves bytes
- * between this process and a child through each, at the same time. */
+/* both local|global OBJECT NAME OBJECT NAME...: several copies of libxenvchan in one process. Loads each OBJECT
+ * (user.c, linked with one of them) in this order, checks that its calls are bound to a library of that NAME, and
+ * then moves bytes between this process and a child through each, at the same time. */
 #include <dlfcn.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -67,7 +67,7 @@ static char byte(int at)
     return (char)(at % 251);
 }
 
-/* Sends all, by each call in turn, and takes the answer. */
+/* Sends all data, with each call in turn, and receives the answer. */
 static void be_client(const struct copy *copy)
 {
     const struct vchan_calls *calls = copy->calls;
@@ -92,7 +92,7 @@ static void begin(struct copy *copy)
 {
     const struct vchan_calls *calls = copy->calls;
 
-    /* A failing init closes what it has begun. */
+    /* A failing init closes what it has opened. */
     if (calls->client_init(NULL, 0, copy->path))
         fail("%s: a client without a server", copy->name);
     copy->server = calls->server_init(NULL, 0, copy->path, RING, RING);

@@ -22,7 +22,7 @@ struct vchan_calls {
     int (*buffer_space)(struct libxenvchan *);
 };
 
-/* What the calls of the object that defines this were bound to. */
+/* The bindings of the calls in the object that defines this. */
 const struct vchan_calls *vchan_calls(void);
 
 #endif

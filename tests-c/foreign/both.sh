@@ -1,6 +1,6 @@
 #!/bin/bash
-# both.sh DIRECTORY: this library (of DIRECTORY) and Xen's own, which runs on the shim, in one process, loaded in every order:
-# each must keep to itself.
+# both.sh DIRECTORY: this library (from DIRECTORY) and Xen's own, on the shim, in one process, loaded in every order:
+# they must not interfere.
 set -euo pipefail
 library=$(realpath "$1")/libvchan-rs.so.0
 cd "$(dirname "$0")/.."
@@ -36,7 +36,7 @@ for program in neither ours xens; do
     done
 done
 if [ -n "$(ls -A "$XEN_ROOT")" ]; then
-    echo "not ok: files were left behind: $(find "$XEN_ROOT" | tr '\n' ' ')"
+    echo "not ok: leftover files: $(find "$XEN_ROOT" | tr '\n' ' ')"
     failed=$((failed + 1))
 fi
 echo "both: $passed passed, $failed failed"

@@ -1,5 +1,4 @@
-/* by_name NAME: a program that loads libxenvchan by name when it runs, and is a server as far as that goes without a
- * client. */
+/* by_name NAME: a program that loads libxenvchan by name at run time, and acts as a server without a client. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -24,7 +23,7 @@ static void *function(void *library, const char *name)
 
 int main(int argc, char **argv)
 {
-    /* So that what the program has already doesn't matter. */
+    /* Makes the libraries already loaded irrelevant. */
     void *library = argc > 1 ? dlopen(argv[1], RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND) : NULL;
     struct libxenvchan *server;
 

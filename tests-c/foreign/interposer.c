@@ -1,4 +1,5 @@
-/* What a program may have preloaded already: notes in the file INTERPOSED that a channel was closed, and passes that on. */
+/* An example of another preload: records in the file INTERPOSED that a channel was closed, and forwards the
+ * call. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

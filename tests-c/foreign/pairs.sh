@@ -14,7 +14,7 @@ trap cleanup EXIT
 export VCHAN_TRANSPORT=unix XEN_ROOT=$work/root
 mkdir -m 700 "$XEN_ROOT"
 path=/local/domain/0/data/vchan/1/pairs
-# A MiB of random bytes, again and again, each time with a number in front: cheap, and no two blocks alike.
+# Repeats a MiB of random bytes, each time with a number in front: fast, and all blocks differ.
 head -c 1048568 /dev/urandom >"$work/block"
 data() { for ((i = 0; i < mib; i++)); do printf '%08d' "$i"; cat "$work/block"; done; }
 want=$(data | sha256sum)
@@ -54,7 +54,7 @@ for from in rust c foreign; do
     done
 done
 if [ -n "$(ls -A "$XEN_ROOT")" ]; then
-    echo "not ok: files were left behind: $(find "$XEN_ROOT" | tr '\n' ' ')"
+    echo "not ok: leftover files: $(find "$XEN_ROOT" | tr '\n' ' ')"
     failed=$((failed + 1))
 fi
 echo "pairs: $passed passed, $failed failed"

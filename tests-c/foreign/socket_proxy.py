@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Debian's own vchan-socket-proxy on this library: preloaded, in server mode, between a Unix socket and a tool.
 
-socket_proxy.py LIBRARY TOOL...: the proxy serves a vchan and passes what comes on to a Unix socket, where this script
-sends everything back. Each tool (a unixcat) sends a file through and must get the same file back. Without the proxy
-(package xen-utils-4.17) nothing is tested, which is said; VCHAN_REQUIRE_PROXY=1 makes that an error.
+socket_proxy.py LIBRARY TOOL...: the proxy serves a vchan and forwards data to a Unix socket, where this script echoes
+it. Each tool (a unixcat) sends a file through and must get the same file back. Without the proxy (package
+xen-utils-4.17) the test is skipped with a message; VCHAN_REQUIRE_PROXY=1 makes that an error.
 """
 import glob
 import hashlib
@@ -27,8 +27,8 @@ def send_back(listener: socket.socket, connected: threading.Event) -> None:
 
 
 def feed(pipe, data: bytes, connected: threading.Event) -> None:
-    """Nothing before the proxy has taken the event of its client's coming: it polls without a look at the ring first, so it
-    would sleep beside data whose event came together with that one, on any library."""
+    """Sends nothing before the proxy has consumed the event of its client's connection: it polls without checking the ring
+    first, so with any library it would sleep although data has arrived, if both events coincide."""
     connected.wait(PATIENCE)
     try:
         pipe.write(data)

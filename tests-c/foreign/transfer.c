@@ -1,9 +1,9 @@
-/* A foreign program: written for Xen's library alone, compiled and linked with that, run on ours.
+/* A foreign program: written for Xen's library, compiled and linked with it, run on vchan-rs.
  *
  *   transfer send|receive server|client DOMID PATH
  *
- * Sends standard input, or receives to standard output, and ends with it. A sender waits until everything has been
- * taken; a client tries for a minute to find its server. */
+ * Sends standard input, or receives to standard output, and exits at its end. A sender waits until everything has been
+ * consumed; a client tries for a minute to find its server. */
 #include <errno.h>
 #include <libxenvchan.h>
 #include <stdio.h>

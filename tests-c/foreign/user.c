@@ -1,4 +1,4 @@
-/* A shared object that uses libxenvchan by ordinary references, as a plug-in does: it hands out what they were bound to. */
+/* A shared object that uses libxenvchan by ordinary references, like a plug-in: it exports its bindings. */
 #include <libxenvchan.h>
 
 #include "both.h"

@@ -1,5 +1,5 @@
-/* What vchan-socket-proxy asks libxenctrl while it waits for its server: does the domain live? Here
- * every domain does. */
+/* libxenctrl calls of vchan-socket-proxy while it waits for its server: is the domain alive? Here every domain
+ * is. */
 #include "shim.h"
 
 #include <string.h>

@@ -18,11 +18,11 @@ struct xenevtchn_handle {
     int fd;
     uint32_t port;             /* 0: none yet */
     uint32_t known_generation; /* of the peer that peer_fd leads to */
-    int peer_fd;               /* -1: nobody there */
+    int peer_fd;               /* -1: no peer */
     _Atomic uint32_t next_ticket, serving;
 };
 
-/* When the process started, in clock ticks since boot; 0 when it is gone or a zombie. */
+/* The process's start time in clock ticks since boot; 0 if it is gone or a zombie. */
 static uint64_t process_start(pid_t pid)
 {
     char path[64], text[1024], *at, state;
@@ -61,7 +61,7 @@ static bool is_eventfd(int fd)
     return got == 20 && !memcmp(target, "anon_inode:[eventfd]", 20);
 }
 
-/* A descriptor of our own for the eventfd behind a port, or -1. */
+/* A new descriptor for the eventfd behind a port, or -1. */
 static int fetch_eventfd(const struct port *p)
 {
     int pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0), fd;
@@ -101,7 +101,7 @@ static void free_port(struct machine *m, uint32_t port)
     atomic_fetch_add(&p->generation, 1);
 }
 
-/* Called with the lock held; 0 when all ports are taken by living processes. */
+/* Called with the lock held; 0 if all ports are taken by living processes. */
 static uint32_t take_port(struct machine *m)
 {
     for (int reclaim = 0; reclaim < 2; reclaim++) {
@@ -214,7 +214,7 @@ xenevtchn_port_or_error_t xenevtchn_bind_unbound_port(xenevtchn_handle *xce, uin
     return port ? (int)port : -1;
 }
 
-/* May this process connect to the port? One whose peer was killed counts as free again. */
+/* Whether this process may connect to the port. The port of a killed peer counts as free. */
 static bool connectable(struct machine *m, uint32_t domid, uint32_t port)
 {
     struct port *p = &m->ports[port % SHIM_PORTS];
@@ -245,11 +245,11 @@ xenevtchn_port_or_error_t xenevtchn_bind_interdomain(xenevtchn_handle *xce, uint
         atomic_fetch_add(&m->ports[remote].generation, 1);
     }
     shim_unlock(m);
-    /* Xen leaves the new port pending, in case the peer notified before it was bound. */
+    /* Xen leaves the new port pending, in case the peer sent an event before it was bound. */
     return port && !poke(xce->fd) ? (int)port : -1;
 }
 
-/* The peer changed since the last event: get at its eventfd, or find that there is none. */
+/* The peer has changed since the last event: get its eventfd, or find that there is none. */
 static void find_peer(xenevtchn_handle *xce)
 {
     struct machine *m = shim_machine();
@@ -257,7 +257,7 @@ static void find_peer(xenevtchn_handle *xce)
     uint32_t generation = atomic_load(&p->generation);
     int fd = -1;
 
-    /* Nobody there: no need for the lock. Who comes later changes the generation after the state. */
+    /* No peer: the lock is not needed. A later peer changes the generation after the state. */
     if (__atomic_load_n(&p->state, __ATOMIC_ACQUIRE) != PORT_BOUND) {
         xce->known_generation = generation;
         return;
@@ -265,7 +265,7 @@ static void find_peer(xenevtchn_handle *xce)
     shim_lock(m);
     if (p->state == PORT_BOUND)
         fd = fetch_eventfd(&m->ports[p->peer]);
-    /* dup3 replaces the old one under the feet of a thread that is just writing to it. */
+    /* dup3 atomically replaces the old one, to which another thread may be writing. */
     if (fd >= 0 && xce->peer_fd >= 0) {
         dup3(fd, xce->peer_fd, O_CLOEXEC);
         close(fd);
@@ -282,7 +282,7 @@ int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
         return -1;
     if (atomic_load_explicit(&shim_machine()->ports[port].generation, memory_order_acquire) != xce->known_generation)
         find_peer(xce);
-    /* With nobody there the event is dropped, as Xen does; one who left does no harm. */
+    /* Without a peer the event is dropped, as in Xen; a peer that has left does no harm. */
     return xce->peer_fd < 0 ? 0 : poke(xce->peer_fd);
 }
 
@@ -330,7 +330,7 @@ int xenevtchn_unmask(xenevtchn_handle *xce, evtchn_port_t port)
 {
     if (!owns(xce, port))
         return -1;
-    /* The real one costs a system call; so does this one, for the sake of measurements. */
+    /* The real one costs a system call; this one makes one, too, for measurements. */
     syscall(SYS_getppid);
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Grants: pages of one sparse file, and a table of who may map them. */
+/* Grants: pages of one sparse file, and a table of mapping rights. */
 #include "shim.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ struct grant {
     uint8_t writable;
 };
 
-/* What one share or map call made. */
+/* The state of one share or map call. */
 struct block {
     struct block *next;
     uint8_t *at;
@@ -33,7 +33,7 @@ struct xengntdev_handle {
     struct block *blocks;
 };
 
-/* All of this process: for those that are still open at exit. Guarded by the machine's lock. */
+/* All of this process, for cleanup at exit. Guarded by the machine's lock. */
 static struct xengntdev_handle *handles;
 
 static off_t entry_at(uint32_t ref)
@@ -54,7 +54,7 @@ static int put_grant(uint32_t ref, const struct grant *g)
     return pwrite(shim_table_fd, g, sizeof(*g), entry_at(ref)) == sizeof(*g) ? 0 : -1;
 }
 
-/* One user of a page less; the last one gives the memory back. Called with the lock held. */
+/* Drops one user of a page; the last one frees the memory. Called with the lock held. */
 static void release_page(uint32_t ref, bool owner)
 {
     struct grant g;
@@ -92,7 +92,7 @@ static struct xengntdev_handle *open_handle(void)
     return h;
 }
 
-/* The program may have unmapped the blocks itself, so they are only forgotten here. */
+/* The program may have unmapped the blocks itself, so they are only forgotten. */
 static int close_handle(struct xengntdev_handle *h)
 {
     struct machine *m = shim_machine();
@@ -116,7 +116,7 @@ static int close_handle(struct xengntdev_handle *h)
     return 0;
 }
 
-/* What the kernel does when a mapping that asked for it goes away. */
+/* What the kernel does when a mapping with unmap notification goes away. */
 static void unmap_notify(struct block *b)
 {
     if (b->notify_port == 0)
@@ -151,7 +151,7 @@ static struct block *new_block(uint32_t count, bool owner)
     return b;
 }
 
-/* Maps the block's pages side by side, each run of neighbouring grants with one call. */
+/* Maps the block's pages contiguously, each run of consecutive grants with one call. */
 static int map_block(struct block *b, int prot)
 {
     size_t size = (size_t)b->count * SHIM_PAGE;
@@ -179,7 +179,7 @@ static void *keep_block(struct xengntdev_handle *h, struct block *b)
     return b->at;
 }
 
-/* New pages for the block. Called with the lock held. */
+/* Allocates pages for the block. Called with the lock held. */
 static int grant_pages(struct machine *m, struct block *b, uint32_t domid, int writable)
 {
     struct grant g = { shim_domid(), shim_resolve(domid), 1, 1, writable != 0 };
@@ -226,7 +226,7 @@ static struct block *share(struct xengntdev_handle *h, uint32_t domid, uint32_t 
     return b;
 }
 
-/* May this domain map it? Called with the lock held. */
+/* Whether this domain may map it. Called with the lock held. */
 static int use_page(uint32_t ref, uint32_t domid, int prot)
 {
     struct grant g;
@@ -332,7 +332,7 @@ int xengnttab_unmap(xengnttab_handle *xgt, void *at, uint32_t count)
     return drop_block(xgt, at, count);
 }
 
-/* A process that exits with a channel open: its mappings go away and its peer hears of it. */
+/* A process exits with a channel open: its mappings go away and its peer is notified. */
 __attribute__((destructor)) static void notify_at_exit(void)
 {
     for (struct xengntdev_handle *h = handles; h; h = h->next) {

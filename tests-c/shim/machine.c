@@ -1,4 +1,4 @@
-/* The machine: finding it, making it when it is new, its lock. */
+/* The machine: finding it, creating it, its lock. */
 #include "shim.h"
 
 #include <errno.h>
@@ -57,8 +57,8 @@ static int fill_machine(int fd)
     return munmap(m, sizeof(*m));
 }
 
-/* Made under another name and then linked, so that nobody sees it half made; losing the race to
- * another process is as good as winning it. */
+/* Created under another name and then linked, so that it is never visible half-initialised; losing the race to
+ * another process is fine. */
 static int make_machine(const char *dir, const char *path)
 {
     char temporary[PATH_MAX];
@@ -147,13 +147,13 @@ void shim_lock(struct machine *m)
 {
     int rc, tries = 0;
 
-    /* Yields rather than sleeps, at first: a call that must not block should not look as if it did
-     * when the holder has lost its processor. */
+    /* Yields at first instead of sleeping: a call that must not block should not look blocked when the holder has
+     * lost its CPU. */
     while ((rc = pthread_mutex_trylock(&m->lock)) == EBUSY && tries++ < 10000)
         sched_yield();
     if (rc == EBUSY)
         rc = pthread_mutex_lock(&m->lock);
-    /* A holder that was killed leaves each record either old or new: going on is right. */
+    /* A killed holder leaves each record either old or new, so continuing is safe. */
     if (rc == EOWNERDEAD)
         pthread_mutex_consistent(&m->lock);
 }

@@ -7,7 +7,7 @@
  *
  *   machine      the event channel ports and the allocators, shared memory, one robust lock
  *   grants       sparse; grant n is page n. Numbers are never used twice.
- *   grant-table  who granted what to whom, and how many users it has
+ *   grant-table  the grants with their domains and user counts
  *   store/       one file per xenstore node
  *
  * An event is one write to the eventfd of the peer's handle. That descriptor is fetched once with
@@ -15,7 +15,7 @@
  * kernel.yama.ptrace_scope 0, or root.
  *
  * Not modelled:
- * - a killed process: nobody clears its live byte or sends its event (Xen's kernel does both). A
+ * - a killed process: its live byte is not cleared and no event is sent (the kernel does both on Xen). A
  *   process that calls exit() without closing is covered. What it shared stays allocated until
  *   the directory is removed; its event channel ports are reclaimed.
  * - isolated and conflicting transactions: the writes become visible one after another.
@@ -38,13 +38,13 @@
 
 #define SHIM_PAGE 4096u
 #define SHIM_PORTS 4096u
-/* Far above any port number, so that a port mistaken for a grant is not one. */
+/* Far above any port number, so that a port mistaken for a grant is invalid. */
 #define SHIM_FIRST_GRANT 65536u
 #define SHIM_DOMID_SELF 0x7ff0u
 
 enum port_state { PORT_FREE, PORT_UNBOUND, PORT_BOUND };
 
-/* One event channel port; a cache line each. All but generation is guarded by the machine's lock. */
+/* One event channel port, on its own cache line. All but generation is guarded by the machine's lock. */
 struct port {
     _Alignas(64) _Atomic uint32_t generation; /* changes whenever the peer changes */
     uint32_t state;
@@ -63,7 +63,7 @@ struct machine {
     struct port ports[SHIM_PORTS];
 };
 
-/* The machine that $XENSHIM_DIR names, opened on first use; NULL with errno. */
+/* The machine named by $XENSHIM_DIR, opened on first use; NULL with errno. */
 struct machine *shim_machine(void);
 void shim_lock(struct machine *m);
 void shim_unlock(struct machine *m);
@@ -74,7 +74,7 @@ uint16_t shim_domid(void);
 /* Resolves DOMID_SELF. */
 uint16_t shim_resolve(uint32_t domid);
 
-/* Sends the event of a port of this process, whichever handle it belongs to. */
+/* Sends the event of a port of this process, whatever its handle. */
 void shim_send_event(uint32_t port);
 
 #endif

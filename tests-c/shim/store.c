@@ -79,8 +79,8 @@ xs_transaction_t xs_transaction_start(struct xs_handle *xs)
     return 1;
 }
 
-/* The last write becomes visible first: who reads the nodes in the order in which they were
- * written, and finds the first one, finds all of them. */
+/* The last write becomes visible first: a reader that reads the nodes in the order of writing, and finds the first
+ * one, finds all of them. */
 bool xs_transaction_end(struct xs_handle *xs, xs_transaction_t t, bool abort)
 {
     bool ok = t == 1 && xs->in_transaction;
@@ -152,7 +152,7 @@ void *xs_read(struct xs_handle *xs, xs_transaction_t t, const char *path, unsign
     return text;
 }
 
-/* Removes the node and all below it. */
+/* Removes the node and its descendants. */
 bool xs_rm(struct xs_handle *xs, xs_transaction_t t, const char *path)
 {
     char name[NAME_MAX + 1];

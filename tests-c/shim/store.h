@@ -30,7 +30,7 @@ struct xs_handle {
     struct watch watch[MAX_WATCHES];
 };
 
-/* The file's name for a node; a relative path is below the domain's own. */
+/* The file name of a node; a relative path is below the domain's own. */
 int node_name(const char *path, char name[NAME_MAX + 1]);
 
 void drop_watches(struct xs_handle *xs);

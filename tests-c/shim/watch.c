@@ -22,7 +22,7 @@ static int open_watch_fd(void)
     return fd;
 }
 
-/* A new watch fires once by itself. */
+/* A new watch fires once at the start. */
 bool xs_watch(struct xs_handle *xs, const char *path, const char *token)
 {
     struct watch *w = &xs->watch[xs->watches];
@@ -57,7 +57,7 @@ void drop_watches(struct xs_handle *xs)
     xs->watch_fd = -1;
 }
 
-/* A change of a file sets off the watches of its node and of those above it. */
+/* A change of a file fires the watches of its node and of the ancestors. */
 static void set_off(struct xs_handle *xs, const char *file)
 {
     for (unsigned int n = 0; n < xs->watches; n++) {
@@ -90,8 +90,7 @@ static int read_changes(struct xs_handle *xs)
     return got > 0 ? 0 : -1;
 }
 
-/* The path and the token, in one block of memory. The path is the one that is watched, also for a
- * change below it. */
+/* The path and the token, in one block of memory. The path is the watched one, also for a change below it. */
 char **xs_read_watch(struct xs_handle *xs, unsigned int *num)
 {
     size_t path_size, token_size;

@@ -2,7 +2,7 @@
  * Lets Debian's xenstored serve a plain Linux machine: preloaded into the
  * daemon, this library answers the few Xen calls it makes.
  *
- * Every domain id exists; domain 0's ring is a page that nobody uses. When the
+ * Every domain id exists; domain 0's ring is an unused page. When the
  * daemon maps the ring of another domain (on XS_INTRODUCE), the shim plays that
  * guest's kernel: it listens on $XENSTORED_RUNDIR/guest-<domid> and carries the
  * bytes of one connection to and from the ring, so that a test can speak to the
@@ -36,11 +36,11 @@
 #define PAGE 4096
 #define DOM0_PORT "1\n"
 
-/* What stands for one guest: its ring, its bell, and where it is reached. */
+/* One guest: its ring, its event, and its socket. */
 struct guest {
     struct xenstore_domain_interface *ring;
     uint32_t port;     /* the daemon's end of the event channel */
-    int bell;          /* eventfd: the daemon notified the guest */
+    int doorbell;          /* eventfd: the daemon notified the guest */
     int listener;
     int gone;          /* the daemon unmapped the ring */
 };
@@ -50,7 +50,7 @@ static uint32_t domain_of_port[4 * DOMAINS];
 static uint32_t ports = 0;
 static int events[2] = { -1, -1 }; /* ports that fired, as /dev/xen/evtchn tells them */
 
-/* Any non-null pointer will do where the daemon only hands it back. */
+/* The daemon only passes this back, so any non-null pointer works. */
 static char opaque;
 
 __attribute__((constructor)) static void die_with_the_test(void)
@@ -188,7 +188,7 @@ int xenevtchn_notify(xenevtchn_handle *xce, evtchn_port_t port)
     struct guest *guest = &guests[domain_of_port[port]];
 
     (void)xce;
-    return guest->ring && eventfd_write(guest->bell, 1) < 0 ? -1 : 0;
+    return guest->ring && eventfd_write(guest->doorbell, 1) < 0 ? -1 : 0;
 }
 
 /* --- libxengnttab, and the guest behind the grant ----------------------- */
@@ -201,7 +201,7 @@ static void notify_daemon(struct guest *guest)
         fatal("event pipe");
 }
 
-/* Guest to daemon. Returns 0 when the connection is over. */
+/* Guest to daemon. Returns 0 at the end of the connection. */
 static int carry_requests(struct guest *guest, int conn)
 {
     struct xenstore_domain_interface *ring = guest->ring;
@@ -217,7 +217,7 @@ static int carry_requests(struct guest *guest, int conn)
     return 1;
 }
 
-/* Daemon to guest. Returns 0 when the connection is over. */
+/* Daemon to guest. Returns 0 at the end of the connection. */
 static int carry_replies(struct guest *guest, int conn)
 {
     struct xenstore_domain_interface *ring = guest->ring;
@@ -248,7 +248,7 @@ static void *guest_kernel(void *arg)
         uint32_t used = guest->ring->req_prod
                         - __atomic_load_n(&guest->ring->req_cons, __ATOMIC_ACQUIRE);
         struct pollfd fds[2] = {
-            { .fd = guest->bell, .events = POLLIN },
+            { .fd = guest->doorbell, .events = POLLIN },
             { .fd = conn, .events = used < XENSTORE_RING_SIZE ? POLLIN : 0 },
         };
         eventfd_t rung;
@@ -256,7 +256,7 @@ static void *guest_kernel(void *arg)
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             fatal("poll");
         if (fds[0].revents & POLLIN) {
-            eventfd_read(guest->bell, &rung);
+            eventfd_read(guest->doorbell, &rung);
             open = carry_replies(guest, conn);
         }
         if (open && fds[1].revents)
@@ -317,9 +317,9 @@ void *xengnttab_map_grant_ref(xengnttab_handle *xgt, uint32_t domid, uint32_t re
     if (page == MAP_FAILED)
         return NULL;
     guest->ring = page;
-    guest->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    guest->doorbell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     guest->listener = listen_for_guest(domid);
-    if (guest->bell < 0 || pthread_create(&thread, NULL, guest_kernel, guest))
+    if (guest->doorbell < 0 || pthread_create(&thread, NULL, guest_kernel, guest))
         fatal("guest");
     pthread_detach(thread);
     return page;
@@ -328,11 +328,11 @@ void *xengnttab_map_grant_ref(xengnttab_handle *xgt, uint32_t domid, uint32_t re
 int xengnttab_unmap(xengnttab_handle *xgt, void *start, uint32_t count)
 {
     (void)xgt, (void)count;
-    /* The page stays: the guest's thread may be looking at it. */
+    /* The page stays: the guest's thread may be accessing it. */
     for (int i = 0; i < DOMAINS; i++)
         if (guests[i].ring == start) {
             __atomic_store_n(&guests[i].gone, 1, __ATOMIC_SEQ_CST);
-            eventfd_write(guests[i].bell, 1);
+            eventfd_write(guests[i].doorbell, 1);
         }
     return 0;
 }
