@@ -22,7 +22,7 @@ impl Backoff {
     }
 
     fn store(&self, failures: u32, skips: u32) {
-        self.0.store(failures << SKIP_BITS | skips.min(MAX_SKIPS), Ordering::Relaxed);
+        self.0.store(failures << SKIP_BITS | skips, Ordering::Relaxed);
     }
 
     /// Whether to try it in this wait. Counts the wait as skipped if not.
@@ -48,13 +48,8 @@ impl Backoff {
     }
 
     pub(super) fn failed(&self) {
-        self.failed_at_cost_of(0);
-    }
-
-    /// As [`failed`](Self::failed), and skips at least this many waits.
-    pub(super) fn failed_at_cost_of(&self, skips: u32) {
         let failures = (self.load().0 + 1).min(MAX_BACKOFF);
-        self.store(failures, skips.max(1 << failures));
+        self.store(failures, 1 << failures);
     }
 }
 
@@ -72,16 +67,5 @@ mod tests {
         let tried = (0..100_000).filter(|_| backoff.should_try()).inspect(|_| backoff.succeeded()).count();
         assert!(tried > 90_000, "{tried}");
         assert!(!backoff.is_failing());
-    }
-
-    #[test]
-    fn a_cost_is_a_minimum() {
-        let backoff = Backoff::default();
-        backoff.failed_at_cost_of(1000);
-        assert_eq!((0..2000).position(|_| backoff.should_try()), Some(1000));
-        backoff.failed_at_cost_of(1);
-        assert_eq!((0..2000).position(|_| backoff.should_try()), Some(4));
-        backoff.failed_at_cost_of(u32::MAX);
-        assert!(backoff.is_failing() && !backoff.should_try());
     }
 }

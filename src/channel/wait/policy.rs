@@ -13,13 +13,13 @@
 //! * **Brief spin.** A non-blocking call that finds nothing makes the peer's next call send an event. A few more checks
 //!   in less than a microsecond avoid that while a peer is busy.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::tuning::{
-    Tuning, ANSWER_PERCENT, MAX_STREAM_DELAY, MAX_WAIT, MIN_PARK, SAMPLE, SLOW_YIELD, SPINS_PER_WAIT, STREAM,
-    WORTH_OF_SLEEP, YIELD_GAIN,
+    Tuning, ANSWER_PERCENT, MAX_ANSWER, MAX_STREAM_DELAY, MAX_WAIT, MAX_YIELD_CREDIT, MIN_PARK, SAMPLE,
+    SLOW_YIELD, SPINS_PER_WAIT, STREAM, WORTH_OF_SLEEP, YIELD_GAIN,
 };
 
 /// What the executor does next.
@@ -47,9 +47,7 @@ enum Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     plan: Plan,
-    /// It waits for an answer, not for the next part of a stream.
-    is_for_answer: bool,
-    /// Timed from its beginning, not only after the first checks.
+    /// A sample of answers: timed from its beginning, not only after the first checks.
     pub is_sample: bool,
     /// The delay is over.
     pub delayed: bool,
@@ -62,8 +60,8 @@ pub(super) struct Attempt {
 /// How an attempt, or the park after it, ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
-    /// Ready before the clock was read; at the first check or a later one.
-    ReadyAtOnce { first_check: bool },
+    /// Ready before the clock was read.
+    ReadyAtOnce,
     /// Ready after this time.
     Ready(u32),
     /// Ready after a yield of this time, less the peer's work.
@@ -112,6 +110,37 @@ impl Rhythm {
     }
 }
 
+/// A token bucket for yields: what other processes may take of this side's time.
+#[derive(Debug, Default)]
+struct YieldBudget {
+    backoff: Backoff,
+    /// Nanoseconds.
+    credit: AtomicI32,
+}
+
+impl YieldBudget {
+    fn should_yield(&self) -> bool {
+        let credit = self.credit.load(Ordering::Relaxed);
+        if credit < 0 {
+            self.credit.store(credit + YIELD_GAIN, Ordering::Relaxed);
+            return false;
+        }
+        self.backoff.should_try()
+    }
+
+    fn record(&self, took: u32, ready: bool) {
+        let credit = self.credit.load(Ordering::Relaxed);
+        if took > SLOW_YIELD {
+            self.credit.store(credit.saturating_sub_unsigned(took), Ordering::Relaxed);
+        } else if ready {
+            self.backoff.succeeded();
+            self.credit.store((credit + YIELD_GAIN).min(MAX_YIELD_CREDIT), Ordering::Relaxed);
+        } else {
+            self.backoff.failed();
+        }
+    }
+}
+
 /// The policy of one direction of a channel.
 #[derive(Debug)]
 pub(super) struct Policy {
@@ -121,8 +150,10 @@ pub(super) struct Policy {
     /// The same for waits that only parked. Used where a spin is compared with a sleep.
     parked: AtomicU32,
     rhythm: Rhythm,
+    /// Moving average of the samples of answers.
+    answer: AtomicU32,
     spin: Backoff,
-    yielding: Backoff,
+    yielding: YieldBudget,
     brief: Backoff,
 }
 
@@ -134,8 +165,9 @@ impl Policy {
             wait: zero(),
             parked: zero(),
             rhythm: Rhythm::default(),
+            answer: zero(),
             spin: Backoff::default(),
-            yielding: Backoff::default(),
+            yielding: YieldBudget::default(),
             brief: Backoff::default(),
         }
     }
@@ -154,7 +186,7 @@ impl Policy {
         } else if self.tuning.yields > 0
             && conditions.may_yield
             && (!self.tuning.beside || self.spin.is_failing())
-            && self.yielding.should_try()
+            && self.yielding.should_yield()
         {
             attempt.plan = Plan::Yield { times: self.tuning.yields };
         }
@@ -174,16 +206,16 @@ impl Policy {
     /// Learns from an attempt, or from the park that followed it.
     pub(super) fn record(&self, attempt: &Attempt, outcome: Outcome) {
         match outcome {
-            Outcome::ReadyAtOnce { first_check } => {
-                // The delay may have been longer than the wait.
-                if first_check && attempt.delayed && attempt.is_for_answer {
-                    learn(&self.wait, 0);
-                }
+            Outcome::ReadyAtOnce => {
                 self.learn_short();
                 self.spin.succeeded();
             }
             Outcome::Ready(wait) => {
                 learn(&self.wait, wait);
+                if attempt.is_sample {
+                    let before = self.answer.load(Ordering::Relaxed);
+                    self.answer.store(before - before / 4 + wait.min(MAX_ANSWER) / 4, Ordering::Relaxed);
+                }
                 let parked = self.parked.load(Ordering::Relaxed);
                 if wait > self.tuning.cheap_spin && wait > parked / 100 * WORTH_OF_SLEEP {
                     self.spin.failed();
@@ -192,12 +224,12 @@ impl Policy {
                 }
             }
             Outcome::Yielded(took) => {
-                self.record_yield(took, true);
+                self.yielding.record(took, true);
                 self.learn_short();
             }
             Outcome::Failed => match attempt.plan {
                 Plan::Spin { .. } => self.spin.failed(),
-                Plan::Yield { .. } => self.record_yield(attempt.elapsed, false),
+                Plan::Yield { .. } => self.yielding.record(attempt.elapsed, false),
                 Plan::Park => {}
             },
             Outcome::Parked { wait, .. } if wait < MIN_PARK => {}
@@ -207,16 +239,6 @@ impl Policy {
                     learn(&self.parked, wait);
                 }
             }
-        }
-    }
-
-    fn record_yield(&self, took: u32, ready: bool) {
-        if took > SLOW_YIELD {
-            self.yielding.failed_at_cost_of(took / YIELD_GAIN);
-        } else if ready {
-            self.yielding.succeeded();
-        } else {
-            self.yielding.failed();
         }
     }
 
@@ -270,15 +292,13 @@ impl Policy {
         } else if is_sample {
             0
         } else {
-            let answer = self.wait.load(Ordering::Relaxed);
-            (answer * ANSWER_PERCENT / 100).min(self.tuning.max_answer_delay)
+            (self.answer.load(Ordering::Relaxed) * ANSWER_PERCENT / 100).min(self.tuning.max_answer_delay)
         };
-        attempt.is_for_answer = !is_stream;
         attempt.is_sample = is_sample;
         attempt.plan = Plan::Spin { delay, limit: self.spin_limit() };
     }
 
-    /// A wait was too short to be timed. The average of short waits comes from samples.
+    /// A wait was too short to be timed.
     fn learn_short(&self) {
         if self.wait.load(Ordering::Relaxed) > MIN_PARK {
             learn(&self.wait, 0);
@@ -289,14 +309,7 @@ impl Policy {
 impl Attempt {
     /// One that parks at once.
     pub(super) fn parking() -> Attempt {
-        Attempt {
-            plan: Plan::Park,
-            is_for_answer: false,
-            is_sample: false,
-            delayed: false,
-            elapsed: 0,
-            yields: 0,
-        }
+        Attempt { plan: Plan::Park, is_sample: false, delayed: false, elapsed: 0, yields: 0 }
     }
 
     pub(super) fn has_spun(&self) -> bool {
@@ -398,9 +411,14 @@ mod tests {
     #[test]
     fn a_slow_yield_is_paid_back() {
         let policy = Policy::new(Tuning { beside: false, ..tuning() });
+        let skipped = || (0..).position(|_| policy.next(&policy.begin(&READER)) == Step::Yield);
         record(&policy, Outcome::Yielded(2_000_000), 1);
-        let skipped = (0..).position(|_| policy.next(&policy.begin(&READER)) == Step::Yield);
-        assert_eq!(skipped, Some(10_000));
+        assert_eq!(skipped(), Some(10_000));
+        record(&policy, Outcome::Yielded(1000), 10_000);
+        record(&policy, Outcome::Yielded(400_000), 1);
+        assert_eq!(skipped(), Some(0), "the credit was enough");
+        record(&policy, Outcome::Yielded(20_200), 1);
+        assert_eq!(skipped(), Some(101));
     }
 
     #[test]
@@ -471,11 +489,7 @@ mod tests {
                     last = delay;
                 }
                 samples += u32::from(attempt.is_sample);
-                let outcome = if attempt.is_sample {
-                    Outcome::Ready(answer)
-                } else {
-                    Outcome::ReadyAtOnce { first_check: false }
-                };
+                let outcome = if attempt.is_sample { Outcome::Ready(answer) } else { Outcome::ReadyAtOnce };
                 policy.record(&attempt, outcome);
             }
             assert_eq!(samples, 20);

@@ -58,12 +58,10 @@ pub(super) fn run(
                 attempt.delayed = true;
             }
             Step::Check => {
-                for check in 0..CHECKS {
+                for _ in 0..CHECKS {
                     if ready() {
-                        let outcome = match begun {
-                            None => Outcome::ReadyAtOnce { first_check: check == 0 },
-                            Some(at) => Outcome::Ready(nanoseconds_since(at)),
-                        };
+                        let outcome =
+                            begun.map_or(Outcome::ReadyAtOnce, |at| Outcome::Ready(nanoseconds_since(at)));
                         policy.record(&attempt, outcome);
                         return None;
                     }

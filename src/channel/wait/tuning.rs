@@ -31,6 +31,8 @@ pub(super) const SAMPLE: u32 = 64;
 /// The delay before the first check: this part of the average answer, in percent, up to a limit (roundtrip+0/own).
 pub(super) const ANSWER_PERCENT: u32 = 60;
 pub(super) const MAX_ANSWER_DELAY: u32 = 400;
+/// A longer answer counts as this long.
+pub(super) const MAX_ANSWER: u32 = 10_000;
 /// A direction is a stream after this many waits without a write in between.
 pub(super) const STREAM: u32 = 16;
 /// The delay in a stream, per KiB of the ring, up to a limit (oneway/own, bothways/own).
@@ -46,8 +48,9 @@ pub(super) const YIELDS: u32 = 2;
 /// A yield that takes longer than this, plus the peer's work per byte, went to another process.
 pub(super) const SLOW_YIELD: u32 = 20_000;
 pub(super) const WORK_PER_BYTE: u32 = 1;
-/// A slow yield is paid back by one wait without a yield per this much time.
-pub(super) const YIELD_GAIN: u32 = 200;
+/// The credit that a successful yield earns, or a wait without one, and the most that is saved. A slow yield costs its time.
+pub(super) const YIELD_GAIN: i32 = 200;
+pub(super) const MAX_YIELD_CREDIT: i32 = 400_000;
 
 /// Bytes that are copied before they are published, so that the peer works on them meanwhile (oneway/own, many+1).
 pub(in crate::channel) const CHUNK: usize = 16 * 1024;
