@@ -1,5 +1,4 @@
-# The front door: `make demo` shows the main job, `make check` tests everything that needs no Xen.
-# `make help` lists the rest.
+# `make demo` shows a transfer, `make check` tests everything that needs no Xen, `make help` lists the rest.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -11,20 +10,20 @@ help:
 	@echo 'make demo          build, move a 256 MiB file through two unixcat processes, compare checksums'
 	@echo 'make quick         format, lints, unit tests and one transfer: about a minute'
 	@echo 'make check         all tests that need no Xen'
-	@echo 'make check-slow    what takes minutes: 1 GiB between all pairs of programs, model checking, sanitizers'
-	@echo 'make check-musl    the tools for musl, static, against those for the usual C library; make install-musl first'
+	@echo 'make check-slow    slow tests: 1 GiB between all pairs of programs, model checking, sanitizers'
+	@echo 'make check-musl    static musl tools with tools for the system C library; make install-musl first'
 	@echo 'make check-xen     the tests on real Xen, under QEMU'
-	@echo 'make soak          random channels, kills and tools for SOAK_SECONDS=1800; check-faults, check-load: the parts'
-	@echo 'make model         the ring and the waiting under model checkers, and faults that these must notice'
-	@echo 'make miri          ring and channels under Miri, an interpreter that notices undefined behaviour; needs a nightly Rust'
+	@echo 'make soak          random channels, kills and tools for SOAK_SECONDS=1800; parts: check-faults, check-load'
+	@echo 'make model         ring and waiting under model checkers, and faults they must detect'
+	@echo 'make miri          ring and channels under Miri, an interpreter that detects undefined behaviour; needs a nightly Rust'
 	@echo 'make tsan          the threads of one process under the thread sanitizer; needs a nightly Rust and its sources'
-	@echo 'make fuzz          a hostile peer, a lying xenstored, texts and sizes: a minute of each; needs cargo-fuzz'
-	@echo 'make mutants       changes the code of ring, channel and C interface, and lists what no test notices; hours; needs cargo-mutants'
-	@echo 'make bench         measure, and write docs/performance.md; bench-quick: in under a minute'
-	@echo 'make headers       generate the C headers anew'
+	@echo 'make fuzz          hostile peer, hostile xenstored, texts and sizes: a minute each; needs cargo-fuzz'
+	@echo 'make mutants       mutates ring, channel and C interface, and lists undetected mutants; hours; needs cargo-mutants'
+	@echo 'make bench         measure and write docs/performance.md; bench-quick: under a minute'
+	@echo 'make headers       regenerate the C headers'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'
 
-# Not the workspace at once: that builds the C library with the features of the others.
+# Not the whole workspace: that would build the C library with the features of the other packages.
 build: cats-c
 	$(CARGO) build --release -p vchan-rs -p vchan-cats -p vchan-bench
 
@@ -37,11 +36,11 @@ check: check-needs check-fmt check-files check-clippy check-rust check-without-g
 	@scripts/needs.sh skipped
 	@echo 'make check: everything that ran passed'
 
-# Says at once what is missing, instead of after minutes.
+# Lists missing packages at once, not after minutes.
 check-needs:
 	@CARGO='$(CARGO)' scripts/needs.sh
 
-# A first look after a change: in about a minute, once things are built.
+# A quick check after a change: about a minute with a warm build.
 quick: check-fmt check-files
 	$(CARGO) clippy -p vchan-rs -p vchan-xenstore --all-targets -- -D warnings
 	$(CARGO) test -q -p vchan-rs -p vchan-xenstore --lib
@@ -70,22 +69,22 @@ check-without-gpl: build-capi cats-c
 check-doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
 
-# Runs every command that the README shows.
+# Runs every command shown in the README.
 check-readme:
 	$(PYTHON) scripts/check-readme.py README.md
 
-# What a reviewer would say of files: length, leftovers.
+# File length, open markers.
 check-files:
 	scripts/check-files.sh
 
-# 1 GiB each way through the tools, also to and from the historical peer; then the other slow ones.
+# 1 GiB each way through the tools, also with the historical peer; then the other slow tests.
 check-slow: check-pairs check-sanitized model
 	VCHAN_E2E_MIB=1024 $(CARGO) test --release -p vchan-cats --test historical --test transfer
 
 clean:
 	$(CARGO) clean
 
-# Of the README's other targets, what is built first; the recipes are in mk/.
+# Prerequisites of other targets; the recipes are in mk/.
 check-xen: build-capi cats-c
 install: built
 install-compat: xen-version built-capi

@@ -1,10 +1,11 @@
-# Measurements; docs/performance.md says what they mean. Only on a machine that does nothing else.
+# Benchmarks, explained in docs/performance.md. Only on an idle machine.
 #
-#   make bench         all, some minutes; puts the tables and plots into docs/
+#   make bench         everything, some minutes; writes the tables and plots into docs/
 #   make bench-quick   a first impression in under a minute; prints tables
 #   make bench-ring    the ring's operations, by Criterion
 #
-# BENCHARGS goes to vchan-bench: --rounds 9, --awake, --only rust,c, --before DIR (an earlier build) …; `--help` lists them.
+# BENCHARGS goes to vchan-bench: --rounds 9, --awake, --only rust,c, --before DIR (an earlier build) …; see
+# `--help`.
 
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 BENCHARGS ?=
@@ -14,7 +15,7 @@ BENCHARGS ?=
 build-bench: cargo-capi
 	$(CARGO) build --release -p vchan-cats -p vchan-bench
 	@if [ -e /usr/include/xenctrl.h ]; then $(MAKE) --no-print-directory -C tests-c shim; \
-	else echo "make: without libxen-dev, Xen's own library can't be measured"; fi
+	else echo "make: libxen-dev is missing, Xen's own library is not measured"; fi
 
 bench: build-bench
 	$(OUT)/vchan-bench --out docs $(BENCHARGS)

@@ -1,4 +1,4 @@
-# The tools in C, on the shared library, and one suite for all builds of the tools.
+# The C tools, on the shared library, and one suite for all builds of the tools.
 
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 CATS_C := $(OUT)/cats-c
@@ -12,7 +12,7 @@ CATS_C_COMMON := $(addprefix $(CATS_C)/,main.o options.o line.o similar.o help.o
 
 cats-c: $(OUT)/unixcat-c $(OUT)/xencat-c
 
-# The help's texts as C: a string for each line.
+# The help texts as C: one string per line.
 CATS_HELP := $(patsubst cats/help/%,$(CATS_C)/%.h,$(wildcard cats/help/*.txt))
 $(CATS_C)/%.txt.h: cats/help/%.txt
 	@mkdir -p $(CATS_C)
@@ -22,7 +22,7 @@ $(CATS_C)/%.o: cats/c/%.c $(CATS_HELP) $(wildcard cats/c/*.h) include/libxenvcha
 	@mkdir -p $(CATS_C)
 	$(CC) $(CATS_CFLAGS) $(CFLAGS) -c -o $@ $<
 
-# link-cat NAME,FILE,DIRECTORY: links one of them as FILE, which looks for the library in DIRECTORY beside its own.
+# link-cat NAME,FILE,DIRECTORY: links a tool as FILE, which finds the library in DIRECTORY relative to its own.
 link-cat = $(CC) -pthread $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/$(3)' -o '$(2)' $(CATS_C)/$(1).o $(CATS_C_COMMON) \
 	$(LIBRARY)
 

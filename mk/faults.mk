@@ -1,10 +1,10 @@
-# Faults, kills and load on the Unix transport, by the program tests-c/faults, and the soak.
+# Faults, kills and load on the Unix transport, with the program tests-c/faults, and the soak.
 #
-#   make check-faults   system calls that fail, nothing left, signals, 550 killed peers
-#   make check-load     many channels, thousands of them, millions of messages, 2^32 bytes
-#   make soak           all of that mixed, SOAK_SECONDS=1800; a line each minute
+#   make check-faults   failing system calls, leftovers, signals, 550 killed peers
+#   make check-load     many channels, thousands in sequence, millions of messages, 2^32 bytes
+#   make soak           all of that mixed, SOAK_SECONDS=1800; one line per minute
 #
-# VCHAN_FAULTS_SEED=N repeats what chance did in an earlier run, which printed it.
+# VCHAN_FAULTS_SEED=N reproduces the random numbers of an earlier run, which printed it.
 
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 FAULTS := $(OUT)/faults/faults
@@ -29,7 +29,7 @@ soak: build-faults cats-c
 	$(CARGO) build --release -p vchan-cats
 	'$(FAULTS)' soak '$(SOAK_SECONDS)' '$(OUT)/unixcat' '$(OUT)/unixcat-c'
 
-# The same for a moment.
+# A short soak.
 soak-quick:
 	$(MAKE) soak SOAK_SECONDS=15
 

@@ -1,16 +1,17 @@
-# Fuzzing: the engine of tests/hostile, driven by libFuzzer under the address sanitizer. `cargo install cargo-fuzz` first.
+# Fuzzing: the engine of tests/hostile under libFuzzer and the address sanitizer. `cargo install cargo-fuzz`
+# first.
 #
 #   make fuzz                          each target for a minute
 #   make fuzz FUZZ_SECONDS=3600 FUZZ_TARGETS=lockstep
-#   make fuzz FUZZ_SEED=1              begins the same each time, as .ci/run does, where luck is to accuse no commit
+#   make fuzz FUZZ_SEED=1              deterministic start, as in .ci/run, where results must not depend on luck
 #
-# What is found goes to fuzz/artifacts; `cargo fuzz run TARGET FILE` tries it again. The sanitizer is switched on by an
-# unstable option, which the stable compiler takes under RUSTC_BOOTSTRAP.
+# Findings go to fuzz/artifacts; `cargo fuzz run TARGET FILE` reproduces one. The sanitizer needs an unstable option,
+# which the stable compiler accepts under RUSTC_BOOTSTRAP.
 
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 0
 FUZZ_TARGETS ?= lockstep racing pure xenstored
-# The longest script, and how long one may take.
+# Maximum script length and time.
 FUZZ_LIMITS := -max_len=1000 -timeout=30 -rss_limit_mb=2048
 
 .PHONY: fuzz

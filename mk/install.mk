@@ -13,11 +13,11 @@ CC ?= cc
 OUT := $(or $(CARGO_TARGET_DIR),target)/release
 
 TOOLS := $(addprefix $(OUT)/,unixcat xencat) cats/vchan-run
-# Those that need the shared library, linked anew where they are going to be.
+# Binaries that need the shared library, relinked for their destination.
 TOOLS_C := unixcat xencat
 MANUALS := $(wildcard man/*.1)
 HEADERS := include/libxenvchan.h include/vchan-rs.h
-# What a program that links the static library needs besides, with any C compiler as linker.
+# Link dependencies of the static library, with any C compiler as linker.
 LIBS_PRIVATE := -lpthread -ldl -lm
 
 TO_LIBDIR = $(shell realpath -m --relative-to='$(BINDIR)' '$(LIBDIR)')
@@ -29,11 +29,11 @@ FILL = sed -e 's|@TO_PREFIX@|$(TO_PREFIX)|' -e 's|@LIBDIR@|$(call IN_PREFIX,$(LI
 
 .PHONY: built built-capi install uninstall xen-version install-compat uninstall-compat check-install
 
-# Under sudo there may be no cargo: then what was built is installed.
+# Under sudo cargo may be missing: then the existing build is installed.
 built built-capi:
 	@if command -v '$(CARGO)' >/dev/null; then $(MAKE) --no-print-directory $(@:built%=build%); \
-	elif [ -e '$(LIBRARY)' ]; then echo 'make: no $(CARGO) here, so installing what was built before'; \
-	else echo 'make: no $(CARGO) here; run make build first, as somebody who has it'; exit 1; fi
+	elif [ -e '$(LIBRARY)' ]; then echo 'make: no $(CARGO), installing the existing build'; \
+	else echo 'make: no $(CARGO); run make build first, as a user with it'; exit 1; fi
 
 install:
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(MANDIR)/man1'
@@ -62,7 +62,7 @@ uninstall:
 	test ! -d '$(DESTDIR)$(INCLUDEDIR)/vchan-rs' || rmdir '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
 
 xen-version:
-	@test -n '$(XEN)' || { echo 'make: say which version of Xen, as in: make install-compat XEN=4.17'; exit 2; }
+	@test -n '$(XEN)' || { echo 'make: XEN is not set; usage: make install-compat XEN=4.17'; exit 2; }
 
 install-compat:
 	$(INSTALL) -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCLUDEDIR)/vchan-rs'
@@ -72,7 +72,7 @@ install-compat:
 	$(INSTALL) -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)/vchan-rs/'
 	$(FILL) pkgconfig/xenvchan.pc.in >'$(DESTDIR)$(LIBDIR)/pkgconfig/xenvchan.pc'
 
-# The headers stay: they are also those of `make install`.
+# The headers stay: they also belong to `make install`.
 uninstall-compat: xen-version
 	rm -f '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN).0' '$(DESTDIR)$(LIBDIR)/libxenvchan.so.$(XEN)' \
 		'$(DESTDIR)$(LIBDIR)/libxenvchan.so' '$(DESTDIR)$(LIBDIR)/pkgconfig/xenvchan.pc'

@@ -1,5 +1,5 @@
-# The models: whole channels under loom (every schedule) and shuttle (random ones); then each mistake of
-# src/fault.rs, which a model must notice.
+# The models: whole channels under loom (every schedule) and shuttle (random ones); then each fault of src/fault.rs,
+# which a model must detect.
 
 .PHONY: model
 

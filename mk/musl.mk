@@ -1,5 +1,5 @@
-# The tools for musl, as one file that needs no library: static, at any address. `cargo build --release -p vchan-cats
-# --target x86_64-unknown-linux-musl` makes them; it needs what make install-musl fetches, and no C library of musl's.
+# Static, position-independent tools for musl, each a single file without library dependencies. `cargo build --release
+# -p vchan-cats --target x86_64-unknown-linux-musl` builds them; it needs `make install-musl`, and no musl C library.
 
 MUSL ?= $(shell uname -m)-unknown-linux-musl
 INSTALL_MUSL := rustup target add $(MUSL)
@@ -16,6 +16,6 @@ has-musl:
 build-musl: has-musl
 	RUSTFLAGS='$(RUSTFLAGS) -D warnings' $(CARGO) build --release -p vchan-cats --target $(MUSL)
 
-# The end-to-end suite with one side of musl and the other of the usual C library.
+# The end-to-end suite with one side on musl and the other on the system's C library.
 check-musl: build-musl
 	scripts/check-musl.sh '$(MUSL_OUT)'

@@ -1,5 +1,6 @@
-# Mutation: cargo-mutants (`cargo install --locked cargo-mutants`) makes one small change to the code after the other and runs the
-# tests that should notice. What none does is listed as missed, in target/mutants/NAME/mutants.out. Hours, so by hand.
+# Mutation testing: cargo-mutants (`cargo install --locked cargo-mutants`) applies one small change at a time and runs
+# the tests that should fail. Undetected ones are listed as missed, in target/mutants/NAME/mutants.out. Takes hours, so
+# by hand.
 #
 #   make mutants                               ring, channel and the C interface
 #   make mutants-ring MUTANTS='--shard 0/8'    an eighth of one of them
@@ -7,7 +8,7 @@
 
 MUTANTS ?=
 MUTANTS_OUT := $(or $(CARGO_TARGET_DIR),target)/mutants
-# $(call mutate,NAME,OPTIONS,TESTS). That something was missed (2) or took too long (3) is a result.
+# $(call mutate,NAME,OPTIONS,TESTS). Missed mutants (2) and timeouts (3) are results, not errors.
 mutate = mkdir -p '$(MUTANTS_OUT)/$(1)'; \
 	nice -n 19 $(CARGO) mutants -j1 --no-shuffle -o '$(MUTANTS_OUT)/$(1)' $(2) $(MUTANTS) -- $(3); \
 	case $$? in 0 | 2 | 3) ;; *) exit 1 ;; esac
@@ -25,7 +26,7 @@ mutants-ring: has-mutants
 mutants-channel: has-mutants
 	$(call mutate,channel,-p vchan-rs $(if $(findstring -f,$(MUTANTS)),,-f 'src/channel/*.rs'),--lib --test conformance)
 
-# By the C programs, and by the behaviour suite against what Xen's own library says.
+# With the C programs, and with the behaviour suite compared with Xen's own library.
 mutants-capi: has-mutants
 	$(MAKE) -C tests-c original
 	export VCHAN_ORIGINAL='$(CURDIR)/tests-c/build/original.txt'; $(call mutate,capi,-p vchan-rs-capi --features c-programs,)

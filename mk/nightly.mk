@@ -1,5 +1,5 @@
-# The nightly Rust that Miri and the thread sanitizer need. Always the same one, so that what they find comes of what we
-# change; of October 2026 or later, since older ones know no epoll that isn't edge-triggered.
+# The nightly Rust for Miri and the thread sanitizer. Pinned, so that new findings result from changes here; of October
+# 2026 or later, since older ones support only edge-triggered epoll.
 
 NIGHTLY ?= nightly-2026-10-29
 INSTALL_NIGHTLY := rustup toolchain install $(NIGHTLY) --no-self-update --profile minimal --component miri,rust-src

@@ -2,7 +2,7 @@
 
 # Options and scripts for tests-xen/run; none for all.
 XEN_TESTS ?=
-# The document whose table of pairings is to be written anew, as docs/compatibility.md; none for none.
+# The document whose table of pairings is rewritten, such as docs/compatibility.md; empty for none.
 XEN_TABLE ?=
 
 .PHONY: check-xen

@@ -1,6 +1,6 @@
 #!/bin/sh
-# check-capi.sh LIBRARY: programs in C over the shared library, on the Unix transport. SANITIZE=address,undefined
-# builds the programs (not the library) with these sanitizers, and leaves valgrind out. VALGRIND=none leaves it out as well.
+# check-capi.sh LIBRARY: C programs over the shared library, on the Unix transport. SANITIZE=address,undefined builds
+# the programs (not the library) with these sanitizers, without valgrind. VALGRIND=none omits it, too.
 set -eu
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
 library=$1
@@ -41,7 +41,7 @@ timeout 60 "$work/handlers"
 "$work/interrupted"
 "$work/destructors"
 if [ -z "$SANITIZE" ]; then
-    # It has an allocator of its own, as the sanitizers have.
+    # It replaces the allocator, as the sanitizers do.
     build allocations
     "$work/allocations"
     build busy
@@ -52,7 +52,7 @@ if [ -z "$SANITIZE" ]; then
     "$work/bus" "$work/copy.so"
 fi
 if [ "$(find "$work/root" -mindepth 1)" ]; then
-    echo 'check-capi: the programs left files behind:' >&2
+    echo 'check-capi: leftover files of the programs:' >&2
     find "$work/root" >&2
     exit 1
 fi

@@ -1,8 +1,8 @@
 #!/bin/bash
-# No source file over 500 lines (the generated headers apart), nothing left open, no test switched off.
+# No source file over 500 lines (except the generated headers), no open markers, no disabled test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Ours: those under git, or without that all but what was built.
+# The files under git, or without git everything except build results.
 files() {
     if git rev-parse --git-dir >/dev/null 2>&1; then
         git ls-files -z -- '*.rs' '*.c' '*.h' '*.sh' '*.py' ':!include/'
@@ -12,7 +12,7 @@ files() {
     fi
 }
 if [ "$(files | tr -cd '\0' | wc -c)" -lt 100 ]; then
-    echo 'check-files: where are the files?'
+    echo 'check-files: fewer than 100 source files found'
     exit 1
 fi
 bad=0
@@ -24,7 +24,7 @@ while read -r lines file; do
 done < <(files | xargs -0 wc -l)
 open='\b(TO''DO|FIX''ME|XX''X)\b|todo!\(|unimplemented!\(|#\[ignore'
 if files | xargs -0 grep -nE "$open" Makefile mk/*.mk; then
-    echo 'left open, see above'
+    echo 'open markers or disabled tests, see above'
     bad=1
 fi
 exit $bad

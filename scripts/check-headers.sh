@@ -1,6 +1,6 @@
 #!/bin/sh
-# Generates the headers anew and compares; compiles them alone and beside Xen's, in each language; compares sizes and
-# offsets with Xen's own header where that is installed.
+# Regenerates the headers and compares; compiles them alone and together with Xen's, in each language; compares sizes
+# and offsets with Xen's own header if installed.
 set -eu
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -11,7 +11,7 @@ mkdir "$work/new"
 VCHAN_RS_HEADERS=$work/new ${CARGO:-cargo} build --quiet --release -p vchan-rs-capi --features headers
 for header in libxenvchan.h vchan-rs.h; do
     if ! diff -u "include/$header" "$work/new/$header"; then
-        echo "check-headers: include/$header is not what capi/ says: run 'make headers'" >&2
+        echo "check-headers: include/$header does not match capi/: run 'make headers'" >&2
         exit 1
     fi
 done
@@ -37,7 +37,7 @@ if [ -e /usr/include/libxenvchan.h ]; then
         printf '#include <%s>\n#include <vchan-rs.h>\nint main(void) { return 0; }\n' $xen >"$work/try.c"
         $CC -std=gnu11 -Wall -Wextra -Werror -Iinclude -fsyntax-only "$work/try.c"
     done
-    # Not xenctrl.h: that must come before all of Xen's other headers, as with Xen's own libxenvchan.h.
+    # Not xenctrl.h: it must precede all of Xen's other headers, as with Xen's own libxenvchan.h.
     for xen in xenevtchn.h xengnttab.h xentoollog.h; do
         printf '#include <vchan-rs.h>\n#include <%s>\nint main(void) { return 0; }\n' $xen >"$work/try.c"
         $CC -std=gnu11 -Wall -Wextra -Werror -Iinclude -fsyntax-only "$work/try.c"
@@ -51,5 +51,5 @@ if [ -e /usr/include/libxenvchan.h ]; then
         exit 1
     fi
 else
-    echo 'check-headers: Xen'\''s header is not installed (libxen-dev): its layout was not compared' >&2
+    echo 'check-headers: Xen'\''s header is not installed (libxen-dev): layout not compared' >&2
 fi

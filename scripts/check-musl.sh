@@ -1,6 +1,6 @@
 #!/bin/sh
-# check-musl.sh DIRECTORY: the tools for musl, which are in DIRECTORY, are what they are to be; then the end-to-end suite
-# with one of them on one side and a tool for the usual C library on the other.
+# check-musl.sh DIRECTORY: checks the musl tools in DIRECTORY; then runs the end-to-end suite with a musl tool on one
+# side and a tool for the system's C library on the other.
 set -eu
 directory=$(realpath "$1")
 cd "$(dirname "$0")/.."
@@ -11,15 +11,15 @@ fail() {
 for tool in unixcat xencat; do
     file=$directory/$tool
     [ -x "$file" ] || fail "there is no $file"
-    readelf -hW "$file" | grep -q 'Type: *DYN' || fail "$file can't be loaded at any address"
-    ! readelf -lW "$file" | grep -q INTERP || fail "$file asks for a loader"
+    readelf -hW "$file" | grep -q 'Type: *DYN' || fail "$file is not position-independent"
+    ! readelf -lW "$file" | grep -q INTERP || fail "$file needs a dynamic loader"
     ! readelf -dW "$file" | grep -q NEEDED || fail "$file needs a library"
     "$file" --version | grep -q "^$tool " || fail "$file does not run"
 done
 suite() {
     echo "check-musl: $1"
     shift
-    # More threads than processors: most of these tests wait for something most of the time.
+    # Mostly waiting, so more threads than CPUs.
     env "$@" XENCAT="$directory/xencat" RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}" \
         ${CARGO:-cargo} test --quiet -p vchan-cats --test '*'
 }

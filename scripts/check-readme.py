@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Runs what a README shows, as a newcomer would paste it.
+"""Runs the commands shown in a README, as a new user would paste them.
 
-Blocks marked `sh` run in order, each in a shell of its own; two in a row that begin with `# first terminal` and
+Blocks marked `sh` run in order, each in a separate shell; two in a row that begin with `# first terminal` and
 `# second terminal` run at the same time. A `rust` block becomes the program of a new package with the dependencies of the `toml`
-block before it, where `/path/to/vchan-rs` stands for this directory. `console` blocks need a machine that isn't at hand, and
-are tested by tests-xen. A README without any of these is an error.
+block before it, where `/path/to/vchan-rs` stands for this directory. `console` blocks need a Xen machine, and are
+tested by tests-xen. A README without any of these is an error.
 """
 import os
 import re
@@ -20,7 +20,7 @@ def shell(block):
 
 
 def run_shells(*blocks):
-    """Whether all end well."""
+    """Returns whether all succeed."""
     running = [shell(block) for block in blocks]
     try:
         return all([run.wait(timeout=SECONDS) == 0 for run in running])
@@ -30,7 +30,7 @@ def run_shells(*blocks):
 
 
 def run_rust(dependencies, program):
-    """Whether a package of these compiles and runs."""
+    """Returns whether a package of these compiles and runs."""
     dependencies = dependencies.replace("/path/to/vchan-rs", os.getcwd())
     with tempfile.TemporaryDirectory() as package:
         os.mkdir(f"{package}/src")
@@ -38,7 +38,7 @@ def run_rust(dependencies, program):
             file.write('[package]\nname = "pasted"\nversion = "0.1.0"\nedition = "2021"\n\n' + dependencies)
         with open(f"{package}/src/main.rs", "w", encoding="utf-8") as file:
             file.write(program)
-        # What the tests have fetched is enough.
+        # The crates fetched by the tests suffice.
         with open("Cargo.lock", "rb") as ours, open(f"{package}/Cargo.lock", "wb") as theirs:
             theirs.write(ours.read())
         target = os.path.abspath(os.environ.get("CARGO_TARGET_DIR", "target")) + "/readme"
@@ -49,7 +49,7 @@ def run_rust(dependencies, program):
 def main() -> int:
     text = open(sys.argv[1], encoding="utf-8").read()
     blocks = re.findall(r"^```(sh|rust|toml)\n(.*?)^```$", text, flags=re.M | re.S)
-    # The test command itself would never come to an end.
+    # The test command itself would recurse.
     blocks = [(kind, block) for kind, block in blocks if block != "make check\n"]
     missing = {"sh", "rust", "toml"} - {kind for kind, _ in blocks}
     if missing:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# check-tools.sh DIRECTORY: the end-to-end suite of the tools over their builds in C, with themselves and with those in
-# Rust (which with themselves are tested by `cargo test`). The tools in C are in DIRECTORY.
+# check-tools.sh DIRECTORY: the end-to-end suite over the C tools in DIRECTORY, between each other and with the Rust
+# tools (which are tested with each other by `cargo test`).
 set -eu
 cd "$(dirname "$0")/.."
 c=$1/unixcat-c
@@ -11,7 +11,7 @@ esac
 suite() {
     echo "check-tools: $1"
     shift
-    # More threads than processors: most of these tests wait for something most of the time.
+    # Mostly waiting, so more threads than CPUs.
     env "$@" RUST_TEST_THREADS="${RUST_TEST_THREADS:-4}" ${CARGO:-cargo} test --quiet -p vchan-cats --test '*'
 }
 

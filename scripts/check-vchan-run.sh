@@ -1,6 +1,6 @@
 #!/bin/sh
-# check-vchan-run.sh VCHAN-RUN: runs programs that were built for Xen's own library by that vchan-run, in the surroundings
-# in which such programs live. Needs Xen's header and library (libxen-dev).
+# check-vchan-run.sh VCHAN-RUN: runs programs built for Xen's own library with that vchan-run, in typical environments.
+# Needs Xen's header and library (libxen-dev).
 set -eu
 run=$(realpath "$1")
 here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
@@ -16,20 +16,20 @@ fail() {
     echo "check-vchan-run: $1" >&2
     exit 1
 }
-# says EXPECTED COMMAND...: it says just that, on either stream, and succeeds.
+# says EXPECTED COMMAND...: its only output, on either stream, is EXPECTED, and it succeeds.
 says() {
     expected=$1
     shift
     said=$("$@" 2>&1) || fail "$* failed: $said"
     [ "$said" = "$expected" ] || fail "$* said: $said"
 }
-# refuses WORDS COMMAND...: it exits with 2, and says something with these words, in one line.
+# refuses WORDS COMMAND...: it exits with 2, and prints one line that contains WORDS.
 refuses() {
     words=$1 code=0
     shift
     said=$("$@" 2>&1) || code=$?
-    [ "$code" = 2 ] || fail "$* ended with $code: $said"
-    [ "$(echo "$said" | wc -l)" = 1 ] || fail "$* said more than a line: $said"
+    [ "$code" = 2 ] || fail "$* exited with $code: $said"
+    [ "$(echo "$said" | wc -l)" = 1 ] || fail "$* printed more than one line: $said"
     case $said in
         "vchan-run: "*"$words"*) ;;
         *) fail "$* said: $said" ;;
@@ -53,8 +53,8 @@ says "$well" "$run" "$work/foreign" /vchan/other
 says "$well" "$run" --transport=unix -- "$work/foreign"
 PATH=$work:$PATH says "$well" "$run" foreign
 
-# Built with the address sanitizer, which insists on being the first library; also by way of a script, or where somebody has
-# preloaded its run-time.
+# Built with the address sanitizer, which must be the first library; also from a script, or with its run-time already
+# preloaded.
 $CC -g -fsanitize=address -o "$work/asan" tests-c/capi/smoke.c -lxenvchan
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$work/asan" >"$work/asan.sh"
 chmod +x "$work/asan.sh"
@@ -65,20 +65,20 @@ says "$well" "$run" "$work/asan.sh"
 LD_PRELOAD=$asan says "$well" "$run" "$work/asan"
 says "$well" env ASAN_OPTIONS=detect_leaks=0 "$run" "$work/asan.sh"
 
-# Something else is preloaded.
+# Another library is preloaded.
 export INTERPOSED="$work/interposed"
 $CC -std=c11 -Wall -Wextra -Werror -shared -fPIC -o "$work/interposer.so" tests-c/foreign/interposer.c -ldl
 for program in foreign asan; do
     : >"$INTERPOSED"
     says "$well" env LD_PRELOAD="$work/interposer.so" "$run" "$work/$program"
-    grep -q closed "$INTERPOSED" || fail "what was preloaded before $program got no call"
+    grep -q closed "$INTERPOSED" || fail "the library preloaded before $program was not called"
 done
 xens=$(ldd "$work/foreign" | sed -n 's/.*libxenvchan.* => \([^ ]*\) .*/\1/p')
 says "$well" env LD_PRELOAD="$xens" "$run" "$work/foreign"
 says "$well" env LD_PRELOAD="$work/interposer.so $xens:$xens" "$run" "$work/foreign"
 says "$well" "$run" "$run" "$work/foreign"
 
-# Loaded by name when the program runs, the one that is installed or another.
+# Loaded by name at run time: the installed library or another.
 $CC -std=c11 -Wall -Wextra -Werror -o "$work/by_name" tests-c/foreign/by_name.c -ldl
 for name in libxenvchan.so libxenvchan.so.4.8 libxenvchan.so.4.14 libxenvchan.so.4.17 libxenvchan.so.4.20 libxenvchan.so.4.17.0; do
     says 'by_name: all well' "$run" "$work/by_name" "$name"
@@ -93,7 +93,7 @@ for xen in 4.14 4.17 4.19 4.20; do
     says "$well" "$run" "$work/other"
 done
 
-# Programs for which the system ignores what is preloaded.
+# Programs for which the system ignores preloads.
 if [ "$(id -u)" = 0 ]; then
     cp "$work/foreign" "$work/as-nobody"
     chown nobody "$work/as-nobody"
@@ -104,7 +104,7 @@ if [ "$(id -u)" = 0 ]; then
     chmod 2755 "$work/as-nobody"
     refuses 'is set-group-ID' "$run" "$work/as-nobody"
     nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'
-    # As another user, where that one can read the script.
+    # As another user, if that user can read the script.
     if command -v setcap >/dev/null && command -v getcap >/dev/null && $nobody test -r "$run"; then
         cp "$work/foreign" "$work/capable"
         setcap cap_net_raw=ep "$work/capable"
@@ -121,7 +121,7 @@ says "$well" "$run" "$work/as-myself"
 
 code=0
 "$run" "$work/nothing" 2>"$work/said" || code=$?
-[ "$code" = 127 ] || fail "a program that is not there: $code: $(cat "$work/said")"
+[ "$code" = 127 ] || fail "a missing program: $code: $(cat "$work/said")"
 left=$(find "$work/root" -mindepth 1)
-[ -z "$left" ] || fail "left behind: $left"
+[ -z "$left" ] || fail "leftover files: $left"
 echo 'check-vchan-run: all well'

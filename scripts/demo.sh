@@ -1,5 +1,5 @@
 #!/bin/bash
-# Moves a file through two unixcat processes and compares the checksums. MIB=256 is how much.
+# Moves a file of MIB (256) MiB through two unixcat processes and compares the checksums.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unixcat=${UNIXCAT:-${CARGO_TARGET_DIR:-target}/release/unixcat}

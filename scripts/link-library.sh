@@ -1,9 +1,11 @@
 #!/bin/sh
-# link-library.sh KIND STATIC-LIBRARY OUTPUT: links the static library as a shared one. rustc links one as well, but can't
+# link-library.sh KIND STATIC-LIBRARY OUTPUT: links the static library as a shared one. rustc links one as well,
+# but can't
 # give its symbols a version node. KIND is
 #
-#   normal    libvchan-rs.so.0, for programs that were linked with it. The node is its own: the references that Xen's
-#             library makes to itself in the same process stay with Xen's library.
+#   normal    libvchan-rs.so.0, for programs linked with it. It has its own node: references of Xen's library to
+# its own
+#             functions in the same process stay with Xen's library.
 #   preload   libvchan-rs-preload.so, for LD_PRELOAD: without a node it satisfies references to any.
 #   4.N       libxenvchan.so.4.N, with the node of Xen's own library of that version (4.14 and older: none).
 set -eu
@@ -32,7 +34,7 @@ case $kind in
             *) minor= ;;
         esac
         if [ -z "$minor" ]; then
-            echo "link-library.sh: $kind is no version of Xen's library: say 4.N, as in 4.17" >&2
+            echo "link-library.sh: $kind is not a version of Xen's library, expected 4.N, such as 4.17" >&2
             exit 2
         fi
         symbols=$(printf '%s\n' "$symbols" | sed '/^vchan_rs_/d')
@@ -56,8 +58,9 @@ trap 'rm -f "$script" "$output.new"' EXIT
     echo 'local: *;'
     echo '};'
 } >"$script"
-# Under another name first: a program may be running on the old file. With every reference resolved at the start, no call
-# of a channel ends up in the loader.
+# Under another name first: a running program may use the old file. All references are resolved at startup, so
+# no call of a
+# channel enters the loader.
 # shellcheck disable=SC2046
 "${CC:-cc}" -shared -o "$output.new" -Wl,-soname,"$soname" -Wl,--version-script="$script" -Wl,-z,relro,-z,now \
     -Wl,--gc-sections -Wl,--no-undefined $(printf ' -Wl,-u,%s' $symbols) "$archive" -lpthread -ldl -lm

@@ -1,7 +1,7 @@
 #!/bin/sh
-# link-names.sh PRELOAD DIRECTORY: fills DIRECTORY, which lies beside libvchan-rs-preload.so, with all the names of Xen's
-# library, for LD_LIBRARY_PATH. All are one file without a function: it has that library loaded, and the version nodes that
-# programs ask for. So whatever name a program loads or was linked with, it gets the same library, once.
+# link-names.sh PRELOAD DIRECTORY: fills DIRECTORY, beside libvchan-rs-preload.so, with all names of Xen's library, for
+# LD_LIBRARY_PATH. All are one file without functions: it loads that library, and has the version nodes that programs
+# reference. Whatever name a program loads or was linked with, it gets the same library, once.
 set -eu
 if [ $# -ne 2 ]; then
     echo 'usage: link-names.sh PRELOAD DIRECTORY' >&2
@@ -16,7 +16,7 @@ file=$directory/libxenvchan.so
 trap 'rm -f "$script" "$file.new"' EXIT
 minor=$first
 while [ "$minor" -le "$last" ]; do
-    # As link-library.sh has them.
+    # As in link-library.sh.
     if [ "$minor" -ge 15 ] && [ "$minor" -le 17 ]; then
         echo "VERS_4.$minor.0 { };"
     elif [ "$minor" -gt 17 ]; then
@@ -24,7 +24,7 @@ while [ "$minor" -le "$last" ]; do
     fi
     minor=$((minor + 1))
 done >"$script"
-# The library is found beside the directory, where it isn't loaded yet (dlmopen).
+# The library is found relative to the directory if it isn't loaded yet (dlmopen).
 "${CC:-cc}" -shared -nostdlib -o "$file.new" -Wl,-soname,libxenvchan.so -Wl,--version-script="$script" -Wl,--no-as-needed \
     -Wl,--enable-new-dtags -Wl,-rpath,'$ORIGIN/..' -x none "$preload"
 mv "$file.new" "$file"

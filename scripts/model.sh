@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds and runs the models; then once more with each mistake made on purpose, which must be noticed.
-# VCHAN_SCHEDULES: how many random schedules of each model (2000). VCHAN_SEED: which ones.
+# Builds and runs the models; then again with each deliberate fault, which must be detected.
+# VCHAN_SCHEDULES: random schedules per model (2000). VCHAN_SEED: their seed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${CARGO_TARGET_DIR:-target}
@@ -19,18 +19,18 @@ shuttle=$(build shuttle)
 
 for program in "$loom" "$shuttle"; do
     "$program" --nocapture channel::model | grep -E '^model |FAILED|^test result' || {
-        echo 'the models fail; run the program above by hand'
+        echo 'the models fail; run the program above manually'
         exit 1
     }
 done
 
-# caught FAULT MODEL: the model must fail, within 2 minutes, in the way of a model and not as a crash of the checker.
+# caught FAULT MODEL: the model must fail, within 2 minutes, by its own check and not by a crash of the checker.
 caught() {
     local fault=$1 model=$2 program=$loom log=$logs/$1
     [[ $model == random::* ]] && program=$shuttle
-    # In a shell of its own, which says into the log that the checker aborts.
+    # In a subshell, whose log contains the abort message.
     if (VCHAN_FAULT=$fault timeout 120 "$program" --nocapture --exact "channel::model::$model"; exit $?) >"$log" 2>&1; then
-        echo "fault $fault: NOT noticed by $model"
+        echo "fault $fault: NOT detected by $model"
         return 1
     fi
     local how
@@ -39,7 +39,7 @@ caught() {
         tail -5 "$log"
         return 1
     }
-    echo "fault $fault: noticed by $model ($how)"
+    echo "fault $fault: detected by $model ($how)"
 }
 bad=0
 while read -r fault model; do
@@ -69,5 +69,5 @@ BarrierForgotten exhaustive::transfer
 UncountedCall exhaustive::closing_waits_for_calls
 UncountedClose exhaustive::closing_waits_for_calls
 FAULTS
-[ $bad = 0 ] && echo 'make model: the models hold, and every fault was noticed'
+[ $bad = 0 ] && echo 'make model: the models hold, and every fault was detected'
 exit $bad

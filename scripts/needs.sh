@@ -1,11 +1,11 @@
 #!/bin/bash
-# What `make check` needs of the machine.
+# The requirements of `make check`.
 #
-#   needs.sh            fails, with one line to copy, where something is missing that the tests can't do without
-#   needs.sh skipped    prints what was left out for want of a program
+#   needs.sh            fails, with one line to copy, if something required is missing
+#   needs.sh skipped    prints what was skipped for lack of a program
 #   needs.sh packages   prints the Debian packages of all that, and of the tests on Xen
 #
-# Looks for programs and files rather than packages, so it also works on other distributions; the line is for Debian.
+# Checks for programs and files, not packages, so it also works on other distributions; the line is for Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ pkg-config pkg-config
 python3 python3
 readelf binutils
 /usr/include/xenctrl.h libxen-dev'
-# PROGRAM-OR-FILE PACKAGE WHAT IS LEFT OUT WITHOUT IT
+# PROGRAM-OR-FILE PACKAGE WHAT IS SKIPPED WITHOUT IT
 optional='valgrind valgrind the C programs of check-capi under valgrind
 strace strace the count of system calls of a crowded root
 mandoc mandoc the check of the manual pages
@@ -44,19 +44,19 @@ $optional"
         ;;
     skipped)
         while read -r found package what; do
-            is_there "$found" || echo "SKIPPED, for want of $package: $what"
+            is_there "$found" || echo "SKIPPED, $package is missing: $what"
         done <<<"$optional"
         ;;
     '')
         lacking=$(missing <<<"$required")
         if [ -n "$lacking" ]; then
-            echo "make check needs what is not here: apt-get install -y$lacking$(missing <<<"$optional")" >&2
+            echo "make check: missing packages: apt-get install -y$lacking$(missing <<<"$optional")" >&2
             exit 1
         fi
         cargo=${CARGO:-cargo}
         minimum=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
         if ! version=$($cargo --version 2>/dev/null); then
-            echo "make check needs Rust $minimum or newer; https://rustup.rs installs it" >&2
+            echo "make check requires Rust $minimum or newer; install it from https://rustup.rs" >&2
             exit 1
         fi
         version=$(cut -d' ' -f2 <<<"$version")
@@ -65,7 +65,7 @@ $optional"
             exit 1
         fi
         lacking=$(missing <<<"$optional")
-        if [ -n "$lacking" ]; then echo "make check: leaves some tests out; for all: apt-get install -y$lacking"; fi
+        if [ -n "$lacking" ]; then echo "make check: some tests are skipped; for all: apt-get install -y$lacking"; fi
         ;;
     *)
         echo "needs.sh: unknown argument $1" >&2
