@@ -1,4 +1,4 @@
-//! A ring's bytes. The only place where data is copied from and into shared memory.
+//! The bytes of a ring. The only place that copies data from and into shared memory.
 
 #[cfg(not(loom))]
 use std::ptr;
@@ -6,16 +6,16 @@ use std::ptr::NonNull;
 
 /// A contiguous part of a ring, for calls that take an address and a length (`readv`, `writev`).
 ///
-/// The peer may change the bytes at any time, so this is not a `&[u8]`: whoever looks at them copies them first.
+/// The peer may change the bytes at any time, so this is not a `&[u8]`. Copy them before looking at them.
 #[derive(Clone, Copy, Debug)]
 pub struct RawSlice {
     /// The first byte.
     pub start: NonNull<u8>,
-    /// How many bytes.
+    /// The number of bytes.
     pub len: usize,
 }
 
-/// The bytes of one ring: a power of two of them.
+/// The bytes of one ring. Their number is a power of two.
 #[derive(Debug)]
 pub(super) struct RingBuffer {
     start: NonNull<u8>,
@@ -44,7 +44,7 @@ impl RingBuffer {
         self.size
     }
 
-    /// The `len` bytes of the stream from index `at`, as up to two parts. `len` is cut at the ring's size, so the
+    /// The `len` bytes of the stream from index `at`, in up to two parts. `len` is limited to the ring's size, so the
     /// parts never reach outside.
     #[inline]
     pub(super) fn slices(&self, at: u32, len: u32) -> [RawSlice; 2] {
@@ -56,7 +56,7 @@ impl RingBuffer {
         [RawSlice { start, len: first as usize }, RawSlice { start: self.start, len: (len - first) as usize }]
     }
 
-    /// Copies `data` to the stream's index `at`. At most a ring's size is copied.
+    /// Copies `data` to the stream's index `at`, at most one ring of it.
     #[inline]
     pub(super) fn copy_in(&self, at: u32, data: &[u8]) {
         let [first, second] = self.slices(at, u32::try_from(data.len()).unwrap_or(u32::MAX));
@@ -68,7 +68,7 @@ impl RingBuffer {
         }
     }
 
-    /// Copies from the stream's index `at` into `into`. At most a ring's size is copied.
+    /// Copies from the stream's index `at`, at most one ring.
     #[inline]
     pub(super) fn copy_out(&self, at: u32, into: &mut [u8]) {
         let [first, second] = self.slices(at, u32::try_from(into.len()).unwrap_or(u32::MAX));
@@ -81,10 +81,10 @@ impl RingBuffer {
     }
 }
 
-/// What lies at a ring's addresses.
+/// One byte of a ring.
 #[cfg(not(loom))]
 type Byte = u8;
-/// In a model, a cell that notices when one thread writes what another may be reading.
+/// In a model: a cell that detects a write while another thread may read.
 #[cfg(loom)]
 pub(crate) type Byte = loom::cell::UnsafeCell<u8>;
 
@@ -133,12 +133,12 @@ unsafe fn copy_from_shared(from: NonNull<u8>, to: *mut u8, len: usize) {
 #[cfg(not(loom))]
 type Memcpy = unsafe extern "C" fn(*mut libc::c_void, *const libc::c_void, usize) -> *mut libc::c_void;
 
-/// The C library's memcpy behind a pointer that is read volatile: to the compiler a foreign function that does
-/// something with two addresses, so it can neither repeat nor elide an access to the shared bytes.
+/// The C library's memcpy behind a pointer that is read volatile. To the compiler it is a foreign function with two
+/// addresses, so accesses to the shared bytes are neither repeated nor elided.
 #[cfg(not(loom))]
 static MEMCPY: Memcpy = libc::memcpy;
 
-/// Copies `len` bytes, one side of which the peer may be writing at the same moment.
+/// Copies `len` bytes. The peer may write one side at the same time.
 ///
 /// # Safety
 ///
@@ -146,7 +146,7 @@ static MEMCPY: Memcpy = libc::memcpy;
 #[cfg(not(loom))]
 #[inline]
 unsafe fn shared_copy(from: *const u8, to: *mut u8, len: usize) {
-    // memcpy wants valid addresses for nothing, too, and those of an empty slice aren't.
+    // memcpy requires valid addresses for 0 bytes, too. Those of an empty slice are not.
     if len == 0 {
         return;
     }
@@ -163,7 +163,7 @@ mod tests {
     /// Every part of every small ring, from every index around the wrap, and lengths beyond the ring.
     #[test]
     fn parts_are_the_bytes_of_the_stream() {
-        // Of eight times as many cases with each order, Miri does the first.
+        // Miri runs the first of eight times as many cases per order.
         for order in 0..=if cfg!(miri) { 3 } else { 7 } {
             let size = 1u32 << order;
             let mut memory = vec![0u8; size as usize];

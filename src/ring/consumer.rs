@@ -11,9 +11,9 @@ use super::interest::Interest;
 use super::notify;
 use super::page::Page;
 
-/// Reads from a ring: look for what is [`ready`](Consumer::ready), take it, [`consume`](Consumer::consume).
+/// Reads from a ring: check what is [`ready`](Consumer::ready), copy it, [`consume`](Consumer::consume).
 ///
-/// Our own index lives here and is only ever written to the shared page, as in [`Producer`](super::Producer).
+/// The own index is private, as in [`Producer`](super::Producer).
 #[derive(Debug)]
 pub struct Consumer {
     page: Arc<Page>,
@@ -35,7 +35,7 @@ impl Consumer {
         self.elision.end();
     }
 
-    /// Where the ring is mapped.
+    /// The first byte of the mapped ring.
     pub fn start(&self) -> NonNull<u8> {
         self.buffer.start()
     }
@@ -45,16 +45,16 @@ impl Consumer {
         self.buffer.size()
     }
 
-    /// How many bytes may be read now: a fresh look at the peer's index. It may not have gone back.
+    /// Bytes that can be read now, by a fresh check of the peer's index. Fails if that has gone back.
     ///
-    /// Any thread may ask, also while another consumes.
+    /// May be called by any thread, also while another consumes.
     pub fn ready(&self) -> Result<u32, Corrupt> {
         self.page.poison.check()?;
         let (peers, field) = (&self.page.read_ring().prod, self.page.role.read_prod());
         self.cursor.look(peers, self.size(), &self.page.poison, field)
     }
 
-    /// How many bytes may be read, looking at the peer's index only if fewer than `wanted` were known of.
+    /// Bytes that can be read. Checks the peer's index only if fewer than `wanted` are known.
     #[inline]
     pub fn ready_for(&self, wanted: usize) -> Result<u32, Corrupt> {
         self.page.poison.check()?;
@@ -65,31 +65,30 @@ impl Consumer {
         self.ready()
     }
 
-    /// How many bytes have been read since the ring was made, modulo 2^32.
+    /// Bytes read since the ring was made, modulo 2^32.
     pub fn consumed(&self) -> u32 {
         self.cursor.own()
     }
 
-    /// The next `len` bytes to be read, in up to two parts; `len` must be within what is ready.
+    /// The next `len` bytes to read, in up to two parts. `len` must be within what is ready.
     #[inline]
     pub fn ready_slices(&self, len: u32) -> [RawSlice; 2] {
         self.buffer.slices(self.cursor.own(), len)
     }
 
-    /// Copies the next bytes into `into`, which must be within what is ready, without consuming them.
+    /// Copies the next bytes without consuming them. They must be ready.
     #[inline]
     pub fn peek(&self, into: &mut [u8]) {
         self.peek_behind(0, into);
     }
 
-    /// As [`peek`](Self::peek), behind `offset` bytes that were read but not yet consumed.
+    /// As [`peek`](Self::peek), behind `offset` bytes that were copied but not consumed.
     #[inline]
     pub fn peek_behind(&self, offset: u32, into: &mut [u8]) {
         self.buffer.copy_out(self.cursor.own().wrapping_add(offset), into);
     }
 
-    /// Gives `len` bytes back to the peer as space. Says whether the peer has asked to be told, that is, whether
-    /// to send an event.
+    /// Returns `len` bytes to the peer as space. Returns whether the peer asked for an event.
     #[inline]
     #[must_use]
     pub fn consume(&self, len: u32) -> bool {

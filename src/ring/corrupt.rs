@@ -1,4 +1,4 @@
-//! Values in the shared page that no honest peer writes, and the memory of having seen one.
+//! Impossible values in the shared page. The first one poisons the endpoint.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,9 +56,9 @@ impl Field {
 /// An impossible value that the peer wrote into the shared page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt {
-    /// Which field.
+    /// The field.
     pub field: Field,
-    /// What it held.
+    /// The value in it.
     pub value: u32,
 }
 
@@ -70,12 +70,12 @@ impl fmt::Display for Corrupt {
 
 impl std::error::Error for Corrupt {}
 
-/// The first [`Corrupt`] that was seen on a channel. It stays for ever.
+/// The first [`Corrupt`] seen on a channel. It is never cleared.
 #[derive(Debug, Default)]
 pub(crate) struct Poison(AtomicU64);
 
 impl Poison {
-    /// Fails where something impossible has been seen before.
+    /// Fails if an impossible value was seen before.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Corrupt> {
         match self.0.load(Ordering::Relaxed) {
@@ -84,7 +84,7 @@ impl Poison {
         }
     }
 
-    /// Remembers `value` in `field` unless something was remembered before; gives back what is remembered.
+    /// Records `value` in `field` unless something was recorded before. Returns what is recorded.
     #[cold]
     pub(crate) fn set(&self, field: Field, value: u32) -> Corrupt {
         let packed = (field as u64) << 32 | u64::from(value);

@@ -1,15 +1,15 @@
-//! One ring's two indices, as the side knows them that moves one of them.
+//! The two indices of one ring, from the side that moves one of them.
 
 use super::corrupt::{Corrupt, Field, Poison};
 use super::sync::{AtomicU32, Ordering};
 use crate::fault::{fault, Fault};
 
-/// This side's index, which only it moves, and the peer's when it was last looked at. `LEADS` says whether this side's is the one
-/// in front: that of the bytes written.
+/// This side's index, and the peer's at its last check. `LEADS`: this side's index is the one in front, that of the
+/// bytes written.
 #[derive(Debug)]
 pub(super) struct Cursor<const LEADS: bool> {
     own: AtomicU32,
-    /// By whichever thread.
+    /// By any thread.
     seen: AtomicU32,
 }
 
@@ -18,13 +18,13 @@ impl<const LEADS: bool> Cursor<LEADS> {
         Cursor { own: AtomicU32::new(own), seen: AtomicU32::new(seen) }
     }
 
-    /// This side's index: how many bytes it has moved since the ring was made, modulo 2^32.
+    /// Bytes that this side has moved since the ring was made, modulo 2^32.
     #[inline]
     pub(super) fn own(&self) -> u32 {
         self.own.load(Ordering::Relaxed)
     }
 
-    /// Moves this side's index by `len`, and returns it. One thread at a time may do this.
+    /// Moves this side's index by `len`, and returns it. Only one thread at a time may do this.
     #[inline]
     pub(super) fn advance(&self, len: u32) -> u32 {
         let own = self.own().wrapping_add(len);
@@ -41,15 +41,15 @@ impl<const LEADS: bool> Cursor<LEADS> {
         }
     }
 
-    /// How many bytes were in the ring at the last look. More than its size where another thread looks just now.
+    /// Bytes in the ring at the last check. More than its size while another thread checks.
     #[inline]
     pub(super) fn known(&self) -> u32 {
         let seen = self.seen.load(Ordering::Acquire);
         Self::filled(self.own(), seen)
     }
 
-    /// How many bytes are in the ring: a fresh look at the `peers` index, which may not have gone back. Any thread may look, also
-    /// while another one moves this side's index.
+    /// Bytes in the ring, by a fresh check of the index `peers`. Fails if that has gone back. Any thread may check,
+    /// also while another one moves this side's index.
     pub(super) fn look(
         &self,
         peers: &AtomicU32,
@@ -66,7 +66,7 @@ impl<const LEADS: bool> Cursor<LEADS> {
                 self.seen.store(fresh, Ordering::Release);
                 return Ok(filled);
             }
-            // All may have moved on between the looks.
+            // All may have moved between the loads.
             let same = self.own() == own && self.seen.load(Ordering::Relaxed) == seen;
             if same || fault(Fault::OneLook) {
                 return Err(poison.set(field, fresh));
@@ -75,8 +75,8 @@ impl<const LEADS: bool> Cursor<LEADS> {
     }
 }
 
-/// Whether the peer's index has gone back since an earlier look, which it never does: a count of bytes only grows. Bytes
-/// or space that were there and then are not would cut packets in two and keep waiting calls waiting.
+/// Whether the peer's index has gone back since an earlier check. A count of bytes only grows. Otherwise a packet
+/// could be cut in two, and a waiting call could wait for ever.
 fn is_behind(index: u32, seen: u32) -> bool {
     (index.wrapping_sub(seen) as i32) < 0
 }

@@ -18,14 +18,14 @@ use super::role::Role;
 use super::stream_end::{self, Said};
 use super::sync::{AtomicU8, Ordering};
 
-/// What a live byte says.
+/// The meaning of a live byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerLive {
     /// The peer has left.
     Exited,
-    /// The peer is there.
+    /// The peer is connected.
     Connected,
-    /// No client has come yet; only a server sees this.
+    /// No client has come yet. Only a server sees this.
     Waiting,
 }
 
@@ -41,7 +41,7 @@ pub struct Endpoint {
     pub producer: Producer,
     /// The ring that this side reads.
     pub consumer: Consumer,
-    /// A client has come at least once, so its live byte can't say `Waiting` any more.
+    /// A client has come before, so its live byte cannot mean `Waiting` any more.
     met: AtomicBool,
     /// The peer knows that this side understands half-close and abort.
     acknowledged: AtomicBool,
@@ -50,20 +50,20 @@ pub struct Endpoint {
 /// The memory of a channel's rings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rings {
-    /// The left ring's bytes where it has pages of its own.
+    /// The left ring, if it has pages of its own.
     pub left: Option<NonNull<u8>>,
-    /// The right ring's.
+    /// The right ring, if it has pages of its own.
     pub right: Option<NonNull<u8>>,
 }
 
 impl Endpoint {
-    /// Lays out a fresh shared page as a server does before it publishes: orders, live bytes, and the request to be
-    /// told when the client writes. Both rings' indices begin at `first` (0, but for tests of the wrap).
+    /// Lays out a fresh shared page for a server before it publishes: orders, live bytes, and a notification for the
+    /// client's first write. Both indices begin at `first`: 0, except in tests of the wrap.
     ///
     /// # Safety
     ///
-    /// `page` must point at a zeroed page, and the rings at as many bytes as the orders say, all mapped for as long
-    /// as the endpoint lives; a ring of order 12 and more must have pages of its own.
+    /// `page` must point at a zeroed page, and the rings at as many bytes as the orders say, all mapped for the life
+    /// of the endpoint. A ring of order 12 or more must have pages of its own.
     pub(crate) unsafe fn server(page: NonNull<u8>, rings: Rings, orders: Orders, first: u32) -> Endpoint {
         let page: NonNull<SharedPage> = page.cast();
         // SAFETY: the caller's.
@@ -80,12 +80,12 @@ impl Endpoint {
         unsafe { Endpoint::over(page, rings, orders, Role::Server) }
     }
 
-    /// Takes the client's side of a page that a server laid out, whose orders were read by
-    /// [`published`](Self::published). Nothing is announced yet: see [`announce`](Self::announce).
+    /// Takes the client's side of a page that a server laid out. The orders come from [`published`](Self::published).
+    /// The server sees nothing yet, see [`announce`](Self::announce).
     ///
     /// # Safety
     ///
-    /// As for [`server`](Self::server), but for the zeroes.
+    /// As for [`server`](Self::server), except for the zeroes.
     pub(crate) unsafe fn client(
         page: NonNull<u8>,
         rings: Rings,
@@ -98,7 +98,7 @@ impl Endpoint {
         Ok(endpoint)
     }
 
-    /// Reads what a server published in its page: the orders, checked, and the grants of both rings. They are never
+    /// Reads what a server published in its page: the checked orders, and the grants of both rings. They are never
     /// read again.
     ///
     /// # Safety
@@ -163,7 +163,7 @@ impl Endpoint {
         Endpoint { page, producer, consumer, met, acknowledged }
     }
 
-    /// Tells the server, through the page, that this client is here. An event must follow.
+    /// Announces this client in the page. An event must follow.
     pub(crate) fn announce(&self) {
         let page = self.page.fields();
         fence_elision::reset(&page.cli_notify, &page.srv_notify);
@@ -173,15 +173,15 @@ impl Endpoint {
         page.srv_notify.fetch_or(Interest::Readable.bit(), Ordering::SeqCst);
     }
 
-    /// Tells the peer that this side understands half-close and abort. A client does so when it comes, a server answers: so a
-    /// client of another implementation finds the page as it knows it.
+    /// Announces that this side understands half-close and abort. A client does so when it comes, a server answers. So
+    /// the page of a client of another implementation stays unchanged.
     fn acknowledge(&self) {
         if !self.acknowledged.swap(true, Private::Relaxed) {
             stream_end::understand(self.page.peer_notify());
         }
     }
 
-    /// From now on the peer isn't told that this side understands half-close and abort.
+    /// From now on, does not announce half-close and abort to the peer.
     pub(crate) fn keep_silent(&self) {
         self.acknowledged.store(true, Private::Relaxed);
     }
@@ -190,7 +190,7 @@ impl Endpoint {
         Said::look(self.page.own_notify())
     }
 
-    /// Whether the peer understands half-close and abort. If so, the peer learns the same of this side.
+    /// Whether the peer understands half-close and abort. If so, announces the same for this side.
     pub(crate) fn peer_half_closes(&self) -> bool {
         let understood = self.said().understood();
         if understood {
@@ -199,12 +199,12 @@ impl Endpoint {
         understood
     }
 
-    /// Whether the peer has ended its stream. A look at the index after this finds the last byte.
+    /// Whether the peer has ended its stream. A check of the index after this finds the last byte.
     pub(crate) fn peer_finished(&self) -> bool {
         self.said().finished()
     }
 
-    /// Whether the peer said that it leaves because of a failure.
+    /// Whether the peer announced a failure before it left.
     pub(crate) fn peer_aborted(&self) -> bool {
         self.said().aborted()
     }
@@ -214,12 +214,12 @@ impl Endpoint {
         stream_end::finish(self.page.peer_notify());
     }
 
-    /// Says, before this side [leaves](Self::leave), that it does so because of a failure.
+    /// Announces a failure, before this side [leaves](Self::leave).
     pub(crate) fn abort(&self) {
         stream_end::abort(self.page.peer_notify());
     }
 
-    /// Where the shared page is mapped, for programs that look into it themselves.
+    /// The address of the shared page, for programs that inspect it.
     pub fn page(&self) -> NonNull<SharedPage> {
         self.page.start
     }
@@ -229,13 +229,13 @@ impl Endpoint {
         self.page.role
     }
 
-    /// Fails where something impossible has been seen.
+    /// Fails if an impossible value was seen.
     #[inline]
     pub fn check(&self) -> Result<(), Corrupt> {
         self.page.poison.check()
     }
 
-    /// What the peer's live byte says.
+    /// The state in the peer's live byte.
     #[inline]
     pub fn peer_live(&self) -> Result<PeerLive, Corrupt> {
         self.page.poison.check()?;
@@ -254,13 +254,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether this side's own live byte still says that it is there. Somebody else may have cleared it: a C
-    /// program may write it, and so may the peer.
+    /// Whether this side's live byte is still set. A C program may have cleared it, and so may the peer.
     pub fn own_live(&self) -> bool {
         self.own_live_byte().load(Ordering::Acquire) != EXITED
     }
 
-    /// Says, through the page, that this side has left. An event must follow.
+    /// Clears this side's live byte. An event must follow.
     pub fn leave(&self) {
         self.own_live_byte().store(EXITED, Ordering::SeqCst);
     }
@@ -272,42 +271,41 @@ impl Endpoint {
         }
     }
 
-    /// Asks the peer to send an event after it next moves the index in question. The caller looks at the index
-    /// again before it sleeps: after [a barrier](crate::fence::heavy), if this says so, since the peer then publishes
-    /// without a fence.
+    /// Asks the peer for an event after it next moves its index. The caller checks the index again before it sleeps,
+    /// after [a heavy fence](crate::fence::heavy) if this returns `true`: the peer publishes without a fence then.
     #[must_use]
     pub fn enable_notification(&self, interest: Interest) -> bool {
         notify::enable_notification(self.page.peer_notify(), interest)
             && self.page.heavy_fences.load(Private::Relaxed)
     }
 
-    /// From now on, who sleeps on this side can make *barriers*: fences on every processor that runs a process of the
-    /// peer. And the peer's barriers reach this process. Without this the rings are those of every other implementation.
+    /// From now on this side can make heavy fences, which reach the peer's process, and the peer's reach this one.
+    /// Without this the page is used as by every other implementation.
     pub(crate) fn allow_fence_elision(&self) {
         self.page.heavy_fences.store(true, Private::Relaxed);
         self.page.may_elide.store(true, Private::Relaxed);
     }
 
-    /// From now on nothing is published without a fence, whatever is promised: the promise may be an earlier client's. Any
-    /// thread may say so, also while another publishes.
+    /// From now on every publication has a fence, whatever is offered: the offer may be an earlier client's. Any
+    /// thread may call this, also while another publishes.
     pub(crate) fn stop_eliding(&self) {
         self.page.may_elide.store(false, Private::SeqCst);
         self.producer.stop_eliding();
         self.consumer.stop_eliding();
     }
 
-    /// Whether anything is published without a fence, since the peer has promised barriers.
+    /// Whether a publication goes without a fence, since the peer offered heavy ones.
     pub(crate) fn elides(&self) -> bool {
         self.producer.elides() || self.consumer.elides()
     }
 
-    /// Promises the peer a barrier after each request, so that what it publishes needs no fence, or takes that back. Only
-    /// for who [uses barriers](Self::use_barriers).
+    /// Offers the peer a heavy fence after each request, so that it needs none to publish, or withdraws the offer.
+    /// Only after [`allow_fence_elision`](Self::allow_fence_elision).
     pub(crate) fn offer_heavy_fences(&self, offered: bool) {
         fence_elision::offer(self.page.peer_notify(), offered);
     }
 
-    /// The size in bytes of the ring that gives what is wanted.
+    /// The size in bytes of the ring that this interest is in.
     #[inline]
     pub fn size(&self, interest: Interest) -> u32 {
         match interest {
@@ -316,7 +314,7 @@ impl Endpoint {
         }
     }
 
-    /// How many bytes of what is wanted there are, looking only if fewer than `enough` were known of.
+    /// Bytes ready for this interest. Checks the peer's index only if fewer than `enough` are known.
     #[inline]
     pub fn known(&self, interest: Interest, enough: usize) -> Result<u32, Corrupt> {
         match interest {
@@ -325,7 +323,7 @@ impl Endpoint {
         }
     }
 
-    /// How many bytes of what is wanted there are: a fresh look.
+    /// Bytes ready for this interest, by a fresh check.
     #[inline]
     pub fn available(&self, interest: Interest) -> Result<u32, Corrupt> {
         match interest {

@@ -1,12 +1,12 @@
-//! What a side of a ring waits for.
+//! What one side of a ring waits for.
 
-/// What a side waits for, as the bit that it sets in the peer's notify byte.
+/// What one side waits for. The value is the bit that it sets in the peer's notify byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Interest {
-    /// Data: the peer is to tell when it has written.
+    /// Data. The peer notifies when it has written.
     Readable = 1,
-    /// Space: the peer is to tell when it has consumed.
+    /// Space. The peer notifies when it has consumed.
     Writable = 2,
 }
 

@@ -1,4 +1,4 @@
-//! The shared page: where each field lies. `docs/protocol.md` has the table.
+//! The shared page: the offset of each field. `docs/protocol.md` has the table.
 
 use super::sync::{AtomicU16, AtomicU32, AtomicU8};
 
@@ -38,9 +38,9 @@ pub struct SharedPage {
     pub(crate) right_order: AtomicU16,
     pub(crate) cli_live: AtomicU8,
     pub(crate) srv_live: AtomicU8,
-    /// What the client must tell the server about; the server sets bits, the client clears them.
+    /// Events that the client must send. The server sets bits, the client clears them.
     pub(crate) cli_notify: AtomicU8,
-    /// What the server must tell the client about; the client sets bits, the server clears them.
+    /// Events that the server must send. The client sets bits, the server clears them.
     pub(crate) srv_notify: AtomicU8,
     /// Grant references of the left ring's pages, then of the right ring's. In-page rings lie over the unused end.
     pub(crate) grants: [AtomicU32; MAX_GRANTS],
@@ -52,7 +52,7 @@ impl SharedPage {
     /// Offset of the server's live byte, for crash notices.
     pub const SRV_LIVE_OFFSET: usize = 21;
 
-    /// A page of zeroes, whose fields a model checker knows.
+    /// A page of zeroes, made of the model checker's atomics.
     #[cfg(model)]
     pub(crate) fn zeroed() -> SharedPage {
         let indices = || Indices { cons: AtomicU32::new(0), prod: AtomicU32::new(0) };

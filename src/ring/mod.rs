@@ -1,9 +1,9 @@
 //! The vchan protocol in shared memory: layout, orders, producer, consumer, notification. No I/O.
 //!
-//! Whoever makes an [`Endpoint`] brings the memory, and a way to send an event
-//! whenever [`Producer::commit`] or [`Consumer::consume`] says that the peer asked for one. The peer may write
-//! anything anywhere in that memory at any time: each of its fields is read once, checked, and used from the copy.
-//! A value that no honest peer writes poisons the endpoint, see [`Corrupt`].
+//! The caller of an [`Endpoint`] provides the memory, and sends an event when [`Producer::commit`] or
+//! [`Consumer::consume`] returns that the peer asked for one. The peer may write anything anywhere in that memory at
+//! any time. So each of its fields is read once, checked, and used from the copy. An impossible value poisons the
+//! endpoint, see [`Corrupt`].
 
 mod buffer;
 mod consumer;

@@ -1,8 +1,8 @@
-//! Asking to be woken, and finding out whether the peer asked.
+//! Enabling a notification, and checking whether the peer enabled one.
 //!
-//! The order of the steps is what keeps the two sides from sleeping at the same time (`docs/protocol.md`):
-//! a side that moves an index publishes it, fences, and then looks at its own notify byte; a side that wants to
-//! sleep sets its bit in the peer's byte, fences, and then looks at the index again.
+//! The order of the steps keeps the sides from sleeping at the same time (`docs/protocol.md`). A side that moves an
+//! index publishes it, fences, and then checks its own notify byte. A side that is going to sleep sets its bit in the
+//! peer's byte, fences, and then checks the index again.
 
 use std::sync::atomic::AtomicBool;
 
@@ -11,8 +11,8 @@ use super::interest::Interest;
 use super::sync::{fence, AtomicU32, AtomicU8, Ordering};
 use crate::fault::{fault, Fault};
 
-/// Asks the peer, whose notify byte this is, to tell. Whoever calls this looks at the index again before sleeping, after a
-/// barrier if the result says that one is due.
+/// Enables a notification in the peer's notify byte. The caller checks the index again before it sleeps, after a heavy
+/// fence if this returns `true`.
 #[must_use]
 pub(super) fn enable_notification(peers: &AtomicU8, interest: Interest) -> bool {
     let before = peers.fetch_or(interest.bit(), Ordering::SeqCst);
@@ -22,19 +22,19 @@ pub(super) fn enable_notification(peers: &AtomicU8, interest: Interest) -> bool 
     fence_elision::is_heavy_fence_due(before, interest)
 }
 
-/// Where a side that publishes an index learns whether to tell the peer.
+/// What a side that publishes an index needs to decide about a notification.
 #[derive(Clone, Copy)]
 pub(super) struct Notification<'a> {
     /// This side's notify byte.
     pub(super) own: &'a AtomicU8,
-    /// What the peer would ask for.
+    /// The bit that the peer sets.
     pub(super) wanted: Interest,
     pub(super) elision: &'a FenceElision,
-    /// Whether this side may rely on the peer's barriers: they reach it, and there has been no other peer.
+    /// This side may elide fences: the peer's heavy fences reach it, and it has had no other peer.
     pub(super) may_elide: &'a AtomicBool,
 }
 
-/// Publishes an index. Says whether the peer asked to be told.
+/// Publishes an index. Returns whether the peer needs a notification.
 #[inline]
 pub(super) fn publish(index: &AtomicU32, value: u32, notification: Notification<'_>) -> bool {
     let early = fault(Fault::ClearedEarly) && notification.is_requested();
@@ -43,9 +43,9 @@ pub(super) fn publish(index: &AtomicU32, value: u32, notification: Notification<
 }
 
 impl Notification<'_> {
-    /// Says whether the peer asked to be told, and takes the request away. To be called after an index was published.
+    /// Whether the peer needs a notification. Clears the request. Called after an index was published.
     ///
-    /// A plain look comes first: the atomic operation costs a locked access to the line that both sides share.
+    /// A plain load comes first. The atomic operation is a locked access to the cache line that both sides share.
     #[inline]
     fn is_requested(self) -> bool {
         self.elision.fence();

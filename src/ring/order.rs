@@ -1,4 +1,4 @@
-//! Ring sizes: orders, the pairs that may go together, and how servers choose them.
+//! Ring sizes: orders, the valid pairs, and how servers choose them.
 
 use super::corrupt::{Corrupt, Field};
 
@@ -14,12 +14,12 @@ impl Order {
     /// 1 MiB.
     pub const MAX: Order = Order(20);
 
-    /// The order `value`, where there is such an order.
+    /// The order `value`, if it is in range.
     pub fn new(value: u32) -> Option<Order> {
         (10..=20).contains(&value).then_some(Order(value as u8))
     }
 
-    /// A ring smaller than any that there is, for models.
+    /// A ring smaller than any real one, for models.
     #[cfg(model)]
     pub(crate) fn small(value: u8) -> Order {
         Order(value)
@@ -35,7 +35,7 @@ impl Order {
         1 << self.0
     }
 
-    /// How many pages of its own the ring has; none where it lies in the shared page.
+    /// The number of the ring's own pages. 0 if it lies in the shared page.
     pub fn pages(self) -> usize {
         if self.0 < 12 {
             0
@@ -44,7 +44,7 @@ impl Order {
         }
     }
 
-    /// Where in the shared page the ring lies, for those that do.
+    /// The offset in the shared page, if the ring lies there.
     pub(crate) fn offset_in_page(self) -> Option<usize> {
         match self.0 {
             10 => Some(1024),
@@ -59,7 +59,7 @@ impl Order {
     }
 }
 
-/// The orders of both rings of a channel, known to go together.
+/// The orders of both rings of a channel. The pair is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders {
     left: Order,
@@ -67,8 +67,7 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// A pair of orders. There is room for only one ring of each in-page order, so `None` for two equal ones
-    /// below 12.
+    /// A pair of orders. The page has room for one ring of each in-page order, so two equal ones below 12 give `None`.
     pub fn new(left: Order, right: Order) -> Option<Orders> {
         (left != right || left.pages() > 0).then_some(Orders { left, right })
     }
@@ -89,7 +88,7 @@ impl Orders {
         self.right
     }
 
-    /// Checks the values that a server published. Both are copies: the page isn't read again.
+    /// Checks the values that a server published. Both are copies. The page is not read again.
     pub(crate) fn check(left: u16, right: u16) -> Result<Orders, Corrupt> {
         let order =
             |field, value: u16| Order::new(value.into()).ok_or(Corrupt { field, value: value.into() });
@@ -98,7 +97,7 @@ impl Orders {
     }
 }
 
-/// How a server chooses orders from the sizes that it is asked for. A client accepts every choice.
+/// How a server chooses orders for the requested sizes. A client accepts every choice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OrderTable {
     /// As Xen's libxenvchan: more than 1 MiB is refused.
@@ -109,8 +108,8 @@ pub enum OrderTable {
 }
 
 impl OrderTable {
-    /// The orders for a server that wants to read from a ring of at least `read` bytes and to write into one of at
-    /// least `write` bytes. `None` where the table refuses.
+    /// The orders for a server with a ring of at least `read` bytes to read from and one of at least `write` bytes to
+    /// write into. `None` if the table refuses.
     ///
     /// ```
     /// use vchan::ring::OrderTable;
@@ -190,7 +189,7 @@ mod tests {
                     let (left, right) = (orders.left(), orders.right());
                     assert_eq!(Orders::check(left.get() as u16, right.get() as u16), Ok(orders));
                     assert!(right.size() as usize >= write);
-                    // The OCaml table shrinks the left ring of two that are 2 KiB.
+                    // The OCaml table shrinks the left of two rings of 2 KiB.
                     let shrunk = table == OrderTable::Ocaml && left.get() == 10 && right.get() == 12;
                     assert!(left.size() as usize >= read || shrunk);
                 }

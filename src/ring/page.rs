@@ -1,4 +1,4 @@
-//! The shared page, by this side's role in it.
+//! The shared page by this side's role.
 
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicBool;
@@ -12,19 +12,19 @@ use super::role::Role;
 use super::sync::AtomicU8;
 use crate::fault::{fault, Fault};
 
-/// The shared page as one side sees it, for its endpoint and both of its rings.
+/// The shared page as one side uses it, for its endpoint and both rings.
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) start: NonNull<SharedPage>,
     pub(super) role: Role,
     pub(super) poison: Poison,
-    /// See [`Endpoint::allow_fence_elision`](super::Endpoint::use_barriers).
+    /// See [`Endpoint::allow_fence_elision`](super::Endpoint::allow_fence_elision).
     pub(super) heavy_fences: AtomicBool,
-    /// See [`Endpoint::stop_eliding`](super::Endpoint::stop_relying).
+    /// See [`Endpoint::stop_eliding`](super::Endpoint::stop_eliding).
     pub(super) may_elide: AtomicBool,
 }
 
-// SAFETY: the page is nothing but atomics, and stays mapped by the contract of `Endpoint`'s constructors.
+// SAFETY: the page is only atomics, and stays mapped by the contract of `Endpoint`'s constructors.
 unsafe impl Send for Page {}
 // SAFETY: as above.
 unsafe impl Sync for Page {}

@@ -11,10 +11,10 @@ use super::interest::Interest;
 use super::notify;
 use super::page::Page;
 
-/// Writes into a ring: look for [`space`](Producer::space), fill it, [`commit`](Producer::commit).
+/// Writes into a ring: check the [`space`](Producer::space), fill it, [`commit`](Producer::commit).
 ///
-/// Our own index lives here and is only ever written to the shared page, never read back, so the peer can't move
-/// it. One thread at a time should produce; more than one at once mix up their data, but nothing worse.
+/// The own index is private and only copied to the shared page, never read back, so the peer cannot move it. One
+/// thread at a time may produce. Several at once mix up their data but touch no other memory.
 #[derive(Debug)]
 pub struct Producer {
     page: Arc<Page>,
@@ -36,7 +36,7 @@ impl Producer {
         self.elision.end();
     }
 
-    /// Where the ring is mapped.
+    /// The first byte of the mapped ring.
     pub fn start(&self) -> NonNull<u8> {
         self.buffer.start()
     }
@@ -46,16 +46,16 @@ impl Producer {
         self.buffer.size()
     }
 
-    /// How many bytes may be written now: a fresh look at the peer's index. It may not have gone back.
+    /// Bytes that can be written now, by a fresh check of the peer's index. Fails if that has gone back.
     ///
-    /// Any thread may ask, also while another produces.
+    /// May be called by any thread, also while another produces.
     pub fn space(&self) -> Result<u32, Corrupt> {
         self.page.poison.check()?;
         let (peers, field) = (&self.page.written_ring().cons, self.page.role.written_cons());
         Ok(self.size() - self.cursor.look(peers, self.size(), &self.page.poison, field)?)
     }
 
-    /// How many bytes may be written, looking at the peer's index only if fewer than `wanted` were known of.
+    /// Bytes that can be written. Checks the peer's index only if fewer than `wanted` are known.
     #[inline]
     pub fn space_for(&self, wanted: usize) -> Result<u32, Corrupt> {
         self.page.poison.check()?;
@@ -66,35 +66,35 @@ impl Producer {
         self.space()
     }
 
-    /// How many bytes the peer has not consumed yet.
+    /// Bytes that the peer has not consumed yet.
     pub fn pending(&self) -> Result<u32, Corrupt> {
         Ok(self.size() - self.space()?)
     }
 
-    /// How many bytes have been written since the ring was made, modulo 2^32.
+    /// Bytes written since the ring was made, modulo 2^32.
     pub fn written(&self) -> u32 {
         self.cursor.own()
     }
 
-    /// The next `len` bytes to be written, in up to two parts; `len` must be within the space.
+    /// The next `len` bytes to write, in up to two parts. `len` must be within the space.
     #[inline]
     pub fn free_slices(&self, len: u32) -> [RawSlice; 2] {
         self.buffer.slices(self.cursor.own(), len)
     }
 
-    /// Copies `data` into the free space, which it must fit, without publishing it.
+    /// Copies `data` into the free space without publishing it. It must fit.
     #[inline]
     pub fn fill(&self, data: &[u8]) {
         self.fill_behind(0, data);
     }
 
-    /// As [`fill`](Self::fill), behind `offset` bytes that were filled but not yet published.
+    /// As [`fill`](Self::fill), behind `offset` bytes that were filled but not published.
     #[inline]
     pub fn fill_behind(&self, offset: u32, data: &[u8]) {
         self.buffer.copy_in(self.cursor.own().wrapping_add(offset), data);
     }
 
-    /// Publishes `len` bytes. Says whether the peer has asked to be told, that is, whether to send an event.
+    /// Publishes `len` bytes. Returns whether the peer asked for an event.
     #[inline]
     #[must_use]
     pub fn commit(&self, len: u32) -> bool {

@@ -2,12 +2,12 @@
 
 use super::corrupt::Field;
 
-/// Which end of a channel this is. The server owns the memory and the name, the client comes to it.
+/// Which end of a channel this is. The server owns the memory and the name. The client connects to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Shares the memory, publishes the configuration, waits for the client.
+    /// Shares the memory, publishes the rendezvous, waits for the client.
     Server,
-    /// Looks the configuration up, maps the memory, wakes the server.
+    /// Looks up the rendezvous, maps the memory, wakes the server.
     Client,
 }
 

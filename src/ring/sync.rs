@@ -1,4 +1,4 @@
-//! The atomics of the shared page, in one place so that a model checker can take their place.
+//! The atomics of the shared page, which a model checker replaces.
 
 #[cfg(not(model))]
 pub(crate) use std::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};
