@@ -1,53 +1,54 @@
-//! Mistakes that a model build makes on request, to show that the models notice. Other builds have none of this.
+//! Mistakes that a model build makes on request, to show that the models notice. Other builds have none.
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Sleeping without looking again after the peer was asked to tell.
+    /// A park without another check after the notification was enabled.
     Recheck,
-    /// The end reported without a last look at the ring, in a blocking read.
+    /// The peer's end reported without a last check of the ring, in a blocking read.
     FinalLook,
-    /// The same in a read that doesn't block.
+    /// The same in a non-blocking read.
     FinalLookNow,
-    /// The request taken back before the index is published.
+    /// The request cleared before the index is published.
     ClearedEarly,
-    /// No fence between an index and the look at the notify byte.
+    /// No fence between an index and the check of the notify byte.
     FenceInTake,
-    /// No fence between the notify byte and the look at the index.
+    /// No fence between the notify byte and the check of the index.
     FenceInRequest,
     /// The index published without ordering the bytes before it.
     RelaxedIndex,
-    /// A side looks at the notify byte that is the other's to look at.
+    /// A side checks the other side's notify byte.
     WrongByte,
     /// Leaving without an event.
     SilentLeave,
     /// Ending a stream without an event.
     SilentFinish,
-    /// Who polls for several threads leaves without another taking over.
+    /// A leader leaves and no other thread takes over.
     Handover,
-    /// Who takes an event looks on nobody's behalf.
+    /// A thread that takes an event does not check for the others.
     OnBehalf,
-    /// An event that a thread took is not passed on to who polls the descriptor.
+    /// An event that a thread took is not forwarded to pollers.
     PassOn,
-    /// Who reads or writes a part takes the event of the peer's end, and says nothing.
+    /// A read or write of a part takes the event of the peer's end and sets nothing ready.
     SwallowedEnd,
-    /// A call whose buffer is cut to the ring's size doesn't look whether there is more.
+    /// A call with a buffer limited to the ring's size does not check whether there is more.
     CutShort,
-    /// A call that leaves something behind wakes its caller by the descriptor alone, which another thread's wait may take back.
+    /// A call that leaves bytes behind wakes its caller only by the descriptor, which another thread's wait may
+    /// disarm.
     StolenKick,
-    /// What looks impossible is not looked at again, though another thread may have moved our index.
+    /// An impossible index is not checked again, though another thread may have moved the own index.
     OneLook,
-    /// An event that a thread took is passed on, but nobody asks for the next one.
+    /// An event that a thread took is forwarded, but the next one is not requested.
     Unasked,
-    /// No barrier after a request, though the peer relies on one.
+    /// No heavy fence after a request, though the peer elides its own.
     BarrierForgotten,
-    /// A server of many clients relies on what one of them promised.
+    /// A server of several clients relies on the offer of one of them.
     LastingPromise,
-    /// Who waits for any event forgets those that have come since it asked for one.
+    /// A wait for any event forgets those since its notification was enabled.
     FreshTicket,
-    /// A call doesn't see to it that it is counted before it looks whether the channel was closed.
+    /// A call is not counted before it checks whether the channel was closed.
     UncountedCall,
-    /// Closing makes no barrier before it looks for calls under way.
+    /// Closing makes no heavy fence before it checks for calls in progress.
     UncountedClose,
 }
 
@@ -62,7 +63,7 @@ pub(crate) const fn fault(_: Fault) -> bool {
 #[cfg(model)]
 pub(crate) fn fault(which: Fault) -> bool {
     static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    // A name that there isn't makes no mistake, so `make model` says that it was not noticed.
+    // An unknown name makes no mistake, so `make model` reports that it was not noticed.
     let chosen = CHOSEN.get_or_init(|| std::env::var("VCHAN_FAULT").ok());
     chosen.as_ref().is_some_and(|name| format!("{which:?}") == *name)
 }

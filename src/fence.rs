@@ -1,9 +1,9 @@
-//! Fences on other processors, at the system's hands: membarrier(2).
+//! Asymmetric fences: membarrier(2).
 //!
-//! Where one side does something very often and the other looks for it very seldom, both need not pay for the order of
-//! their memory accesses. The busy side only keeps the compiler in order, by [`light`]; the other one calls [`heavy`], which
-//! is a fence here and at the same time one on every processor that runs a thread of a process that can be reached. What
-//! is said of a pair of sequentially consistent fences holds for `light` and `heavy`.
+//! If one side does something often and the other checks for it rarely, only the rare side needs a real fence. The
+//! frequent side calls [`light`], which orders only the compiler. The rare side calls [`heavy`], a fence here and on
+//! every processor that runs a thread of a registered process. The pair has the guarantees of two sequentially
+//! consistent fences.
 //!
 //! ```
 //! use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -29,32 +29,32 @@ use std::{thread, time::Duration};
 
 use once_cell::sync::Lazy;
 
-/// Whether this process can make barriers, and is reached by those of this process and of others: from Linux 4.16 on, where
-/// nothing forbids it. The answer stays the same.
+/// Whether this process can make heavy fences, and is reached by those of this process and others: from Linux 4.16 on,
+/// unless forbidden. The answer never changes.
 ///
-/// The first call registers the process. Where it has several threads, that takes some milliseconds.
+/// The first call registers the process. With several threads that takes some milliseconds.
 #[inline]
 pub fn is_available() -> bool {
     static REGISTERED: Lazy<bool> = Lazy::new(|| {
         let both = libc::c_long::from(GLOBAL_EXPEDITED | REGISTER_GLOBAL_EXPEDITED);
-        // Miri doesn't know the call.
+        // Miri does not know the call.
         !cfg!(miri) && membarrier(QUERY) & both == both && membarrier(REGISTER_GLOBAL_EXPEDITED) == 0
     });
     *REGISTERED
 }
 
-/// The frequent half of a pair: orders nothing by itself, and costs nothing. Where barriers are not
-/// [available](is_available) it takes a fence instead.
+/// The frequent half of a pair. Orders only the compiler, and costs nothing. Use a real fence where heavy ones are not
+/// [available](is_available).
 #[inline]
 pub fn light() {
     compiler_fence(Ordering::SeqCst);
 }
 
-/// The seldom half of a pair: a fence here and in every process that can be reached. A system call of half a microsecond;
-/// ten where another processor has to be interrupted. Where barriers are not [available](is_available) it is a fence here.
+/// The rare half of a pair: a fence here and in every registered process. A system call of half a microsecond, or ten
+/// if another processor has to be interrupted. Only a fence here where it is not [available](is_available).
 pub fn heavy() {
     if is_available() && membarrier(GLOBAL_EXPEDITED) != 0 {
-        // Forbidden since then, by a filter.
+        // A filter has forbidden it since.
         thread::sleep(WRITTEN);
     }
     fence(Ordering::SeqCst);
@@ -65,7 +65,7 @@ const QUERY: libc::c_int = 0;
 const GLOBAL_EXPEDITED: libc::c_int = 1 << 1;
 const REGISTER_GLOBAL_EXPEDITED: libc::c_int = 1 << 2;
 
-/// A processor has written out long before this what it has stored.
+/// A processor has long written out its stores by then.
 const WRITTEN: Duration = Duration::from_millis(1);
 
 fn membarrier(command: libc::c_int) -> libc::c_long {
@@ -87,7 +87,7 @@ mod tests {
     #[repr(align(128))]
     struct Line(AtomicU32);
 
-    /// Both store the round's number and then look for the other's: at most one may miss it.
+    /// Both store the number of the round and then check the other's. At most one may miss it.
     #[test]
     fn one_of_both_sees_the_other() {
         if !is_available() {
@@ -112,7 +112,7 @@ mod tests {
             scope.spawn(|| {
                 for round in 1..=ROUNDS {
                     wait_for(turn, round);
-                    // Stores that take their time, since the other one has just written there, delay the next.
+                    // Slow stores, to lines that the other thread has just written, delay the next one.
                     slow.iter().for_each(|line| line.0.store(round, Relaxed));
                     often.store(round, Relaxed);
                     light();
@@ -123,7 +123,7 @@ mod tests {
             for round in 1..=ROUNDS {
                 slow.iter().for_each(|line| line.0.store(0, Relaxed));
                 turn.store(round, Release);
-                // The other one hears of it after a while: at some time, both are at it together.
+                // The delay varies, so that both overlap in some rounds.
                 (0..round % 128).for_each(|_| std::hint::spin_loop());
                 seldom.store(round, Relaxed);
                 heavy();

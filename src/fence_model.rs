@@ -1,5 +1,5 @@
-//! [Barriers](crate::fence) in a model. Both halves meet at a place of their own: the one that comes second has seen what
-//! the other one did before. Other fences don't go there.
+//! [Fences](crate::fence) in a model. Both halves meet in an atomic of their own: the later one sees what the other
+//! did before. Other fences do not take part.
 
 pub(crate) fn is_available() -> bool {
     true

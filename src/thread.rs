@@ -1,6 +1,6 @@
-//! Which thread this is, which threads there can be after a fork, and whether a call that a thread has begun can still end.
+//! Which thread this is, which threads can exist after a fork, and whether a call can still end.
 //!
-//! All of it also works while the thread ends, after its thread-local variables were destroyed, and in signal handlers.
+//! All of it works while a thread ends, after its thread-local variables were destroyed, and in signal handlers.
 
 use std::cell::Cell;
 use std::mem::MaybeUninit;
@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use nix::errno::Errno;
 
-/// The next thread's number. Numbers are not used twice.
+/// The next thread's number. Numbers are never reused.
 static NEXT: AtomicU32 = AtomicU32::new(1);
-/// Numbers below this one are of threads from before the last fork.
+/// Lower numbers belong to threads from before the last fork.
 static FIRST: AtomicU32 = AtomicU32::new(0);
-/// The one thread that came with the fork.
+/// The one thread that survived the fork.
 static FORKER: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
@@ -21,7 +21,8 @@ thread_local! {
     static NUMBER: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The number of this thread, which no other thread ever has. Never 0. After a fork the thread that forked keeps it.
+/// The number of this thread. No other thread ever has it, and it is never 0. After a fork the forking thread keeps
+/// it.
 #[inline]
 pub fn number() -> u32 {
     match NUMBER.get() {
@@ -33,7 +34,7 @@ pub fn number() -> u32 {
 #[cold]
 fn new_number() -> u32 {
     let new = NEXT.fetch_add(1, Relaxed);
-    // The first one is given out before there is anything that a fork could leave behind.
+    // The first number is assigned before a fork can leave anything behind.
     #[cfg(not(miri))]
     if new == 1 {
         // SAFETY: a function that may run in a process that was just forked.
@@ -49,7 +50,7 @@ extern "C" fn has_forked() {
     FIRST.store(NEXT.load(Relaxed), Relaxed);
 }
 
-/// Whether a thread of this number can be in this process; after a fork those that were left behind can't.
+/// Whether a thread of this number can exist in this process. Threads left behind by a fork cannot.
 pub fn can_exist(number: u32) -> bool {
     number >= FIRST.load(Relaxed) || number == FORKER.load(Relaxed)
 }
@@ -60,8 +61,8 @@ pub fn kernel_number() -> u32 {
     unsafe { libc::gettid() }.unsigned_abs()
 }
 
-/// Whether the thread lives in this process whose number is `number` and was `kernel` for the kernel when it made itself known, 0 if
-/// that isn't known. Says yes where that is uncertain.
+/// Whether this thread of the process lives: its number, and the kernel's number when it registered, 0 if unknown.
+/// `true` if uncertain.
 pub fn lives(number: u32, kernel: u32) -> bool {
     if number == FORKER.load(Relaxed) || kernel == 0 || cfg!(miri) {
         return true;
@@ -75,16 +76,16 @@ pub fn lives(number: u32, kernel: u32) -> bool {
     can_exist(number) && !gone
 }
 
-/// Where the stack of this thread has come to: the lower, the deeper.
+/// The position of the stack: the lower, the deeper.
 #[inline(always)]
 pub fn depth() -> usize {
     let mark = MaybeUninit::<u8>::uninit();
     std::hint::black_box(ptr::from_ref(&mark)).addr()
 }
 
-/// Whether what this thread has begun at the [`depth`] `begun` is over without having ended, for a function that is at the depth `now`:
-/// it was left by `longjmp`. Says no where that is uncertain: the stack may have grown as deep again, and what runs on a
-/// signal handler's stack of its own may return to anything.
+/// Whether a call that began at the [`depth`] `begun` was left by `longjmp`, for a function at the depth `now`.
+/// `false` if uncertain: the stack may have grown as deep again, and code on a signal handler's own stack may return
+/// to anything.
 pub fn was_left(begun: usize, now: usize) -> bool {
     now > begun && !on_signal_stack()
 }
@@ -127,7 +128,7 @@ mod tests {
     #[cfg(not(miri))]
     fn a_thread_that_has_ended_does_not_live() {
         let (number, kernel) = std::thread::spawn(|| (number(), kernel_number())).join().unwrap();
-        // It may take the kernel a moment to let go of it after the join.
+        // The kernel may need a moment after the join.
         while lives(number, kernel) {
             std::thread::yield_now();
         }

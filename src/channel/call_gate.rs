@@ -1,4 +1,4 @@
-//! Counting the calls that are under way, so that closing can wait for them.
+//! Counts the calls in progress, so that closing can wait for them.
 
 use std::sync::atomic::Ordering;
 
@@ -11,7 +11,7 @@ use crate::thread;
 #[cfg(not(model))]
 use crate::thread::number as me;
 
-/// The threads of a model have no numbers of their own.
+/// The threads of a model are one to the system.
 #[cfg(model)]
 fn me() -> u32 {
     use std::cell::Cell;
@@ -22,16 +22,17 @@ fn me() -> u32 {
     NUMBER.with(Cell::get)
 }
 
-/// How many slots a block has.
+/// Slots per block.
 const SLOTS: usize = if cfg!(model) { 2 } else { 8 };
 
-/// Counts the calls of one kind that are under way.
+/// Counts the calls of one kind in progress.
 ///
-/// A thread that calls for the first time takes a slot for good. Nobody else counts there, so it needs no atomic exchange,
-/// which would cost as much as all the rest of a short call; and no fence where the thread that closes can [make](fence::heavy) one
-/// for all. The slot of a thread that has ended, or that a fork has left behind, is taken by another one.
+/// Each thread takes a slot with its first call and keeps it. Only this thread counts there, so a call needs no atomic
+/// exchange, which would cost as much as the rest of a short call. It needs no fence where the closing thread can make
+/// a [heavy](fence::heavy) one. The slot of a thread that has ended, or was left behind by a fork, is taken by
+/// another.
 ///
-/// A thread can be inside more than once: in a signal handler. The slot tells where on the stack the outermost of these calls
+/// A thread can be inside more than once, in a signal handler. The slot records where on the stack the outermost call
 /// began, so a call that was left by `longjmp` is recognised once the stack is shorter.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -39,7 +40,7 @@ pub struct CallGate {
     first: Block,
 }
 
-/// Seats, and where there are more. Blocks live as long as the gate.
+/// Slots, and the next block. Blocks live as long as the gate.
 #[derive(Debug, Default)]
 struct Block {
     slots: [CallSlot; SLOTS],
@@ -48,28 +49,28 @@ struct Block {
 
 #[derive(Debug, Default)]
 struct CallSlot {
-    /// The [number](thread::number) of its thread, 0 for nobody's.
+    /// The [number](thread::number) of its thread, 0 for none.
     thread: AtomicU32,
-    /// The same for the kernel, 0 as long as it isn't known.
+    /// The kernel's number of it, 0 while unknown.
     kernel: AtomicU32,
     /// The [depth](thread::depth) at which the outermost call began, 0 outside.
     begun: AtomicUsize,
 }
 
-/// How a call is counted.
+/// One call in progress.
 #[derive(Clone, Copy, Debug)]
 pub struct Call<'a> {
     slot: &'a CallSlot,
-    /// What the slot is to say after the call.
+    /// What the slot records after the call.
     before: usize,
 }
 
 /// Whether this thread is inside, see [`CallGate::own`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
-    /// It isn't, or its call was left by `longjmp`.
+    /// It is not, or its call was left by `longjmp`.
     Outside,
-    /// This is in a signal handler that has interrupted its call.
+    /// A signal handler has interrupted its call.
     Inside,
 }
 
@@ -90,21 +91,21 @@ impl CallSlot {
         Call { slot: self, before }
     }
 
-    /// Whether it says that its thread, another one than this, is inside.
+    /// Whether another thread than this is inside.
     fn is_taken(&self, me: u32) -> bool {
         self.begun.load(Ordering::SeqCst) != 0 && self.thread.load(Ordering::Relaxed) != me
     }
 
-    /// Whether its thread lives. Nothing else ends its call.
+    /// Whether its thread lives. Otherwise its call cannot end.
     fn has_owner(&self) -> bool {
         thread::lives(self.thread.load(Ordering::Relaxed), self.kernel.load(Ordering::Relaxed))
     }
 
-    /// Takes the slot if it is that of `owner`.
+    /// Takes the slot if it is `owner`'s.
     fn take(&self, owner: u32, me: u32) -> bool {
         let taken = self.thread.compare_exchange(owner, me, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if taken {
-            // Whatever a thread that has ended left there.
+            // A thread that has ended may have left this set.
             self.begun.store(0, Ordering::Relaxed);
             self.kernel.store(thread::kernel_number(), Ordering::Relaxed);
         }
@@ -122,8 +123,8 @@ fn still_inside(begun: usize, now: usize) -> usize {
     }
 }
 
-/// What is looked at after this was not changed before [`fence::heavy`] in the thread that closes, or its looks at the slot after that
-/// show the call.
+/// After this, either the closing thread's change is visible here, or the checks after its [`fence::heavy`] see the
+/// call.
 #[inline(always)]
 fn order_entry() {
     #[cfg(not(model))]
@@ -145,8 +146,8 @@ impl CallGate {
         self.blocks().flat_map(|block| &block.slots)
     }
 
-    /// A call begins. What is looked at after this was not changed before [`is_empty`](Self::is_empty) knew of the call, or else
-    /// shows the change.
+    /// Begins a call. What this thread loads afterwards shows the state after the close, unless
+    /// [`is_empty`](Self::is_empty) sees the call.
     #[inline(always)]
     pub fn enter(&self) -> Call<'_> {
         let me = me();
@@ -190,27 +191,28 @@ impl CallGate {
         }
     }
 
-    /// To be made after the door was shut, and before the first look whether anybody is inside.
+    /// Orders the close before the checks whether any thread is inside.
     pub fn order_close() {
         if !fault(Fault::UncountedClose) {
             fence::heavy();
         }
     }
 
-    /// Whether no other thread's call is under way, for a thread that has just shut the door on later ones, and [put that in order](Self::order_close).
+    /// Whether no other thread is inside. The caller has closed the gate for later calls, and [ordered
+    /// that](Self::order_close).
     pub fn is_empty(&self) -> bool {
         let me = me();
         self.slots().all(|slot| !slot.is_taken(me))
     }
 
-    /// As [`is_empty`](Self::is_empty), but calls of threads that have ended, or that a fork has left behind, don't count. Asks the
-    /// system.
+    /// As [`is_empty`](Self::is_empty), but threads that have ended, or were left behind by a fork, do not count.
+    /// Makes system calls.
     pub fn is_empty_of_the_living(&self) -> bool {
         let me = me();
         self.slots().all(|slot| !slot.is_taken(me) || !slot.has_owner())
     }
 
-    /// Whether this thread is inside itself, for an entry of the C interface at this [depth](thread::depth).
+    /// Whether this thread itself is inside, for an entry of the C interface at this [depth](thread::depth).
     pub fn own(&self, now: usize) -> Own {
         let me = me();
         let slot = self.slots().find(|slot| slot.thread.load(Ordering::Relaxed) == me);
@@ -223,7 +225,7 @@ impl CallGate {
 }
 
 impl Call<'_> {
-    /// The call ends. The gate may be gone after this.
+    /// Ends the call. The gate may be gone after this.
     #[inline(always)]
     pub fn leave(self) {
         self.slot.begun.store(self.before, Ordering::Release);
@@ -255,13 +257,13 @@ mod tests {
         }
     }
 
-    /// As an entry that a handler calls: in a frame of its own.
+    /// An entry as a handler makes it, in a frame of its own.
     #[inline(never)]
     fn call(gate: &CallGate) {
         gate.enter().leave();
     }
 
-    /// The same.
+    /// As above.
     #[inline(never)]
     fn own(gate: &CallGate) -> Own {
         gate.own(thread::depth())
@@ -302,7 +304,7 @@ mod tests {
         ticket.leave();
     }
 
-    /// A thread that ends inside, as after a `longjmp`, is not waited for, and its slot is used again.
+    /// A thread that ends inside, as after a `longjmp`, is not waited for, and its slot is reused.
     #[test]
     #[cfg(not(miri))]
     fn seats_of_threads_that_have_ended() {
@@ -319,7 +321,7 @@ mod tests {
         assert!(gate.blocks().count() <= 2);
     }
 
-    /// No call is inside any more when the door was shut and the gate is empty.
+    /// After the gate was closed and empty, no call is inside any more.
     #[test]
     fn nobody_slips_in() {
         for _ in 0..200 {

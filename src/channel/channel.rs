@@ -1,4 +1,4 @@
-//! What both halves of a channel share: the memory, the event channel, who has left, and how to wait.
+//! One end of a channel: the memory, the event channel, who has left, and the waiter. Shared by both halves.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -18,12 +18,12 @@ use crate::{Error, Result};
 
 /// This side may write.
 const WRITING: u8 = 0;
-/// This side has told the peer that it writes no more.
+/// This side has announced that it writes no more.
 const FINISHED: u8 = 1;
-/// This side has told the peer that it left.
+/// This side has announced that it left.
 const LEFT: u8 = 2;
 
-/// What a channel is made of; see [`Channel::new`].
+/// The parts of a channel, see [`Channel::new`].
 pub(super) struct ChannelParts {
     pub ring: Endpoint,
     pub events: Box<dyn EventChannel>,
@@ -41,11 +41,11 @@ pub(super) struct Settings {
     pub half_closes: bool,
 }
 
-/// One end of a channel, to be shared between threads.
+/// One end of a channel, shared between threads.
 ///
-/// One thread may read while another writes and a third closes. Two that read at once (or write at once) mix up their
-/// data and may break the channel (it is corrupt then), but touch no memory that isn't theirs. [`Vchan`](super::Vchan) rules that out by its types and is
-/// what Rust programs want; this is for interfaces that can't, such as C's.
+/// One thread may read while another writes and a third closes. Two that read at once, or write at once, mix up their
+/// data and may make the channel [corrupt](Error::Corrupt), but touch no other memory. [`Vchan`](super::Vchan) rules
+/// that out by its types. This type is for interfaces that cannot, such as C's.
 // The fields are dropped in this order: the name first, the memory last.
 pub struct Channel {
     publication: Mutex<Option<Box<dyn Publication>>>,
@@ -53,20 +53,20 @@ pub struct Channel {
     pub(super) waiter: Waiter,
     pub(super) events: Box<dyn EventChannel>,
     closer: Closer,
-    /// The event channel said that the peer has ended.
+    /// The event channel reported the end of the peer.
     ended: AtomicBool,
-    /// How much of its stream this side has ended: one of the three below.
+    /// How far this side has ended its stream: one of the constants above.
     stage: AtomicU8,
-    /// Somebody has begun to leave. The stage follows once the peer can see it.
+    /// This side has begun to leave. The stage follows once the peer can see it.
     leaving: AtomicBool,
     pub(super) persistent: AtomicBool,
-    /// More than one client may have used the memory: what is said there of a stream's end may be an earlier one's.
+    /// Several clients may have used the memory. The end of a stream in the page may be an earlier client's.
     many_clients: AtomicBool,
-    /// Whether this end takes part in half-close and abort.
+    /// This end supports half-close and abort.
     half_closes: bool,
     rendezvous: Rendezvous,
     path: String,
-    /// Behind `ring`, whose pointers lead here.
+    /// Behind `ring`, which points here.
     _mappings: Vec<Box<dyn Mapping>>,
 }
 
@@ -123,8 +123,8 @@ impl Channel {
         &self.path
     }
 
-    /// From now on a call that waits may end as [interrupted](Error::Interrupted) only for its caller to look whether the thread was
-    /// cancelled, see [`cancellation`](super::cancellation).
+    /// From now on a call that waits may end as [interrupted](Error::Interrupted) only for its caller to look for a
+    /// cancellation of the thread, see [`cancellation`](super::cancellation).
     #[doc(hidden)]
     pub fn look_for_cancellation(&self) {
         self.waiter.look_for_cancellation();
@@ -135,17 +135,17 @@ impl Channel {
         &self.closer
     }
 
-    /// The descriptor to poll for one direction, or for both, see [`Vchan`](super::Vchan). Made when it is first asked for,
+    /// The descriptor to poll for one direction, or for both, see [`Vchan`](super::Vchan). Made on first request,
     /// which fails where no descriptor is free.
     pub fn fd(&self, interest: Option<Interest>) -> Result<BorrowedFd<'_>> {
-        // Nobody may be in a call when the name is lost.
+        // The name may be lost while no call waits.
         if self.events.name_is_due().is_some() {
             self.events.watch_name();
         }
         self.waiter.fd(self, interest)
     }
 
-    /// As [`fd`](Self::fd). Where that fails, a descriptor that is readable all the time, or else one that doesn't tell of
+    /// As [`fd`](Self::fd). Where that fails, a descriptor that is always readable, or else one that does not report
     /// what another thread's call has taken.
     pub(super) fn fd_in_any_case(&self, interest: Option<Interest>) -> BorrowedFd<'_> {
         self.fd(interest).unwrap_or_else(|_| match self.events.always_ready() {
@@ -154,9 +154,9 @@ impl Channel {
         })
     }
 
-    /// A descriptor that is readable when an event has come that nobody has taken (or, but for a first second in which nobody waits in a
-    /// call, when this side has lost its name). Unlike [`fd`](Self::fd) it doesn't
-    /// tell of what another thread's call has taken, and costs nothing where nobody polls it.
+    /// Readable when an event has come that no call has taken. Also when this side has lost its name, except in a
+    /// first second in which no call waits. Unlike [`fd`](Self::fd) it does not report what another thread's call has
+    /// taken, and costs nothing unless it is polled.
     pub fn events_fd(&self) -> BorrowedFd<'_> {
         self.waiter.events_fd()
     }
@@ -171,7 +171,7 @@ impl Channel {
         self.events.evtchn_fd()
     }
 
-    /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent). Nothing for a client.
+    /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent). No effect on a client.
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         let _held = cancel::hold();
         let persistent = persistent && self.ring.role() == Role::Server;
@@ -182,16 +182,16 @@ impl Channel {
         self.events.serve_many(persistent)
     }
 
-    /// Another client may use, or have used, the same memory: nothing that one says of itself there is held against, or put to
-    /// the account of, another.
+    /// Another client may use, or has used, the same memory. What one client announces there must not count for
+    /// another.
     fn expect_other_clients(&self) {
         if !self.many_clients.swap(true, Ordering::Relaxed) && !fault(Fault::LastingPromise) {
             self.ring.stop_eliding();
         }
     }
 
-    /// Where the peer is. What the live byte says counts more than the end of the event channel: a peer that left
-    /// in order ends it too.
+    /// The state of the peer. The live byte counts more than the end of the event channel: a peer that left in order
+    /// ends that, too.
     pub(super) fn state(&self) -> Result<State> {
         let ended = self.ended.load(Ordering::Acquire);
         Ok(match self.ring.peer_live()? {
@@ -202,7 +202,7 @@ impl Channel {
         })
     }
 
-    /// Where the peer is. Also asks the event channel, for those who never wait and so take no event.
+    /// The state of the peer. Also asks the event channel, for callers that never wait and so take no event.
     pub fn state_now(&self) -> Result<State> {
         let state = self.state()?;
         let ended = || {
@@ -219,8 +219,7 @@ impl Channel {
         Ok(state)
     }
 
-    /// The error for an absent peer, where `state` says that it is absent. A persistent server waits for the next
-    /// one instead.
+    /// The error for a peer that is gone, by its `state`. A persistent server waits for the next client instead.
     pub(super) fn peer_gone(&self, state: State) -> Option<Error> {
         match state {
             _ if self.persistent.load(Ordering::Relaxed) && self.ring.role() == Role::Server => None,
@@ -233,37 +232,37 @@ impl Channel {
         }
     }
 
-    /// Whether this end takes part in half-close, and the end of a stream that the page tells of can only be that of the one peer.
+    /// Whether the end of a stream in the page counts: this end supports half-close, and there was only one peer.
     fn heeds_stream_end(&self) -> bool {
         self.half_closes && !self.many_clients.load(Ordering::Relaxed)
     }
 
-    /// The error where nothing of what is wanted comes any more: the peer is [absent](Self::absent), or has ended its stream.
-    /// A server that has been persistent heeds no end of a stream: it may be that of an earlier client.
+    /// The error if no more bytes of this interest can come: the peer is [gone](Self::peer_gone), or has ended its
+    /// stream. A server that was persistent ignores the end of a stream: it may be an earlier client's.
     pub(super) fn terminal_error(&self, interest: Interest, state: State) -> Option<Error> {
         self.peer_gone(state).or_else(|| {
             let over = interest == Interest::Readable && self.heeds_stream_end() && self.ring.peer_finished();
             over.then(|| {
-                // An answer, for a peer that has said so before this side heard of it.
+                // The answer to a peer that announced half-close before this side did.
                 self.ring.peer_half_closes();
                 Error::PeerFinished
             })
         })
     }
 
-    /// Fails where nothing of what is wanted comes any more. A persistent server waits for the next client instead.
+    /// Fails if no more bytes of this interest can come. A persistent server waits for the next client instead.
     pub fn check_peer(&self, interest: Interest) -> Result<()> {
         self.terminal_error(interest, self.state_now()?).map_or(Ok(()), Err)
     }
 
-    /// Fails where this side was closed.
+    /// Fails if this side was closed.
     #[inline]
     pub fn check_open(&self) -> Result<()> {
         self.closer.check().inspect_err(|_| self.leave_the_page())
     }
 
-    /// The closer may not have come as far as [`leave`](Self::leave): what returns because of it must find the peer able to
-    /// see the end.
+    /// The closer may not have reached [`leave`](Self::leave) yet. A call that returns because of it must leave the
+    /// page in a state in which the peer sees the end.
     #[cold]
     fn leave_the_page(&self) {
         self.ring.leave();
@@ -274,18 +273,18 @@ impl Channel {
         self.stage.load(Ordering::Acquire) == LEFT
     }
 
-    /// Whether this side has ended its stream, or left, and so must not write any more.
+    /// Whether this side has ended its stream or left, and must not write any more.
     #[inline]
     pub(super) fn has_finished(&self) -> bool {
         self.stage.load(Ordering::Acquire) != WRITING
     }
 
-    /// Whether the peer is known to understand [`finish`](Self::finish) and [`abort`](Self::abort).
+    /// Whether the peer is known to support [`finish`](Self::finish) and [`abort`](Self::abort).
     pub fn peer_half_closes(&self) -> bool {
         self.ring.peer_half_closes()
     }
 
-    /// Tells the peer that this side writes no more; reading goes on. A peer of another implementation doesn't hear of it.
+    /// Announces that this side writes no more. Reading goes on. A peer of another implementation does not notice.
     pub fn finish(&self) -> Result<()> {
         self.check_open()?;
         match self.stage.compare_exchange(WRITING, FINISHED, Ordering::AcqRel, Ordering::Acquire) {
@@ -301,7 +300,7 @@ impl Channel {
         }
     }
 
-    /// Sends an event, because the peer may have missed one.
+    /// Sends an event, whether or not the peer asked for one.
     pub fn notify(&self) -> Result<()> {
         let _held = cancel::hold();
         self.events.notify()
@@ -316,12 +315,12 @@ impl Channel {
         self.leave();
     }
 
-    /// Tells the peer that this side has left. What is in the rings stays readable for both.
+    /// Announces that this side has left. What is in the rings stays readable for both.
     pub fn leave(&self) {
         self.leave_with(|| ());
     }
 
-    /// As [`leave`](Self::leave), and says that the reason is a failure.
+    /// As [`leave`](Self::leave), with a failure as the reason.
     pub fn abort(&self) {
         self.leave_with(|| self.ring.abort());
     }
@@ -335,18 +334,18 @@ impl Channel {
             if fault(Fault::SilentLeave) {
                 return;
             }
-            // The peer that can't be told has gone itself.
+            // A peer that cannot be notified is gone itself.
             let _ = self.events.notify();
         }
     }
 
-    /// Withdraws the publication, so that no client comes any more.
+    /// Withdraws the publication, so that no client can come any more.
     pub fn withdraw(&self) {
         let _held = cancel::hold();
         self.publication.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    /// Takes the pending events; says whether there were any.
+    /// Takes the pending events. Returns whether there were any.
     pub(super) fn take_pending(&self) -> Result<bool> {
         let received = self.events.receive().inspect_err(|_| {
             // Nothing will make the descriptor readable any more.
@@ -355,7 +354,7 @@ impl Channel {
             }
         })?;
         if received.ended {
-            // Who ended before it had connected was no client yet: the next one may be.
+            // An end before the connection was complete was not a client's. The next one may be.
             let awaited =
                 self.persistent.load(Ordering::Relaxed) || self.ring.peer_live()? == PeerLive::Waiting;
             let goes_on = awaited && self.events.rearm()?;
@@ -367,14 +366,14 @@ impl Channel {
         if self.events.has_had_another_peer() {
             self.expect_other_clients();
         }
-        // An end of this implementation answers as soon as it hears of the other.
+        // Announces half-close as soon as the peer has.
         self.ring.peer_half_closes();
         Ok(received.event || received.ended)
     }
 }
 
 impl Channel {
-    /// Fails where there never will be more, with the reason; otherwise returns whether there are `need` bytes.
+    /// Whether there are `need` bytes. Fails with the reason if there never will be.
     fn check_ready(&self, interest: Interest, need: u32) -> Result<bool> {
         self.check_open()?;
         if interest == Interest::Writable && self.has_left() {
@@ -434,13 +433,13 @@ impl Channel {
         })
     }
 
-    /// Prepares for a caller that is going to poll a descriptor, or to call [`wait`](Self::wait), until there is more: asks
-    /// the peer for an event. The caller checks the ring once more after this.
+    /// Asks the peer for an event, for a caller that is going to poll a descriptor, or to call [`wait`](Self::wait),
+    /// until there is more. The caller checks the ring once more after this.
     pub fn arm(&self, interest: Interest) {
         self.waiter.arm_for_more(self, interest);
     }
 
-    /// The bytes that are there now, for a caller that is going to poll until there are more.
+    /// The bytes that are ready now, for a caller that is going to poll until there are more.
     pub(super) fn arm_and_count(&self, interest: Interest) -> Result<usize> {
         self.check_open()?;
         self.waiter.disarm(self, interest);
@@ -452,7 +451,7 @@ impl Channel {
         Ok(count as usize)
     }
 
-    /// Why nothing will come, if so, for a call that doesn't wait and has found nothing.
+    /// The error for a non-blocking call that found nothing, if nothing can come.
     pub(super) fn terminal_error_now(&self, interest: Interest) -> Result<Option<Error>> {
         let state = if self.waiter.should_check_peer() { self.state_now() } else { self.state() };
         Ok(self.terminal_error(interest, state?))

@@ -1,4 +1,4 @@
-//! Moving bytes straight between a file descriptor and a ring: one copy, made by the kernel.
+//! Moving bytes between a file descriptor and a ring, with one copy by the kernel.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -9,8 +9,8 @@ use crate::ring::{Interest, RawSlice};
 use crate::{Error, Result};
 
 impl Channel {
-    /// Reads from `fd` straight into the ring: one `readv`, of at most `max` bytes (at least 1), once there is space.
-    /// 0 is the end of the file.
+    /// Reads from `fd` straight into the ring once there is space: one `readv` of at most `max` bytes, at least 1. 0
+    /// is the end of the file.
     pub fn copy_from_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
         self.at_least(Interest::Writable, 1, wait)?;
         let _held = cancel::hold();
@@ -29,7 +29,7 @@ impl Channel {
         Ok(count)
     }
 
-    /// Writes to `fd` straight out of the ring: one `writev`, of at most `max` bytes (at least 1), once there is data.
+    /// Writes to `fd` straight from the ring once there is data: one `writev` of at most `max` bytes, at least 1.
     pub fn copy_to_fd(&self, fd: BorrowedFd<'_>, max: usize, wait: Wait) -> Result<usize> {
         self.at_least(Interest::Readable, 1, wait)?;
         let _held = cancel::hold();
@@ -47,13 +47,13 @@ impl Channel {
         Ok(count)
     }
 
-    /// `count` of `max` bytes were moved, after the ring had offered `len`. A caller that got less may poll for more. Where the
-    /// descriptor was the reason, the ring has more already: no event comes for that. A descriptor that moved nothing is to be
-    /// polled itself, and the events that made the channel's readable have been acted on all the same.
+    /// `count` of `max` bytes were moved, of `len` that the ring offered. A caller that got fewer may poll for more.
+    /// If the descriptor was the reason, the ring has more already, for which no event comes. If it moved nothing, it
+    /// must be polled itself; the events that made the channel's readable are taken all the same.
     fn leave_short(&self, interest: Interest, count: usize, len: u32, max: usize, wait: Wait) {
         let drain = matches!(wait, Wait::No { drain: true });
         let may_poll = matches!(wait, Wait::No { .. }) || self.waiter.has_poll_fd();
-        // The bytes were moved. An event channel that fails will do so again.
+        // The bytes were moved. A broken event channel fails again in the next call.
         if count == len as usize {
             if may_poll && count < max {
                 let _ = self.prepare_to_poll(interest, 1, drain);
@@ -69,14 +69,14 @@ impl Channel {
         }
     }
 
-    /// Sends the event that the peer asked for. The bytes were moved, whatever becomes of it, and must be told to the
-    /// caller; an event channel that fails will do so again.
+    /// Sends the event that the peer asked for. The bytes were moved and must be reported. A broken event channel
+    /// fails again in the next call.
     pub(super) fn notify_after_move(&self) {
         let _ = self.notify();
     }
 }
 
-/// 0 bytes moved would be taken for the end.
+/// 0 moved bytes would mean the end.
 fn at_most(max: usize) -> Result<u32> {
     match max {
         0 => Err(Error::Invalid("at most 0 bytes can't be told from the end of the stream".into())),

@@ -8,30 +8,30 @@ use crate::fault::{fault, Fault};
 use crate::ring::Interest;
 use crate::{Error, Result};
 
-/// How far a call came. Bytes that were moved were moved, whatever stopped the rest.
+/// How far a call came. Bytes that were moved stay moved, whatever stopped the rest.
 #[derive(Debug)]
 pub struct Progress {
     /// Bytes moved.
     pub done: usize,
-    /// Why no more, if not everything was.
+    /// The error that stopped the rest, if any.
     pub stopped: Option<Error>,
 }
 
 impl Progress {
-    /// All that was to be moved was, or there was no more.
+    /// Everything was moved, or no more was possible.
     #[inline(always)]
     fn of(done: usize) -> Progress {
         Progress { done, stopped: None }
     }
 
-    /// An error came before that.
+    /// An error stopped the rest.
     #[cold]
     #[inline(never)]
     fn stopped(done: usize, error: Error) -> Progress {
         Progress { done, stopped: Some(error) }
     }
 
-    /// The rule of `send` and `recv`: all that was to be moved was, or an error.
+    /// The rule of `send` and `recv`: everything or an error.
     fn into_whole(self, len: usize) -> Result<()> {
         match self.stopped {
             Some(error) if self.done < len => fail(error),
@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// Adds up what was moved, and says what stopped it.
+    /// Adds the moved bytes to `done`, and returns the error.
     fn add_to(self, done: &mut usize) -> Result<()> {
         *done += self.done;
         match self.stopped {
@@ -48,8 +48,7 @@ impl Progress {
         }
     }
 
-    /// The usual rule of `read` and `write`: the error is told only if nothing was moved. It comes back by itself
-    /// with the next call.
+    /// The rule of `read` and `write`: an error counts only if nothing was moved. The next call meets it again.
     pub fn into_result(self) -> Result<usize> {
         match self.stopped {
             Some(error) if self.done == 0 => fail(error),
@@ -71,7 +70,7 @@ impl Channel {
         })
     }
 
-    /// Copies what is in the ring now into `into`.
+    /// Copies what the ring holds now.
     pub(super) fn take(&self, into: &mut [u8]) -> Progress {
         let consumer = &self.ring.consumer;
         self.in_parts(Interest::Readable, into.len(), |done, len| {
@@ -83,8 +82,8 @@ impl Channel {
         })
     }
 
-    /// Moves up to `len` bytes: `step(done, len)` moves the next ones, up to `len`, and says how many it moved (0 ends
-    /// it) and whether the peer asked to be told.
+    /// Moves up to `len` bytes. `step(done, len)` moves up to `len` more, and returns how many (0 ends it) and whether
+    /// the peer asked for an event.
     #[inline]
     fn in_parts(
         &self,
@@ -111,7 +110,7 @@ impl Channel {
         Progress::of(done)
     }
 
-    /// Fails where writing makes no sense (any more).
+    /// Fails if writing is not possible any more.
     pub(super) fn check_writable(&self) -> Result<()> {
         self.check_open()?;
         if self.has_finished() {
@@ -120,7 +119,7 @@ impl Channel {
         self.peer_gone(self.state()?).map_or(Ok(()), Err)
     }
 
-    /// Writes all of `data`, waiting for space at most `timeout` at a time.
+    /// Writes all of `data`. Each wait for space takes at most `timeout`.
     pub fn write(&self, data: &[u8], timeout: Option<Duration>) -> Progress {
         let mut done = 0;
         loop {
@@ -139,8 +138,8 @@ impl Channel {
         }
     }
 
-    /// Writes what fits; `WouldBlock` for nothing. `data` is the beginning of the `asked` bytes that the caller has. After
-    /// fewer than these the caller may poll the descriptor, or wait for an event: one comes when there is more space.
+    /// Writes what fits, `WouldBlock` for nothing. `data` is the beginning of the caller's `asked` bytes. After fewer
+    /// than these the caller may poll the descriptor or wait for an event, which comes when there is more space.
     pub fn write_now(&self, data: &[u8], asked: usize, drain: bool) -> Progress {
         let mut done = 0;
         self.waiter.disarm(self, Interest::Writable);
@@ -165,8 +164,8 @@ impl Channel {
         }
     }
 
-    /// Reads at least one byte, waiting for it at most `timeout`. `into` is the beginning of the `asked` bytes that the caller
-    /// has room for. After fewer than these, and with the descriptor at hand, the caller may poll it.
+    /// Reads at least one byte, waiting at most `timeout`. `into` is the beginning of the caller's `asked` bytes.
+    /// After fewer than these the caller may poll the descriptor, if it has one.
     pub fn read(&self, into: &mut [u8], asked: usize, timeout: Option<Duration>) -> Result<usize> {
         self.check_open()?;
         loop {
@@ -178,7 +177,7 @@ impl Channel {
         }
     }
 
-    /// Reads what there is, for the rest of a [`read`](Self::read) that has begun.
+    /// Reads what is ready, for the rest of a [`read`](Self::read).
     pub(super) fn read_on(&self, into: &mut [u8]) -> Result<usize> {
         let done = self.take(into).into_result()?;
         Ok(self.leave_read(done, into.len()))
@@ -193,8 +192,8 @@ impl Channel {
         done
     }
 
-    /// Reads what there is; `WouldBlock` for nothing. `into` is the beginning of the `asked` bytes that the caller has room
-    /// for. After fewer than these the caller may poll the descriptor, or wait for an event: one comes when there is more.
+    /// Reads what is ready, `WouldBlock` for nothing. `into` is the beginning of the caller's `asked` bytes. After
+    /// fewer than these the caller may poll the descriptor or wait for an event, which comes when there is more.
     pub fn read_now(&self, into: &mut [u8], asked: usize, drain: bool) -> Result<usize> {
         let mut done = 0;
         let stopped = self.check_open().and_then(|()| {
@@ -210,7 +209,7 @@ impl Channel {
             }
             if done == 0 && !into.is_empty() {
                 let absent = self.terminal_error_now(Interest::Readable)?;
-                // The peer may have written between the look above and its leaving.
+                // The peer may have written between the check above and its leaving.
                 if absent.is_some() && !fault(Fault::FinalLookNow) {
                     self.take(into).add_to(&mut done)?;
                 }
@@ -224,9 +223,9 @@ impl Channel {
         }
     }
 
-    /// `done` of `asked` bytes were moved, through a buffer of `len`. A caller that got less may poll now, without having
-    /// heard that the peer has left: a call that moved something reports no error. The event of the peer's end may have been
-    /// taken before anybody knew that the caller waits. And where the buffer ended first, the ring may hold more by now, for
+    /// `done` of `asked` bytes were moved through a buffer of `len`. A caller that got fewer may poll now, without an
+    /// error for the peer's end, since a call that moved something reports none. The event of the peer's end may have
+    /// been taken before the direction was armed. And if the buffer ended first, the ring may hold more by now, for
     /// which no event comes.
     fn leave_to_poll(&self, interest: Interest, done: usize, len: usize, asked: usize) -> Result<()> {
         if done == asked {
@@ -240,7 +239,7 @@ impl Channel {
         Ok(())
     }
 
-    /// For somebody who is going to poll until there are `need` bytes of what is wanted.
+    /// For a caller that is going to poll until there are `need` bytes.
     pub(super) fn prepare_to_poll(&self, interest: Interest, need: u32, drain: bool) -> Result<()> {
         if drain {
             self.waiter.take_events(self, interest)?;
@@ -249,8 +248,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits until there are `need` bytes of what is wanted, or fails with the reason why there are not. Data that was
-    /// left by a peer that has gone counts, space doesn't. Nobody can wait for more than the ring holds.
+    /// Waits until there are `need` bytes, or fails with the reason. Data of a peer that is gone counts, space does
+    /// not. `need` must not exceed the ring.
     pub fn at_least(&self, interest: Interest, need: usize, wait: Wait) -> Result<()> {
         match interest {
             Interest::Readable => self.check_open(),
@@ -271,20 +270,20 @@ impl Channel {
         self.prepare_to_poll(interest, need, drain)?;
         if self.ring.available(interest)? >= need {
             if drain {
-                // Not all of the events just taken need have told of these bytes.
+                // The events just taken may have been for fewer bytes.
                 self.waiter.forward_event(self, interest);
             }
             return Ok(());
         }
         let absent = self.terminal_error_now(interest)?;
-        // The peer may have written between the look above and its leaving.
+        // The peer may have written between the check above and its leaving.
         if interest == Interest::Readable && self.ring.available(interest)? >= need {
             return Ok(());
         }
         Err(absent.unwrap_or(Error::WouldBlock))
     }
 
-    /// Writes `packet` as a whole, waiting for space for all of it.
+    /// Writes all of `packet`, after waiting for space for all of it.
     pub fn send(&self, packet: &[u8], wait: Wait) -> Result<()> {
         self.at_least(Interest::Writable, packet.len(), wait)?;
         self.put(packet).into_whole(packet.len())
@@ -310,14 +309,14 @@ impl Channel {
     }
 }
 
-/// Whether to wait, and how long.
+/// Whether and how long to wait.
 #[derive(Clone, Copy, Debug)]
 pub enum Wait {
-    /// Not at all; `drain` as in [`Channel::read_now`].
+    /// Not at all.
     No {
-        /// Take pending events.
+        /// Takes pending events, as in [`Channel::read_now`].
         drain: bool,
     },
-    /// At most so long.
+    /// At most this long. `None` is for ever.
     Upto(Option<Duration>),
 }

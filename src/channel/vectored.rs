@@ -1,4 +1,4 @@
-//! Moving bytes between several buffers and the rings: many small messages at the price of one.
+//! Moving bytes between several buffers and the rings: one publication for many small messages.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::iter::Peekable;
@@ -10,7 +10,7 @@ use crate::ring::Interest;
 use crate::Result;
 
 impl Channel {
-    /// Writes several buffers: those that fit now together, the first that doesn't by `one`.
+    /// Writes several buffers: those that fit now together, the first that does not by `one`.
     pub(super) fn write_vectored(
         &self,
         bufs: &[IoSlice<'_>],
@@ -40,7 +40,7 @@ impl Channel {
         }
     }
 
-    /// Copies the next of `bufs` into the ring, as many as fit now and make up a part, and publishes them together.
+    /// Copies the next of `bufs` into the ring, as many as fit now, up to a chunk, and publishes them together.
     fn put_together<'a>(&self, bufs: &mut Peekable<impl Iterator<Item = &'a [u8]>>) -> Result<usize> {
         let producer = &self.ring.producer;
         let space = producer.space_for(CHUNK)? as usize;
@@ -55,8 +55,8 @@ impl Channel {
         Ok(part)
     }
 
-    /// Reads into several buffers: into those that can be filled now together; into the next by `first`, if it is the
-    /// first, and by `more` otherwise.
+    /// Reads into several buffers: those that can be filled now together, the next by `first` if it is the first of
+    /// all, else by `more`.
     pub(super) fn read_vectored(
         &self,
         bufs: &mut [IoSliceMut<'_>],
@@ -79,7 +79,7 @@ impl Channel {
                 Err(_) => return Ok(done),
             }
             let Some(buf) = bufs.next() else { return Ok(done) };
-            // An error comes back by itself with the next call.
+            // The next call meets the error again.
             let moved = if done == 0 { first(buf)? } else { more(buf).unwrap_or_default() };
             done += moved;
             if moved < buf.len() {
@@ -88,8 +88,8 @@ impl Channel {
         }
     }
 
-    /// Fills the next of `bufs`, which have room for `wanted` bytes, from the ring: as many as can be filled now and
-    /// make up a part. What was read is consumed together.
+    /// Fills the next of `bufs`, which have room for `wanted` bytes: as many as can be filled now, up to a chunk. All
+    /// are consumed together.
     fn take_together<'a>(
         &self,
         bufs: &mut Peekable<impl Iterator<Item = &'a mut [u8]>>,

@@ -1,11 +1,11 @@
-//! Cancellation of threads, by `pthread_cancel`, as C programs use it.
+//! Cancellation of threads by `pthread_cancel`, for C programs.
 //!
-//! A thread that is cancelled unwinds from within a *cancellation point*: a call of the C library that may block. Rust code
-//! can't be unwound so. So cancellation is held off wherever this crate makes such calls, and sleeps are made by system
-//! calls that are none. While a thread sleeps, cancellation is as the program has it. The sleep ends every now and then, or by the C
-//! library's signal, the call returns to the C interface, and that looks whether the thread was cancelled once nothing of this
-//! crate is on the stack any more. Only a thread whose cancellation is deferred, as is usual, can be in this crate: asynchronous cancellation
-//! allows hardly any call.
+//! A cancelled thread unwinds from a *cancellation point*, a call of the C library that may block. Rust code cannot be
+//! unwound that way. So cancellation is disabled around such calls in this crate, and sleeps use system calls that are
+//! no cancellation points. During a sleep the program's setting is in force. The sleep ends from time to time, or by
+//! the C library's signal. The call then returns to the C interface, which looks for a cancellation once nothing of
+//! this crate is on the stack. Only threads with deferred cancellation, the default, can be in this crate:
+//! asynchronous cancellation allows hardly any call.
 
 use std::cell::Cell;
 use std::os::raw::{c_char, c_int};
@@ -21,11 +21,11 @@ extern "C" {
 const ENABLE: c_int = 0;
 const DISABLE: c_int = 1;
 
-/// The signal by which the C library cancels a thread: the first of those that it keeps for itself.
+/// The signal by which the C library cancels a thread, the first of its reserved ones.
 const SIGCANCEL: c_int = 32;
 
 thread_local! {
-    /// What the program had, while it is held off.
+    /// The program's setting while cancellation is disabled.
     static BEFORE: Cell<Option<c_int>> = const { Cell::new(None) };
 }
 
@@ -38,15 +38,15 @@ fn set(state: c_int) -> c_int {
     old
 }
 
-/// Holds cancellation off until it is dropped.
+/// Keeps cancellation disabled until it is dropped.
 #[must_use]
 pub struct Held {
     /// Whether this is the outermost.
     outermost: bool,
 }
 
-/// Holds cancellation of this thread off.
-// Inlined, this and `drop` make the data path compute the address of a thread-local variable before it is needed.
+/// Disables cancellation of this thread.
+// Inlined, this and `drop` would make the data path compute the address of a thread-local variable too early.
 #[inline(never)]
 pub fn hold() -> Held {
     let outermost = BEFORE.get().is_none();
@@ -66,15 +66,16 @@ impl Drop for Held {
     }
 }
 
-/// Does what is no cancellation point with cancellation as the program has it, so that a sleep is interrupted.
+/// Runs a sleep that is no cancellation point under the program's setting, so that a cancellation interrupts it.
 pub(super) fn open<T>(sleep: impl FnOnce() -> T) -> T {
     match BEFORE.get() {
         Some(ENABLE) => {
-            // A signal handler holds it off again for its own calls, or leaves by `longjmp`, when nothing is held off any more.
+            // A signal handler disables it again for its own calls, or leaves by `longjmp`, when nothing must stay
+            // disabled.
             BEFORE.set(None);
             set(ENABLE);
             let result = sleep();
-            // `errno` is the C library's to keep: this changes a word of the thread's.
+            // `set` changes a word of the thread. It does not touch `errno`.
             set(DISABLE);
             BEFORE.set(Some(ENABLE));
             result
@@ -83,9 +84,9 @@ pub(super) fn open<T>(sleep: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Whether there is another thread that could cancel this one.
+/// Whether another thread exists that could cancel this one.
 pub(super) fn is_possible() -> bool {
-    /// The C library's flag. Null where it has none.
+    /// The C library's flag, null if it has none.
     static SINGLE: Lazy<AtomicPtr<c_char>> = Lazy::new(|| {
         // SAFETY: a name that ends in zero.
         AtomicPtr::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) }.cast())
@@ -95,12 +96,12 @@ pub(super) fn is_possible() -> bool {
     single.is_null() || unsafe { single.read_volatile() } == 0
 }
 
-/// Whether any thread of this process was ever cancelled: the C library handles its signal from then on.
+/// Whether any thread of this process was ever cancelled. The C library handles its signal from then on.
 pub(super) fn was_used() -> bool {
     if cfg!(miri) {
         return false;
     }
-    /// As the kernel has it: the C library refuses to tell of this signal.
+    /// The kernel's layout. The C library does not report this signal.
     #[repr(C)]
     struct Action {
         handler: usize,

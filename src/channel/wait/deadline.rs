@@ -1,21 +1,21 @@
-//! How long to wait. The clock is read only where that can't be helped: on some machines it is a system call, and
-//! costs as much as falling asleep.
+//! When a wait ends. The clock is read only where necessary: on some machines it is a system call and costs as much as
+//! a park.
 
 use std::time::{Duration, Instant};
 
-/// When a wait is over at the latest.
+/// When a wait ends at the latest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::channel) enum Deadline {
     /// Never.
     Never,
-    /// So long after it began.
+    /// This long after the wait began.
     After(Duration),
-    /// Then.
+    /// At this time.
     At(Instant),
 }
 
 impl Deadline {
-    /// How long that is from now, for a sleep that begins now.
+    /// The time left, for a sleep that begins now.
     #[cfg_attr(model, allow(dead_code))]
     pub(in crate::channel) fn left(self) -> Option<Duration> {
         match self {
@@ -25,7 +25,7 @@ impl Deadline {
         }
     }
 
-    /// The same deadline as a point in time, for a sleep that goes on after having been disturbed.
+    /// The same deadline as a point in time, for a sleep that continues.
     pub(in crate::channel) fn fixed(self) -> Deadline {
         match self {
             Deadline::After(length) => {
@@ -35,12 +35,12 @@ impl Deadline {
         }
     }
 
-    /// Whether that point has come.
+    /// Whether that time has come. Only a point in time can be over.
     pub(in crate::channel) fn is_over(self) -> bool {
         matches!(self, Deadline::At(end) if Instant::now() >= end)
     }
 
-    /// Whichever comes first.
+    /// The earlier of two.
     pub(in crate::channel) fn or(self, other: Deadline) -> Deadline {
         match (self, other) {
             (deadline, Deadline::Never) | (Deadline::Never, deadline) => deadline,

@@ -1,4 +1,4 @@
-//! What a sleeper listens to: the event channel, and whether this side has closed.
+//! What a leader polls: the event channel, and whether this side was closed.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::{Error, Result};
 const EVENTS: Tokens = Tokens { readable: 0, rung: 1 };
 const CLOSED: u64 = 2;
 
-/// What was ready.
+/// What a poll found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ready {
     /// An event was taken.
     pub rung: bool,
-    /// There may be an event to be taken, or the end of the peer.
+    /// There may be an event to take, or the end of the peer.
     pub readable: bool,
-    /// This side has closed the channel.
+    /// This side was closed.
     pub closed: bool,
 }
 
@@ -43,8 +43,8 @@ impl Poller {
         })
     }
 
-    /// Keeps the set readable from now on, since this side has closed. The event channel's descriptor that is always ready
-    /// is watched for that: it tells of no events any more, and nobody listens for them.
+    /// Keeps the set readable from now on, since this side was closed. Reuses the event channel's always-ready
+    /// descriptor, whose events no longer matter.
     pub(super) fn close(&self, events: &dyn EventChannel) {
         let (fd, ready) = events.always_ready();
         let mut closed = EpollEvent::new(ready, CLOSED);
@@ -57,7 +57,7 @@ impl Poller {
         self.set.0.as_fd()
     }
 
-    /// Waits for something to be ready, or for the end of the sleep. That alone takes what was rung.
+    /// Waits until something is ready or the sleep ends. This also takes the events of the doorbell.
     pub(super) fn poll(&self, sleep: &mut Sleep) -> Result<Ready> {
         let mut found = [EpollEvent::empty(); 4];
         Self::ready(self.wait(&mut found, sleep), &found)
@@ -91,7 +91,7 @@ impl Poller {
         sleep.wait(&self.set, found)
     }
 
-    /// In a model only the checker may make a thread wait.
+    /// In a model only the checker may block a thread.
     #[cfg(model)]
     fn wait(&self, found: &mut [EpollEvent], _sleep: &mut Sleep) -> nix::Result<usize> {
         self.model.wait_until(|| match self.set.wait(found, EpollTimeout::ZERO) {

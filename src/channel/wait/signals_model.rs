@@ -1,4 +1,4 @@
-//! [Sleeps](super::interrupt) in a model, which knows no signals and no time.
+//! [Sleeps](super::signals) in a model, which has no signals and no time.
 
 use std::os::fd::BorrowedFd;
 

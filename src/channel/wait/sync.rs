@@ -1,4 +1,4 @@
-//! What threads of one side meet by, in one place so that a model checker can take its place.
+//! Synchronisation between threads of one side, which a model checker replaces.
 
 use std::sync::PoisonError;
 
@@ -35,7 +35,7 @@ pub(in crate::channel) use loom::sync::Condvar as CheckersCondvar;
 #[cfg(shuttle)]
 pub(in crate::channel) use shuttle::sync::Condvar as CheckersCondvar;
 
-/// Where threads sleep until they are woken; unlike the standard library's, also until a signal handler ends the sleep.
+/// A condition variable. Unlike the standard library's it also ends when a signal handler ends the sleep.
 #[derive(Debug, Default)]
 pub(in crate::channel) struct Condvar {
     #[cfg(not(model))]
@@ -50,7 +50,7 @@ pub(in crate::channel) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(not(model))]
 impl Condvar {
-    /// Sleeps with `guard`, which is of `mutex`, released. Also ends for no reason. `EINTR` says that a handler has ended it.
+    /// Sleeps with `guard` released, which is `mutex`'s. May end without a reason. `EINTR`: a handler has ended it.
     pub(super) fn wait<'a, T>(
         &self,
         mutex: &'a Mutex<T>,
@@ -63,12 +63,12 @@ impl Condvar {
         (lock(mutex), result)
     }
 
-    /// To be called with the mutex locked.
+    /// Called with the mutex locked.
     pub(in crate::channel) fn notify_one(&self) {
         self.notify(1);
     }
 
-    /// To be called with the mutex locked.
+    /// Called with the mutex locked.
     pub(in crate::channel) fn notify_all(&self) {
         self.notify(i32::MAX);
     }
