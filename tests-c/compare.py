@@ -56,7 +56,7 @@ def fields(rest):
 
 
 def differences(original, ours):
-    """(test, at, field, original's value, ours); a line that one side lacks is the field "line"."""
+    """(test, at, field, original's value, ours); a line missing on one side is the field "line"."""
     for key in dict.fromkeys([*original, *ours]):
         if key not in original or key not in ours:
             yield (*key, "line", original.get(key, "-"), ours.get(key, "-"))

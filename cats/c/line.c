@@ -74,7 +74,7 @@ static bool unknown_name(const struct line *line, const char *name, size_t lengt
     return USAGE_ERROR(line, "unknown option '--%.*s'", (int)length, name);
 }
 
-/* The bytes of one character of valid UTF-8. */
+/* The length of one character of valid UTF-8. */
 static size_t width(const char *text)
 {
     size_t bytes = 1;

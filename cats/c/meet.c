@@ -16,7 +16,7 @@ static void close_channel(void *closer, enum reason reason)
     vchan_rs_closer_close(closer);
 }
 
-/* Makes a closer that signals use until the conversation begins. */
+/* Creates a closer that signals use until the conversation begins. */
 static bool make_closer(struct side *side)
 {
     side->ctrl = NULL;

@@ -174,7 +174,7 @@ impl PumpContext {
         let context = self.clone();
         let body = move || {
             let end = context.receiving(&mut reader, output.as_fd());
-            // As above.
+            // The receiver is gone once the verdict has been reached.
             let _ = context.events.send(Event::Received(reader, end));
         };
         Builder::new().name("receive".into()).spawn(body).map(Pump)
@@ -274,7 +274,7 @@ impl PumpContext {
                 Ok(0) if matches!(reader.state(), Ok(State::Connected)) => {
                     if !finished {
                         finished = true;
-                        // As above.
+                        // Fails only once the verdict has been reached.
                         let _ = self.events.send(Event::PeerFinished);
                     }
                     // An error here is reported by the next iteration.

@@ -151,7 +151,7 @@ fn it_is_killed() {
     }
 }
 
-/// It consumes nothing while our side gets a signal: our side ends all the same.
+/// It consumes nothing while our side gets a signal: our side still ends.
 #[test]
 fn it_is_stopped_and_our_side_gets_a_signal() {
     for old_serves in [true, false] {

@@ -92,19 +92,19 @@ static void leave(int signal)
     siglongjmp(before, 1);
 }
 
-static const struct deed {
+static const struct action {
     const char *name;
     void (*handler)(int);
-} deeds[] = { { "asks", ask }, { "writes", write_some }, { "waits", wait_too } };
+} actions[] = { { "asks", ask }, { "writes", write_some }, { "waits", wait_too } };
 
 static void acting(struct end *e, const void *arg)
 {
-    const struct deed *deed = arg;
+    const struct action *action = arg;
     int ret;
 
     open_so_that_it_blocks(e, READ);
     interrupted = e;
-    install(deed->handler);
+    install(action->handler);
     enter_call(e);
     errno = 0;
     ret = block_in(e, READ);
@@ -315,8 +315,8 @@ static void run_forking(const void *arg)
 
 void add_interrupted_tests(void)
 {
-    for (size_t i = 0; i < sizeof(deeds) / sizeof(*deeds); i++)
-        add_test(run_acting, &deeds[i], "in-handler.%s", deeds[i].name);
+    for (size_t i = 0; i < sizeof(actions) / sizeof(*actions); i++)
+        add_test(run_acting, &actions[i], "in-handler.%s", actions[i].name);
     for (int call = 0; call < CALLS; call++) {
         add_test(run_leaving, &calls[call], "left-by-longjmp.%s", call_names[call]);
         add_test(run_cancelled, &calls[call], "cancelled.%s", call_names[call]);

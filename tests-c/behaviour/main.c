@@ -24,8 +24,8 @@ struct test {
     char name[64];
     test_fn run;
     const void *arg;
-    const char *not_run; /* why */
-    bool must_die;       /* this library is known to hang or crash in it */
+    const char *not_run; /* the reason */
+    bool must_die;       /* this library is known to hang or crash here */
     bool chosen, started, ended, timed_out;
     int status;
     pid_t pid;

@@ -91,7 +91,7 @@ void open_server(struct end *e, size_t read_min, size_t write_min)
     errno = 0;
     e->ctrl = libxenvchan_server_init(NULL, 0, e->path, read_min, write_min);
     must_be_open(e, "server_init");
-    e->ctrl->blocking = 0; /* the original leaves it as malloc does */
+    e->ctrl->blocking = 0; /* uninitialised in the original */
 }
 
 void open_client(struct end *e)

@@ -213,7 +213,7 @@ static void daemon_side(struct end *e, const void *arg)
         if (lingers)
             check(libxenvchan_send(e->ctrl, &last, sizeof(last)) == sizeof(last), "the daemon can't ask");
         for (int n = 0; n < REQUESTS; n++) {
-            /* Its own children come and go meanwhile. */
+            /* Its own children start and exit meanwhile. */
             if (fork() == 0)
                 _exit(0);
             data_path(e, n, path);

@@ -1,9 +1,9 @@
 /*
- * The behaviour suite: what all its files share. It knows only the public API and POSIX, so that
- * the same sources run over any implementation of libxenvchan.
+ * Declarations shared by the behaviour suite. It uses only the public API and POSIX, so the same
+ * sources run over any implementation of libxenvchan.
  *
- * A test runs in its own process, the tested side, with a forked peer. What it prints are result
- * lines "name: at=LABEL key=value ...": no pids, addresses or times, so that two runs compare.
+ * A test runs in its own process, the tested side, with a forked peer. It prints result lines
+ * "name: at=LABEL key=value ...", without pids, addresses or times, so that runs are comparable.
  */
 #ifndef SUITE_H
 #define SUITE_H

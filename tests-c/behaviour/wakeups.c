@@ -95,11 +95,11 @@ static void tested_side(struct end *e, const void *arg)
     if (wants_space(w->ask))
         check(put_some(e, 4000) == 4000, "the empty ring did not take 4000 bytes");
     meet(e);
-    meet(e); /* the peer has written what is to be there */
+    meet(e); /* the peer has written the initial data */
     drain_events(e->ctrl);
     fd = libxenvchan_fd_for_select(e->ctrl);
     first = ask(e, w->ask);
-    drain_events(e->ctrl); /* an event that the asking itself brought */
+    drain_events(e->ctrl); /* an event caused by the request itself */
     meet(e);
     enter_call(e);
     woken = wait_readable(fd, w->how);

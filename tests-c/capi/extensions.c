@@ -140,7 +140,7 @@ static void timed(void)
     EXPECT(FAILS(vchan_rs_read(server, data, 10, 0), EAGAIN));
     EXPECT(FAILS(vchan_rs_read(server, data, 10, 20), ETIMEDOUT));
     while (vchan_rs_wait(server, 0) == 0)
-        ; /* the event of the client's coming */
+        ; /* the client's connect event */
     EXPECT(FAILS(vchan_rs_wait(server, 0), ETIMEDOUT));
     EXPECT(FAILS(vchan_rs_wait(server, 20), ETIMEDOUT));
     memset(data, 'x', sizeof(data));

@@ -83,7 +83,7 @@ static void wait_until_asleep(pid_t thread)
 
 static pid_t sleeper;
 
-/* Sends the sleeper a signal once it sleeps. */
+/* Signals the thread once it sleeps. */
 static void *interrupt(void *unused)
 {
     (void)unused;

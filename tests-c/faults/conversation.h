@@ -20,7 +20,7 @@ struct verdict {
     int counts[INJECT_CALLS];
     bool happened;
     int reported; /* the errno of the failed call, 0 if none failed */
-    int left; /* files that the closed channel left until the next server came */
+    int left; /* files of the closed channel left until the next server */
     char text[200];
     char message[300];
 };

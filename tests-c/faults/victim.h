@@ -10,12 +10,12 @@ extern const char *const death_names[];
 
 /* The victim's records, in shared memory. */
 struct notes {
-    volatile bool go;         /* the survivor's: begin */
+    volatile bool go;         /* set by the survivor: start */
     volatile uint64_t tried;  /* bytes given to write so far, counted before the call */
-    volatile uint64_t written; /* bytes that write said it has written */
-    volatile uint64_t wanted; /* bytes that were read at most, counted before the call */
-    volatile uint64_t got;    /* bytes that read said it has read */
-    volatile bool wrong;      /* a wrong byte came */
+    volatile uint64_t written; /* bytes reported as written */
+    volatile uint64_t wanted; /* upper limit of bytes read, counted before the call */
+    volatile uint64_t got;    /* bytes reported as read */
+    volatile bool wrong;      /* a wrong byte arrived */
     volatile bool connected;
     volatile bool closing;
 };

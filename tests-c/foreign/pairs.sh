@@ -1,6 +1,7 @@
 #!/bin/bash
-# pairs.sh LIBRARY RUST-UNIXCAT C-UNIXCAT TRANSFER: moves MIB (default 1024) MiB from every sender to every receiver of {the tool
-# in Rust, the tool in C, a program for Xen's library with ours preloaded}, and compares checksums. The receiver serves.
+# pairs.sh LIBRARY RUST-UNIXCAT C-UNIXCAT TRANSFER: moves MIB (default 1024) MiB from every sender to every receiver of
+# {the Rust tool, the C tool, a program for Xen's library with vchan-rs preloaded}, and compares checksums. The receiver
+# is the server.
 set -euo pipefail
 library=$(realpath "$1") rust=$(realpath "$2") c=$(realpath "$3") foreign=$(realpath "$4")
 mib=${MIB:-1024}

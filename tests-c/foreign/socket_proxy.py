@@ -61,7 +61,7 @@ def through(proxy: str, library: str, tool: str, work: str, number: int) -> bool
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        # Standard input stays open until everything has come back.
+        # Standard input stays open until everything has been echoed.
         feeder = threading.Thread(target=feed, args=(client.stdin, data, connected), daemon=True)
         feeder.start()
         watchdog = threading.Timer(PATIENCE, client.kill)

@@ -14,10 +14,10 @@
 #include <xenevtchn.h>
 
 struct xenevtchn_handle {
-    void *logger, *logger_tofree; /* with fd the prefix that programs know */
+    void *logger, *logger_tofree; /* with fd, the layout known to programs */
     int fd;
     uint32_t port;             /* 0: none yet */
-    uint32_t known_generation; /* of the peer that peer_fd leads to */
+    uint32_t known_generation; /* of the peer behind peer_fd */
     int peer_fd;               /* -1: no peer */
     _Atomic uint32_t next_ticket, serving;
 };
@@ -39,7 +39,7 @@ static uint64_t process_start(pid_t pid)
     if (got <= 0)
         return 0;
     text[got] = '\0';
-    at = strrchr(text, ')'); /* the name before it may hold anything */
+    at = strrchr(text, ')'); /* the name before it may contain any character */
     if (!at || sscanf(at + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state,
                       &started) != 2)
         return 0;
@@ -137,7 +137,7 @@ static uint32_t new_port(struct machine *m, xenevtchn_handle *xce, uint16_t peer
     p->fd = xce->fd;
     atomic_fetch_add(&p->generation, 1);
     xce->port = port;
-    xce->known_generation = atomic_load(&p->generation) - 1; /* the first notify looks */
+    xce->known_generation = atomic_load(&p->generation) - 1; /* makes the first notify check */
     return port;
 }
 

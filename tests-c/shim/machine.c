@@ -136,7 +136,7 @@ static void open_once(void)
 struct machine *shim_machine(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    int saved = errno; /* the caller's, when all is well */
+    int saved = errno; /* the caller's errno, restored on success */
 
     pthread_once(&once, open_once);
     errno = the_machine ? saved : open_error;

@@ -2,30 +2,30 @@
  * libxenshim: a machine with domains in one directory, for Xen's own libxenvchan on plain Linux.
  *
  * Preloaded, it answers the libxengnttab, libxenevtchn and libxenstore functions that
- * libxenvchan.so imports, and those that vchan-socket-proxy needs besides. The directory $XENSHIM_DIR is the machine; every process that names the
- * same directory lives in it. $XENSHIM_DOMID is the domain that the process plays (default 0).
+ * libxenvchan.so imports, and those that vchan-socket-proxy needs. The directory $XENSHIM_DIR is the machine, shared
+ * by every process that names it. $XENSHIM_DOMID is the domain of the process (default 0).
  *
  *   machine      the event channel ports and the allocators, shared memory, one robust lock
- *   grants       sparse; grant n is page n. Numbers are never used twice.
+ *   grants       sparse; grant n is page n. Numbers are never reused.
  *   grant-table  the grants with their domains and user counts
  *   store/       one file per xenstore node
  *
  * An event is one write to the eventfd of the peer's handle. That descriptor is fetched once with
- * pidfd_getfd(2), for which the kernel asks the same rights as for ptrace(2): same user, and
+ * pidfd_getfd(2), which requires the same rights as ptrace(2): same user, and
  * kernel.yama.ptrace_scope 0, or root.
  *
  * Not modelled:
  * - a killed process: its live byte is not cleared and no event is sent (the kernel does both on Xen). A
- *   process that calls exit() without closing is covered. What it shared stays allocated until
+ *   process that calls exit() without closing is covered. Its shared pages stay allocated until
  *   the directory is removed; its event channel ports are reclaimed.
  * - isolated and conflicting transactions: the writes become visible one after another.
  * - xenstore permissions and directories; a node without a value does not exist.
  *   The special watches (@releaseDomain...) fire once, when they are set.
- * - masking: an event that comes between pending and unmask is delivered at once.
+ * - masking: an event between pending and unmask is delivered at once.
  * - valgrind: it does not know pidfd_getfd.
  * - more than one port on one event channel handle.
- * - several threads that wait on one handle are served in the order in which they came; a real
- *   kernel may wake any of them.
+ * - several threads waiting on one handle are served in order of arrival; a real kernel may wake
+ *   any of them.
  */
 #ifndef XENSHIM_H
 #define XENSHIM_H
@@ -52,7 +52,7 @@ struct port {
     uint16_t domid, peer_domid;
     pid_t pid; /* the owner, and the eventfd in it */
     int fd;
-    uint64_t started; /* the owner's start time: pids are used again */
+    uint64_t started; /* the owner's start time: pids are reused */
 };
 
 struct machine {

@@ -1,11 +1,11 @@
 /*
  * Lets Debian's xenstored serve a plain Linux machine: preloaded into the
- * daemon, this library answers the few Xen calls it makes.
+ * daemon, this library implements the few Xen calls that it makes.
  *
  * Every domain id exists; domain 0's ring is an unused page. When the
- * daemon maps the ring of another domain (on XS_INTRODUCE), the shim plays that
+ * daemon maps the ring of another domain (on XS_INTRODUCE), the shim emulates that
  * guest's kernel: it listens on $XENSTORED_RUNDIR/guest-<domid> and carries the
- * bytes of one connection to and from the ring, so that a test can speak to the
+ * bytes of one connection to and from the ring, so that a test can talk to the
  * daemon as an unprivileged domain.
  */
 #define _GNU_SOURCE
@@ -48,7 +48,7 @@ struct guest {
 static struct guest guests[DOMAINS];
 static uint32_t domain_of_port[4 * DOMAINS];
 static uint32_t ports = 0;
-static int events[2] = { -1, -1 }; /* ports that fired, as /dev/xen/evtchn tells them */
+static int events[2] = { -1, -1 }; /* ports that fired, as read from /dev/xen/evtchn */
 
 /* The daemon only passes this back, so any non-null pointer works. */
 static char opaque;
@@ -309,7 +309,7 @@ void *xengnttab_map_grant_ref(xengnttab_handle *xgt, uint32_t domid, uint32_t re
     void *page;
 
     (void)xgt, (void)ref;
-    if (domid >= DOMAINS || guest->ring) { /* each guest lives once */
+    if (domid >= DOMAINS || guest->ring) { /* each guest can be mapped once */
         errno = EINVAL;
         return NULL;
     }
