@@ -6,15 +6,15 @@ pub(crate) enum Fault {
     /// A park without another check after the notification was enabled.
     Recheck,
     /// The peer's end reported without a last check of the ring, in a blocking read.
-    FinalLook,
+    FinalCheck,
     /// The same in a non-blocking read.
-    FinalLookNow,
+    FinalCheckNow,
     /// The request cleared before the index is published.
     ClearedEarly,
     /// No fence between an index and the check of the notify byte.
-    FenceInTake,
+    FenceAfterIndex,
     /// No fence between the notify byte and the check of the index.
-    FenceInRequest,
+    FenceAfterRequest,
     /// The index published without ordering the bytes before it.
     RelaxedIndex,
     /// A side checks the other side's notify byte.
@@ -28,24 +28,24 @@ pub(crate) enum Fault {
     /// A thread that takes an event does not check for the others.
     OnBehalf,
     /// An event that a thread took is not forwarded to pollers.
-    PassOn,
+    ForwardEvent,
     /// A read or write of a part takes the event of the peer's end and sets nothing ready.
     SwallowedEnd,
     /// A call with a buffer limited to the ring's size does not check whether there is more.
     CutShort,
     /// A call that leaves bytes behind wakes its caller only by the descriptor, which another thread's wait may
     /// disarm.
-    StolenKick,
+    StolenReady,
     /// An impossible index is not checked again, though another thread may have moved the own index.
-    OneLook,
+    OneCheck,
     /// An event that a thread took is forwarded, but the next one is not requested.
-    Unasked,
+    UnrequestedEvent,
     /// No heavy fence after a request, though the peer elides its own.
-    BarrierForgotten,
+    MissingHeavyFence,
     /// A server of several clients relies on the offer of one of them.
-    LastingPromise,
+    LastingOffer,
     /// A wait for any event forgets those since its notification was enabled.
-    FreshTicket,
+    FreshEpoch,
     /// A call is not counted before it checks whether the channel was closed.
     UncountedCall,
     /// Closing makes no heavy fence before it checks for calls in progress.

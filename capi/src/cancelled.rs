@@ -31,10 +31,10 @@ fn after_failure<T>(error: Error, attempt: impl FnMut() -> Result<T>) -> Result<
 
 fn after_interruption<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
-        let goes_on = cancellation::take_goes_on();
+        let requested = cancellation::take_look_request();
         // SAFETY: nothing that needs to be undone is on the stack up to the C program.
         unsafe { pthread_testcancel() };
-        if !goes_on {
+        if !requested {
             return Err(Error::Interrupted);
         }
         cancellation::has_looked();

@@ -108,7 +108,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_write(
         };
         written += progress.done;
         match progress.stopped {
-            Some(error) if written == 0 || cancellation::goes_on() => Err(error),
+            Some(error) if written == 0 || cancellation::is_look_requested() => Err(error),
             _ => Ok(written),
         }
     };

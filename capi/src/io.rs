@@ -243,7 +243,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_write(
 #[inline(never)]
 fn all_or_why(done: usize, stopped: Error) -> Result<c_int> {
     match stopped {
-        Error::Interrupted if done > 0 && !cancellation::goes_on() => Ok(count(done)),
+        Error::Interrupted if done > 0 && !cancellation::is_look_requested() => Ok(count(done)),
         error => Err(error),
     }
 }

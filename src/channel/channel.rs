@@ -185,7 +185,7 @@ impl Channel {
     /// Another client may use, or has used, the same memory. What one client announces there must not count for
     /// another.
     fn expect_other_clients(&self) {
-        if !self.many_clients.swap(true, Ordering::Relaxed) && !fault(Fault::LastingPromise) {
+        if !self.many_clients.swap(true, Ordering::Relaxed) && !fault(Fault::LastingOffer) {
             self.ring.stop_eliding();
         }
     }
@@ -357,11 +357,11 @@ impl Channel {
             // An end before the connection was complete was not a client's. The next one may be.
             let awaited =
                 self.persistent.load(Ordering::Relaxed) || self.ring.peer_live()? == PeerLive::Waiting;
-            let goes_on = awaited && self.events.rearm()?;
-            if goes_on {
+            let continues = awaited && self.events.rearm()?;
+            if continues {
                 self.expect_other_clients();
             }
-            self.ended.store(!goes_on, Ordering::Release);
+            self.ended.store(!continues, Ordering::Release);
         }
         if self.events.has_had_another_peer() {
             self.expect_other_clients();
@@ -386,7 +386,7 @@ impl Channel {
             // The peer may have written between the check above and its leaving.
             Some(_)
                 if interest == Interest::Readable
-                    && !fault(Fault::FinalLook)
+                    && !fault(Fault::FinalCheck)
                     && self.ring.available(interest)? >= need =>
             {
                 Ok(true)

@@ -210,7 +210,7 @@ impl Channel {
             if done == 0 && !into.is_empty() {
                 let absent = self.terminal_error_now(Interest::Readable)?;
                 // The peer may have written between the check above and its leaving.
-                if absent.is_some() && !fault(Fault::FinalLookNow) {
+                if absent.is_some() && !fault(Fault::FinalCheckNow) {
                     self.take(into).add_to(&mut done)?;
                 }
                 return Err(absent.unwrap_or(Error::WouldBlock));

@@ -26,7 +26,7 @@ pub(crate) mod wait;
 #[doc(hidden)]
 pub mod cancellation {
     pub use super::wait::cancel::{hold, Held};
-    pub use super::wait::signals::{forget_look, goes_on, has_looked, take_goes_on};
+    pub use super::wait::signals::{forget_look, has_looked, is_look_requested, take_look_request};
 }
 
 pub use builder::{ClientBuilder, ServerBuilder};

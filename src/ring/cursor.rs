@@ -68,7 +68,7 @@ impl<const LEADS: bool> Cursor<LEADS> {
             }
             // All may have moved between the loads.
             let same = self.own() == own && self.seen.load(Ordering::Relaxed) == seen;
-            if same || fault(Fault::OneLook) {
+            if same || fault(Fault::OneCheck) {
                 return Err(poison.set(field, fresh));
             }
         }

@@ -40,7 +40,7 @@ const ELIDES: u8 = elides(Interest::Readable) | elides(Interest::Writable);
 
 /// Whether a heavy fence is due, by the peer's notify byte at the time of the request.
 pub(super) fn is_heavy_fence_due(byte: u8, interest: Interest) -> bool {
-    !fault(Fault::BarrierForgotten) && byte & elides(interest) != 0
+    !fault(Fault::MissingHeavyFence) && byte & elides(interest) != 0
 }
 
 /// Makes or withdraws the offer, in the peer's notify byte.
@@ -87,7 +87,7 @@ impl FenceElision {
     pub(super) fn fence(&self) {
         if self.is_active() {
             fence::light();
-        } else if !fault(Fault::FenceInTake) {
+        } else if !fault(Fault::FenceAfterIndex) {
             fence(Ordering::SeqCst);
         }
     }

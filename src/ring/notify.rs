@@ -16,7 +16,7 @@ use crate::fault::{fault, Fault};
 #[must_use]
 pub(super) fn enable_notification(peers: &AtomicU8, interest: Interest) -> bool {
     let before = peers.fetch_or(interest.bit(), Ordering::SeqCst);
-    if !fault(Fault::FenceInRequest) {
+    if !fault(Fault::FenceAfterRequest) {
         fence(Ordering::SeqCst);
     }
     fence_elision::is_heavy_fence_due(before, interest)

@@ -6,17 +6,17 @@ use std::ptr::NonNull;
 use super::sync::Ordering::SeqCst;
 use super::*;
 
-/// By the protocol document: a side that says so understands half-close and abort.
+/// A side that sets this supports half-close and abort, by the protocol document.
 const UNDERSTOOD: u8 = 0x80;
 
 mod fence_elision;
 mod properties;
 
-/// None under Miri, which sees for itself what goes beyond a block, if it is not into a guard.
+/// None under Miri, which finds accesses beyond a block unless they hit a guard.
 const GUARD: usize = if cfg!(miri) { 0 } else { 4096 };
 const GUARD_BYTE: u8 = 0xA5;
 
-/// The largest order of rings that are filled byte by byte. Miri takes a thousand times as long for each.
+/// The largest order of rings that are filled byte by byte. Miri takes a thousand times as long.
 const LARGEST: u32 = if cfg!(miri) { 12 } else { 20 };
 
 /// The memory of a channel, with guard bytes around each block.
@@ -127,7 +127,7 @@ impl Direction<'_> {
             }
             assert!(rest.is_empty());
         }
-        // Not to be seen before it is committed.
+        // Invisible before it is committed.
         assert_eq!(self.consumer.ready().unwrap() as usize, self.queue.len());
         let _ = self.producer.commit(len);
         self.queue.extend(data);
@@ -146,7 +146,7 @@ impl Direction<'_> {
             again.extend(unsafe { std::slice::from_raw_parts(slice.start.as_ptr(), slice.len) });
         }
         assert_eq!(data, again);
-        // Less than was looked at may be taken.
+        // Less than was checked may be taken.
         let taken = random.below(data.len() as u32 + 1);
         let _ = self.consumer.consume(taken);
         assert!(data.iter().take(taken as usize).copied().eq(self.queue.drain(..taken as usize)));
@@ -178,7 +178,7 @@ fn behaves_as_two_byte_queues_with_every_pair_of_orders() {
                 next: 9,
             };
             assert_eq!((up.producer.size(), down.producer.size()), (1 << left, 1 << right));
-            // Fewer where the rings are large: each operation moves about half a ring.
+            // Fewer for large rings: each operation moves about half a ring.
             for _ in 0..(1 << (LARGEST + 1) >> left.max(right)).clamp(4, 200) {
                 for direction in [&mut up, &mut down] {
                     if random.below(2) == 0 {
@@ -195,7 +195,7 @@ fn behaves_as_two_byte_queues_with_every_pair_of_orders() {
 }
 
 #[test]
-fn servers_lay_out_what_their_tables_choose() {
+fn servers_lay_out_the_orders_of_their_table() {
     for table in [OrderTable::Xen, OrderTable::Ocaml] {
         for (read, write) in [(1, 1), (1024, 1024), (2048, 2048), (2048, 1000), (65536, 1 << 20), (5000, 1)] {
             let orders = table.orders(read, write).unwrap();
@@ -214,7 +214,7 @@ fn servers_lay_out_what_their_tables_choose() {
 }
 
 #[test]
-fn a_fresh_page_says_what_the_protocol_says() {
+fn a_fresh_page_matches_the_protocol() {
     let mut memory = Memory::new(orders(10, 11));
     let block = memory.block(0);
     // SAFETY: as in `Memory::ends`; both rings are in the page.
@@ -241,7 +241,7 @@ fn a_fresh_page_says_what_the_protocol_says() {
 }
 
 #[test]
-fn the_peer_is_notified_exactly_when_it_asked() {
+fn notifications_are_sent_exactly_on_request() {
     let mut memory = Memory::new(orders(12, 12));
     let (server, client) = memory.ends(orders(12, 12), 0);
     let fields = page(&server);
@@ -252,12 +252,12 @@ fn the_peer_is_notified_exactly_when_it_asked() {
         for byte in [ones_byte, twos_byte] {
             byte.store(0, SeqCst);
         }
-        // Nobody asked.
+        // No request.
         assert!(!one.producer.commit(10) && !two.consumer.consume(10));
-        // Whoever wants to be told sets the other's byte, and only that.
+        // A request sets one bit in the other's byte.
         assert!(!two.enable_notification(Interest::Readable), "nobody uses heavy_fences");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (1, 0));
-        // A request for data is no request for space, and is answered once.
+        // A request for data is none for space, and is answered once.
         assert!(!one.consumer.consume(0));
         assert_eq!(ones_byte.load(SeqCst), 1);
         assert!(one.producer.commit(10));
@@ -270,7 +270,7 @@ fn the_peer_is_notified_exactly_when_it_asked() {
         assert!(two.consumer.consume(5) && !two.consumer.consume(5));
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
 
-        // Both at once: one answer leaves the other request, and bits that mean nothing, alone.
+        // Both at once: one answer leaves the other request, and unknown bits, alone.
         assert!(!two.enable_notification(Interest::Readable), "nobody uses heavy_fences");
         assert!(!two.enable_notification(Interest::Writable), "nobody uses heavy_fences");
         ones_byte.fetch_or(0xF0, SeqCst);
@@ -283,7 +283,7 @@ fn the_peer_is_notified_exactly_when_it_asked() {
     }
 }
 
-/// Puts a value into a field of the page, as the peer or anybody might.
+/// Puts a value into a field of the page.
 fn spoil(end: &Endpoint, field: Field, value: u32) -> u32 {
     let page = page(end);
     match field {
@@ -298,7 +298,7 @@ fn spoil(end: &Endpoint, field: Field, value: u32) -> u32 {
     }
 }
 
-/// Every question is answered with the same error.
+/// Every call fails with the same error.
 fn assert_poisoned(end: &Endpoint, corrupt: Corrupt) {
     assert_eq!(end.check(), Err(corrupt));
     assert_eq!(end.peer_live(), Err(corrupt));
@@ -310,7 +310,7 @@ fn assert_poisoned(end: &Endpoint, corrupt: Corrupt) {
     assert_eq!([consumer.ready(), consumer.ready_for(0)], [Err(corrupt); 2]);
 }
 
-/// What looks at the peer's field.
+/// The call that checks the peer's field.
 type Look = fn(&Endpoint) -> Result<(), Corrupt>;
 
 #[test]
@@ -360,7 +360,7 @@ fn an_index_that_goes_back_is_impossible() {
         assert_eq!(server.consumer.ready(), Ok(100));
         let _ = server.consumer.consume(20);
         spoil(&server, Field::LeftProd, at(99));
-        // What was seen may be used without a look.
+        // Bytes seen before may be used without a check.
         assert_eq!(server.consumer.ready_for(80), Ok(80));
         assert_eq!(server.consumer.ready(), Err(Corrupt { field: Field::LeftProd, value: at(99) }));
 
@@ -374,7 +374,7 @@ fn an_index_that_goes_back_is_impossible() {
 }
 
 #[test]
-fn fewer_than_wanted_are_known_so_the_peer_s_index_is_looked_at() {
+fn the_peers_index_is_checked_if_too_few_bytes_are_known() {
     let mut memory = Memory::new(orders(12, 12));
     let (server, client) = memory.ends(orders(12, 12), 0);
     spoil(&server, Field::LeftProd, 10);
@@ -415,7 +415,7 @@ fn orders_are_never_read_again_and_own_indices_never_read() {
             spoil(end, Field::LeftOrder, rubbish);
             spoil(end, Field::RightOrder, rubbish);
             assert_eq!((end.producer.space(), end.consumer.ready()), (Ok(size), Ok(0)));
-            // The next commit puts the right value back.
+            // The next commit restores the right value.
             let _ = end.producer.commit(0);
             let _ = end.consumer.consume(0);
             for (field, honest) in own.into_iter().zip(&mut honest) {

@@ -158,7 +158,7 @@ pub fn a_foreign_peer(world: &dyn World) {
 }
 
 /// What one client said is not held against the next one.
-pub fn the_next_client_begins_anew(world: &dyn World) {
+pub fn the_next_client_starts_without_an_offer(world: &dyn World) {
     let mut server = server(world).persistent(true).listen().expect("listen");
     let serving = spawn("serving", move || {
         (0..3).for_each(|n| {

@@ -47,7 +47,7 @@ macro_rules! suite {
             half_close: the_other_direction_goes_on, nothing_is_written_after_the_end, the_end_of_the_stream_wakes_a_reader,
                 the_end_of_the_stream_wakes_a_poller, a_packet_that_is_cut_short, leaving_after_the_end_of_the_stream,
                 a_failure_is_told_to_the_peer, a_failure_ends_a_blocked_write, both_sides_know_that_it_is_understood,
-                a_foreign_peer, the_next_client_begins_anew, an_earlier_client_ends_no_later_stream, a_peer_that_takes_it_back;
+                a_foreign_peer, the_next_client_starts_without_an_offer, an_earlier_client_ends_no_later_stream, a_peer_that_takes_it_back;
             hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
                 own_indices_overwritten;
             interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept, a_signal_ends_the_wait_for_a_server,

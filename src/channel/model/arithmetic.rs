@@ -1,4 +1,4 @@
-//! Index and wrap arithmetic of every small ring, in every state, against a plain queue of bytes.
+//! Index and wrap arithmetic of small rings, in every state, against a plain queue of bytes.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use shuttle::{Config, MaxSteps, Runner};
 
 use super::world::World;
 
-/// Every ring of up to 16 bytes, filled to every level at every offset around the wrap of the indices, written to with
-/// every length that fits and read from with every length that is there.
+/// Every ring of up to 16 bytes, at every level and every offset around the wrap, with every length that can be
+/// written or read.
 #[test]
 fn every_state_of_small_rings() {
     let mut config = Config::new();

@@ -12,17 +12,17 @@ pub(super) fn text(len: usize) -> Vec<u8> {
     (1..=len).map(|n| n as u8).collect()
 }
 
-/// Where a side waits that doesn't block in the calls that move bytes.
+/// Where a side with non-blocking calls waits.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Outside {
+pub(super) enum WaitPlace {
     /// It polls the descriptor of the direction.
     Poll,
     /// It waits for any event.
     Wait,
 }
 
-/// How much of a buffer of `len` bytes a call gets to see that doesn't wait: no more than the ring holds, as from the C
-/// interface, whatever it asks for.
+/// The part of a buffer of `len` bytes that a non-blocking call gets: at most the ring's size, as from the C
+/// interface.
 fn cut(len: usize, ring: u32) -> usize {
     len.min(ring as usize)
 }
@@ -39,7 +39,7 @@ impl Side {
         Side { channel, doorbell: world.doorbell(side) }
     }
 
-    /// Writes everything; false where that is over.
+    /// Writes everything. `false` if writing is over.
     pub(super) fn write(&self, data: &[u8]) -> bool {
         let progress = self.channel.write(data, None);
         match progress.stopped {
@@ -51,10 +51,10 @@ impl Side {
     }
 
     /// Waits after a call that moved less than it was asked for.
-    fn until_more(&self, outside: Outside, interest: Interest) {
-        match outside {
-            Outside::Poll => self.doorbell.poll(self.channel.fd(Some(interest)).unwrap()),
-            Outside::Wait => match self.channel.wait(None) {
+    fn until_more(&self, place: WaitPlace, interest: Interest) {
+        match place {
+            WaitPlace::Poll => self.doorbell.poll(self.channel.fd(Some(interest)).unwrap()),
+            WaitPlace::Wait => match self.channel.wait(None) {
                 Ok(()) | Err(Error::PeerClosed) => {}
                 Err(error) => panic!("{error}"),
             },
@@ -62,14 +62,14 @@ impl Side {
     }
 
     /// As `write`, without blocking in a call.
-    pub(super) fn write_from(&self, outside: Outside, mut data: &[u8]) -> bool {
+    pub(super) fn write_from(&self, place: WaitPlace, mut data: &[u8]) -> bool {
         while !data.is_empty() {
             let cut = cut(data.len(), self.channel.ring().producer.size());
             let progress = self.channel.write_now(&data[..cut], data.len(), true);
             data = &data[progress.done..];
             match progress.stopped {
                 None if data.is_empty() => {}
-                None | Some(Error::WouldBlock) => self.until_more(outside, Interest::Writable),
+                None | Some(Error::WouldBlock) => self.until_more(place, Interest::Writable),
                 Some(Error::PeerClosed) => return false,
                 Some(error) => panic!("{error}"),
             }
@@ -93,7 +93,7 @@ impl Side {
     }
 
     /// As `read`, without blocking in a call.
-    pub(super) fn read_from(&self, outside: Outside, len: usize) -> Vec<u8> {
+    pub(super) fn read_from(&self, place: WaitPlace, len: usize) -> Vec<u8> {
         let mut data = Vec::new();
         let mut part = [0; 3];
         while data.len() < len {
@@ -102,12 +102,12 @@ impl Side {
             match self.channel.read_now(&mut part[..cut], most, true) {
                 Ok(count) => {
                     data.extend(&part[..count]);
-                    // Whoever gets less than they asked for may poll.
+                    // A caller that gets less than it asked for may poll.
                     if count < most {
-                        self.until_more(outside, Interest::Readable);
+                        self.until_more(place, Interest::Readable);
                     }
                 }
-                Err(Error::WouldBlock) => self.until_more(outside, Interest::Readable),
+                Err(Error::WouldBlock) => self.until_more(place, Interest::Readable),
                 Err(Error::PeerClosed | Error::PeerFinished) => break,
                 Err(error) => panic!("{error}"),
             }

@@ -1,9 +1,9 @@
 //! Every schedule of small transfers, under loom.
 //!
 //! A side that sleeps for ever is a deadlock, which loom reports. So a transfer that ends under every schedule shows
-//! that nobody sleeps who could go on: a receiver beside an idle sender gets all that was sent, a sender beside an
-//! idle receiver fills the ring. Bytes that are read before they were published, or overwritten before they were
-//! read, are races of the ring's cells, which loom reports, too.
+//! that no side sleeps that could go on: a receiver beside an idle sender gets everything that was sent, a sender
+//! beside an idle receiver fills the ring. Bytes that are read before they are published, or overwritten before they
+//! are read, are races of the ring's cells, which loom reports, too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use std::time::Instant;
 use loom::model::Builder;
 use loom::thread;
 
-use super::calls::{text, Outside, Side};
+use super::calls::{text, Side, WaitPlace};
 use super::world::World;
 use crate::channel::CallGate;
 use crate::ring::Interest;
 
-/// Runs `body` under every schedule with at most `preemptions` switches away from a thread that could go on; with
-/// all if `None`.
+/// Runs `body` under every schedule with at most `preemptions` switches away from a thread that can go on. `None`: no
+/// limit.
 fn check(name: &str, preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     let count = Arc::new(AtomicU64::new(0));
     let counted = count.clone();
@@ -40,15 +40,15 @@ fn check(name: &str, preemptions: Option<usize>, body: impl Fn() + Send + Sync +
 enum Waits {
     /// In its calls.
     Blocking,
-    /// In its calls, after another look.
+    /// In its calls, after another check.
     Spinning,
-    /// In its calls, and both sides begin with a promise of barriers, which they take back when they have to ask.
-    Promising,
-    /// The same after another look, which brings the promise back.
-    PromisingAgain,
+    /// In its calls. Both sides begin with an offer of heavy fences, and withdraw it when they enable notifications.
+    Offering,
+    /// The same after another check, which makes the offer again.
+    OfferingAgain,
     /// Polling a descriptor.
     Polling,
-    /// For any event, after another look.
+    /// For any event, after another check.
     ForEvents,
     /// For any event at once.
     ForEventsAtOnce,
@@ -57,8 +57,8 @@ enum Waits {
 const ALL_WAITS: [Waits; 7] = [
     Waits::Blocking,
     Waits::Spinning,
-    Waits::Promising,
-    Waits::PromisingAgain,
+    Waits::Offering,
+    Waits::OfferingAgain,
     Waits::Polling,
     Waits::ForEvents,
     Waits::ForEventsAtOnce,
@@ -79,9 +79,9 @@ struct Transfer {
 impl Transfer {
     /// The sender, the receiver, and the world, which the whole body holds.
     fn world(self) -> (World, Side, Side) {
-        let spin = matches!(self.waits, Waits::Spinning | Waits::PromisingAgain | Waits::ForEvents);
-        let kin = matches!(self.waits, Waits::Promising | Waits::PromisingAgain);
-        let world = World::new(self.order, self.order, spin, kin);
+        let spin = matches!(self.waits, Waits::Spinning | Waits::OfferingAgain | Waits::ForEvents);
+        let extensions = matches!(self.waits, Waits::Offering | Waits::OfferingAgain);
+        let world = World::new(self.order, self.order, spin, extensions);
         let (server, client) = world.pair();
         let (server, client) = (Side::new(&world, server, 0), Side::new(&world, client, 1));
         if self.up {
@@ -93,17 +93,17 @@ impl Transfer {
 
     fn write(self, side: &Side, data: &[u8]) -> bool {
         match self.waits {
-            Waits::Polling => side.write_from(Outside::Poll, data),
-            Waits::ForEvents | Waits::ForEventsAtOnce => side.write_from(Outside::Wait, data),
-            Waits::Blocking | Waits::Spinning | Waits::Promising | Waits::PromisingAgain => side.write(data),
+            Waits::Polling => side.write_from(WaitPlace::Poll, data),
+            Waits::ForEvents | Waits::ForEventsAtOnce => side.write_from(WaitPlace::Wait, data),
+            Waits::Blocking | Waits::Spinning | Waits::Offering | Waits::OfferingAgain => side.write(data),
         }
     }
 
     fn read(self, side: &Side, len: usize) -> Vec<u8> {
         match self.waits {
-            Waits::Polling => side.read_from(Outside::Poll, len),
-            Waits::ForEvents | Waits::ForEventsAtOnce => side.read_from(Outside::Wait, len),
-            Waits::Blocking | Waits::Spinning | Waits::Promising | Waits::PromisingAgain => side.read(len),
+            Waits::Polling => side.read_from(WaitPlace::Poll, len),
+            Waits::ForEvents | Waits::ForEventsAtOnce => side.read_from(WaitPlace::Wait, len),
+            Waits::Blocking | Waits::Spinning | Waits::Offering | Waits::OfferingAgain => side.read(len),
         }
     }
 }
@@ -123,7 +123,7 @@ fn for_all(
     }
 }
 
-/// Neither side closes: nobody who is idle may leave the other asleep.
+/// Neither side closes: an idle side must not leave the other asleep.
 #[test]
 fn transfer() {
     for_all("transfer", 2, 3, |transfer| {
@@ -137,7 +137,7 @@ fn transfer() {
     });
 }
 
-/// One byte through a ring of one, without a bound.
+/// One byte through a ring of one byte, without a limit.
 #[test]
 fn transfer_unbounded() {
     for up in [true, false] {
@@ -154,7 +154,7 @@ fn transfer_unbounded() {
     }
 }
 
-/// The receiver stops when there is just room for the rest.
+/// The receiver stops when there is exactly room for the rest.
 #[test]
 fn idle_receiver() {
     for_all("idle receiver", 2, 4, |transfer| {
@@ -187,7 +187,7 @@ fn closing_sender() {
     }
 }
 
-/// The sender ends its stream after its last byte and stays, for an answer.
+/// The sender ends its stream after its last byte and stays for an answer.
 #[test]
 fn half_closing_sender() {
     for len in [0, 1] {
@@ -207,7 +207,7 @@ fn half_closing_sender() {
     }
 }
 
-/// The receiver leaves while the sender is at any point of its work: the sender is told.
+/// The receiver leaves while the sender is at any point of its work. The sender notices.
 #[test]
 fn closing_receiver() {
     for len in [0, 1] {
@@ -225,7 +225,7 @@ fn closing_receiver() {
     }
 }
 
-/// Events that mean nothing come to either side at any time.
+/// Stray events come to either side at any time.
 #[test]
 fn stray_events() {
     for_all("stray events", 1, 3, |transfer| {
@@ -261,7 +261,7 @@ fn both_directions() {
     });
 }
 
-/// A reader and a writer of one side, blocked at once on one event channel: neither takes the other's event away.
+/// A reader and a writer of one side, blocked at once on one event channel. Neither takes the other's event away.
 #[test]
 fn two_threads_of_one_side() {
     for up in [true, false] {
@@ -285,7 +285,7 @@ fn two_threads_of_one_side() {
     }
 }
 
-/// A thread closes what another sleeps on.
+/// A thread closes the channel that another sleeps on.
 #[test]
 fn closer() {
     for up in [true, false] {
@@ -301,7 +301,7 @@ fn closer() {
                     one
                 });
                 let closing = thread::spawn(move || closer.close());
-                // The other side is told in its turn.
+                // The other side notices in its turn.
                 other.read(2);
                 sleeping.join().unwrap();
                 closing.join().unwrap();
@@ -310,8 +310,8 @@ fn closer() {
     }
 }
 
-/// A persistent server has a client that promises barriers, and then one that barriers don't reach: of another
-/// implementation, or of this one.
+/// A persistent server has a client that offers heavy fences, and then one that they do not reach, of this or another
+/// implementation.
 #[test]
 fn clients_of_different_kinds() {
     for foreign in [true, false] {
@@ -338,13 +338,14 @@ fn clients_of_different_kinds() {
     }
 }
 
-/// A channel is closed and freed while others are in their first and second calls: nobody is inside of what was freed.
+/// A channel is closed and freed while other threads are in their first and second calls. No call is inside what was
+/// freed.
 #[test]
 fn closing_waits_for_calls() {
     check("closing waits for calls", Some(3), || {
         let gate = loom::sync::Arc::new(CallGate::default());
         let door = loom::sync::Arc::new(loom::sync::atomic::AtomicBool::new(false));
-        // A reader of the cell is a call, and the one writer frees it; loom reports where they meet.
+        // A call reads the cell, closing writes it. Loom reports if both meet.
         let freed = loom::sync::Arc::new(loom::cell::UnsafeCell::new(false));
         let call = {
             let (gate, door, freed) = (gate.clone(), door.clone(), freed.clone());

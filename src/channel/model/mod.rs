@@ -1,8 +1,8 @@
-//! Models: whole channels, as they are, on an event channel and under threads that a checker schedules.
+//! Models: real channels on an event channel and threads that a checker schedules.
 //!
-//! `loom` tries every schedule, and every value that the memory model lets a thread see, for small rings and few
-//! bytes. `shuttle` tries many random schedules of more threads and more bytes. `make model` runs both, and then
-//! each mistake of `fault.rs`, which must be noticed.
+//! `loom` tries every schedule and every value that the memory model allows, with small rings and few bytes. `shuttle`
+//! tries many random schedules of more threads and more bytes. `make model` runs both, and then each mistake of
+//! `fault.rs`, which must be noticed.
 
 mod calls;
 mod world;

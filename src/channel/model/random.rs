@@ -1,4 +1,4 @@
-//! Many random schedules of longer conversations, under shuttle: more threads than every schedule can be tried of.
+//! Random schedules of longer conversations under shuttle, with more threads than can be tried exhaustively.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use shuttle::rand::{thread_rng, Rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{thread, Config, Runner};
 
-use super::calls::{text, Outside, Side};
+use super::calls::{text, Side, WaitPlace};
 use super::world::World;
 
-/// Tries `body` under random schedules, half of them such that most threads stand still for long.
+/// Tries `body` under random schedules. In half of them most threads stand still for long.
 fn check(name: &str, body: fn()) {
-    // Always the same ones, so that a failure comes again; another seed tries others.
+    // The same schedules in each run, so that a failure repeats. Another seed tries others.
     let seed = std::env::var("VCHAN_SEED").map_or(1, |seed| seed.parse().expect("a seed"));
     let schedules =
         std::env::var("VCHAN_SCHEDULES").map_or(2000, |count| count.parse().expect("a number of schedules"));
@@ -30,28 +30,28 @@ fn any_world() -> World {
     World::new(rng.gen_range(0..3), rng.gen_range(0..3), rng.gen(), rng.gen())
 }
 
-/// Who waits for any event takes what others of their side are told by the descriptors, so it is one or the other.
-fn any_outside() -> Outside {
+/// A wait for any event takes the events of pollers on the same side, so a world has one or the other.
+fn any_wait_place() -> WaitPlace {
     if thread_rng().gen() {
-        Outside::Poll
+        WaitPlace::Poll
     } else {
-        Outside::Wait
+        WaitPlace::Wait
     }
 }
 
-fn any_write(side: &Side, outside: Outside, data: &[u8]) -> bool {
+fn any_write(side: &Side, place: WaitPlace, data: &[u8]) -> bool {
     if thread_rng().gen() {
         side.write(data)
     } else {
-        side.write_from(outside, data)
+        side.write_from(place, data)
     }
 }
 
-fn any_read(side: &Side, outside: Outside, len: usize) -> Vec<u8> {
+fn any_read(side: &Side, place: WaitPlace, len: usize) -> Vec<u8> {
     if thread_rng().gen() {
         side.read(len)
     } else {
-        side.read_from(outside, len)
+        side.read_from(place, len)
     }
 }
 
@@ -67,9 +67,9 @@ fn two_directions_of_two_threads() {
         let sides = [Side::new(&world, server, 0), Side::new(&world, client, 1)];
         let mut threads = Vec::new();
         for side in &sides {
-            let (reader, writer, outside) = (side.clone(), side.clone(), any_outside());
-            threads.push(thread::spawn(move || assert_eq!(any_read(&reader, outside, LEN), text(LEN))));
-            threads.push(thread::spawn(move || assert!(any_write(&writer, outside, &text(LEN)))));
+            let (reader, writer, place) = (side.clone(), side.clone(), any_wait_place());
+            threads.push(thread::spawn(move || assert_eq!(any_read(&reader, place, LEN), text(LEN))));
+            threads.push(thread::spawn(move || assert!(any_write(&writer, place, &text(LEN)))));
         }
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
@@ -86,20 +86,20 @@ fn leaving_after_the_last_byte() {
         } else {
             (Side::new(&world, client, 1), Side::new(&world, server, 0))
         };
-        let (reader, writer, outside) = (other.clone(), other, any_outside());
-        let reading = thread::spawn(move || assert_eq!(any_read(&reader, outside, LEN + 1), text(LEN)));
-        // Ends when the other side leaves: nobody reads.
-        let writing = thread::spawn(move || assert!(!any_write(&writer, outside, &text(100))));
-        assert!(any_write(&one, any_outside(), &text(LEN)));
+        let (reader, writer, place) = (other.clone(), other, any_wait_place());
+        let reading = thread::spawn(move || assert_eq!(any_read(&reader, place, LEN + 1), text(LEN)));
+        // Ends when the other side leaves: there is no reader.
+        let writing = thread::spawn(move || assert!(!any_write(&writer, place, &text(100))));
+        assert!(any_write(&one, any_wait_place(), &text(LEN)));
         one.channel.leave();
         reading.join().unwrap();
         writing.join().unwrap();
     });
 }
 
-/// One reads, one writes, two wait for any event: all of one side, blocked at once. Then somebody closes it.
+/// On one side one thread reads, one writes, two wait for any event, all blocked at once. Then the channel is closed.
 #[test]
-fn many_sleepers_and_a_closer() {
+fn many_parked_threads_and_a_closer() {
     check("four sleepers and a closer", || {
         let world = any_world();
         let (server, client) = world.pair();
@@ -128,7 +128,7 @@ fn many_sleepers_and_a_closer() {
     });
 }
 
-/// A persistent server echoes for one client after the other, who find the rings as the last one left them.
+/// A persistent server echoes for one client after the other. Each finds the rings as the last one left them.
 #[test]
 fn one_client_after_the_other() {
     check("persistent server, three clients", || {
@@ -138,17 +138,17 @@ fn one_client_after_the_other() {
         let server = Side::new(&world, server, 0);
         let echo = thread::spawn(move || {
             for _ in 0..3 * 4 {
-                let outside = any_outside();
-                let byte = any_read(&server, outside, 1);
-                assert!(any_write(&server, outside, &byte));
+                let place = any_wait_place();
+                let byte = any_read(&server, place, 1);
+                assert!(any_write(&server, place, &byte));
             }
         });
         for n in 0..3 {
             let client = Side::new(&world, world.client(), 1);
             let data = [n, 100 + n, n, 7];
-            let (writer, sent, outside) = (client.clone(), data, any_outside());
-            let writing = thread::spawn(move || assert!(any_write(&writer, outside, &sent)));
-            assert_eq!(any_read(&client, outside, data.len()), data);
+            let (writer, sent, place) = (client.clone(), data, any_wait_place());
+            let writing = thread::spawn(move || assert!(any_write(&writer, place, &sent)));
+            assert_eq!(any_read(&client, place, data.len()), data);
             writing.join().unwrap();
             assert_eq!(Arc::strong_count(&client.channel), 1);
         }

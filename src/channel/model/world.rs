@@ -1,4 +1,4 @@
-//! What a model's channels run on: memory, an event channel, and a way to wait that the checker knows of.
+//! What a model's channels run on: memory, an event channel, and a wait that the checker controls.
 
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,14 +17,14 @@ use crate::ring::{Endpoint, Orders, Rings, SharedPage};
 use crate::transport::{EventChannel, Mapping, Received, Rendezvous, Tokens};
 use crate::Result;
 
-/// Where the threads of one side wait for a descriptor to become readable. Whoever makes one readable rings.
+/// Where the threads of one side wait for a descriptor to become readable. What makes one readable rings it.
 pub(in crate::channel) struct Doorbell {
     lock: Mutex<()>,
     rung: CheckersCondvar,
 }
 
 thread_local! {
-    /// Both sides' doorbells, in the world that is being made. All threads of a model run on one thread of the system.
+    /// Both sides' doorbells of the current world. All threads of a model run on one thread of the system.
     static DOORBELLS: RefCell<Vec<Arc<Doorbell>>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -50,7 +50,7 @@ impl Doorbell {
         doorbells.iter().for_each(|doorbell| doorbell.ring(|| ()));
     }
 
-    /// Does what makes a descriptor readable.
+    /// Runs what makes a descriptor readable.
     fn ring<T>(&self, body: impl FnOnce() -> T) -> T {
         let _guard = self.lock.lock().unwrap();
         let result = body();
@@ -58,7 +58,7 @@ impl Doorbell {
         result
     }
 
-    /// Does what depends on a descriptor.
+    /// Runs what depends on a descriptor.
     fn quietly<T>(&self, body: impl FnOnce() -> T) -> T {
         let _guard = self.lock.lock().unwrap();
         body()
@@ -74,9 +74,9 @@ impl Doorbell {
         }
     }
 
-    /// Waits until `fd` is readable, as a program does that polls a channel's descriptor.
+    /// Waits until `fd` is readable, like a program that polls.
     pub(super) fn poll(&self, fd: BorrowedFd<'_>) {
-        // The descriptor stays readable until the thread that is about to take the event has run.
+        // The descriptor stays readable until the thread that takes the event has run.
         #[cfg(shuttle)]
         shuttle::thread::yield_now();
         self.wait_until(|| {
@@ -97,7 +97,7 @@ use crate::ring::Byte;
 #[cfg(not(loom))]
 type Byte = std::cell::UnsafeCell<u8>;
 
-/// Keeps the memory for as long as a channel lives.
+/// Keeps the memory for the life of a channel.
 struct Held(Arc<SharedMemory>);
 
 // SAFETY: the threads of a model take turns; loom checks what they do to the bytes.
@@ -120,7 +120,7 @@ unsafe impl Mapping for Held {
     }
 }
 
-/// What both ends of an event channel have in common. Server first.
+/// What both ends of an event channel share. Server first.
 struct Line {
     pending: [EventFd; 2],
     doorbells: [Arc<Doorbell>; 2],
@@ -130,16 +130,16 @@ struct Line {
 /// One end of the event channel.
 struct End {
     line: Arc<Line>,
-    /// 0 for the server's, 1 for the client's.
+    /// 0 for the server, 1 for the client.
     side: usize,
-    kin: bool,
-    /// Whether barriers reach it.
+    extensions: bool,
+    /// Whether heavy fences reach it.
     reached: bool,
 }
 
 impl Line {
     fn send(&self, to: usize) {
-        // A model that has failed is not to be entered again by those who clean up.
+        // A failed model must not be entered again during clean-up.
         if std::thread::panicking() {
             return;
         }
@@ -179,7 +179,7 @@ impl EventChannel for End {
     }
 
     fn peer_has_extensions(&self) -> bool {
-        self.kin
+        self.extensions
     }
 
     fn same_scheduler(&self) -> bool {
@@ -209,13 +209,13 @@ pub(super) struct World {
     line: Arc<Line>,
     orders: Orders,
     spin: bool,
-    kin: bool,
+    extensions: bool,
 }
 
 impl World {
-    /// Rings of `1 << left` and `1 << right` bytes. The sides look once more before they ask, if they are to `spin`. They
-    /// promise each other barriers where they are `kin`.
-    pub(super) fn new(left: u8, right: u8, spin: bool, kin: bool) -> World {
+    /// Rings of `1 << left` and `1 << right` bytes. With `spin` the sides check once more before they enable a
+    /// notification. Peers with extensions offer each other heavy fences.
+    pub(super) fn new(left: u8, right: u8, spin: bool, extensions: bool) -> World {
         let orders = Orders::small(left, right);
         let ring = |order: u8| (0..1 << order).map(|_| Byte::new(0)).collect();
         let memory = SharedMemory { page: Box::new(SharedPage::zeroed()), rings: [ring(left), ring(right)] };
@@ -223,7 +223,7 @@ impl World {
         let doorbells = [Doorbell::new(), Doorbell::new()];
         DOORBELLS.set(doorbells.to_vec());
         let line = Line { pending: [pending(), pending()], doorbells, gone: Default::default() };
-        World { memory: Arc::new(memory), line: Arc::new(line), orders, spin, kin }
+        World { memory: Arc::new(memory), line: Arc::new(line), orders, spin, extensions }
     }
 
     /// Both ends, connected. The indices begin just before they wrap.
@@ -235,7 +235,7 @@ impl World {
         let held = Held(self.memory.clone());
         // SAFETY: the page is zeroed, the rings have as many bytes as the orders say; the channel holds both.
         let ring = unsafe { Endpoint::server(held.base(), self.rings(), self.orders, first) };
-        self.channel(ring, held, 0, self.kin, true)
+        self.channel(ring, held, 0, self.extensions, true)
     }
 
     /// A client that has just come.
@@ -243,14 +243,14 @@ impl World {
         let held = Held(self.memory.clone());
         // SAFETY: as above.
         let ring = unsafe { Endpoint::client(held.base(), self.rings(), self.orders) }.unwrap();
-        let client = self.channel(ring, held, 1, self.kin, true);
+        let client = self.channel(ring, held, 1, self.extensions, true);
         client.ring().announce();
         client.notify().unwrap();
         client
     }
 
-    /// A client that has just come and that barriers don't reach: of another implementation, which leaves the bits alone that an
-    /// earlier client has set, or of this one.
+    /// A new client that heavy fences do not reach: of another implementation, which ignores the bits of earlier
+    /// clients, or of this one.
     #[cfg(loom)]
     pub(super) fn unreached_client(&self, foreign: bool) -> Arc<Channel> {
         let held = Held(self.memory.clone());
@@ -285,10 +285,17 @@ impl World {
         Rings { left, right }
     }
 
-    fn channel(&self, ring: Endpoint, held: Held, side: usize, kin: bool, reached: bool) -> Arc<Channel> {
+    fn channel(
+        &self,
+        ring: Endpoint,
+        held: Held,
+        side: usize,
+        extensions: bool,
+        reached: bool,
+    ) -> Arc<Channel> {
         let parts = ChannelParts {
             ring,
-            events: Box::new(End { line: self.line.clone(), side, kin, reached }),
+            events: Box::new(End { line: self.line.clone(), side, extensions, reached }),
             mappings: vec![Box::new(held)],
             publication: None,
             rendezvous: Rendezvous { ring_ref: 0, event_channel: String::new() },
@@ -300,7 +307,7 @@ impl World {
     }
 
     #[cfg(loom)]
-    /// An event that means nothing, to one side: 0 the server, 1 the client.
+    /// A stray event to one side: 0 the server, 1 the client.
     pub(super) fn stray_event(&self, side: usize) {
         self.line.send(side);
     }

@@ -81,7 +81,7 @@ impl Waiter {
     /// Wakes the caller at once, in its poll or in its `wait`. Another thread's `wait` may disarm the direction, so this
     /// thread's own ends at once as well.
     pub(in crate::channel) fn set_ready(&self, source: &impl Source, interest: Interest) {
-        if !fault(Fault::StolenKick) {
+        if !fault(Fault::StolenReady) {
             self.event_count.remember_event();
         }
         self.poll_fd.set_ready(interest, source.events());
@@ -97,10 +97,10 @@ impl Waiter {
     pub(in crate::channel) fn forward_event(&self, source: &impl Source, interest: Interest) {
         let Some(need) = self.poll_fd.armed(interest) else { return };
         // The event may have been the answer to their request, though for bytes that they have taken already.
-        if !fault(Fault::Unasked) {
+        if !fault(Fault::UnrequestedEvent) {
             source.rearm(interest);
         }
-        if !source.is_pending(interest, need) && !fault(Fault::PassOn) {
+        if !source.is_pending(interest, need) && !fault(Fault::ForwardEvent) {
             self.poll_fd.set_ready(interest, source.events());
         }
     }

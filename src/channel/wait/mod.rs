@@ -258,10 +258,10 @@ impl Waiter {
             return source.check_open();
         };
         // The moves of the spin may have left an event behind, which must not end the park.
-        if start.has_spun() && self.take_since(source, epoch)? && !fault(Fault::FreshTicket) {
+        if start.has_spun() && self.take_since(source, epoch)? && !fault(Fault::FreshEpoch) {
             return Ok(());
         }
-        let epoch = if fault(Fault::FreshTicket) { self.event_count.epoch() } else { epoch };
+        let epoch = if fault(Fault::FreshEpoch) { self.event_count.epoch() } else { epoch };
         let woken = self
             .park(source, &self.event_count.guard(), epoch, Until::AnyEvent, timeout.into())
             // A restarted wait is for the same events.

@@ -1,14 +1,14 @@
-//! Which signals end a sleep: those with a handler that was installed without `SA_RESTART`, as for a blocked `read`.
+//! Which signals end a sleep: those with a handler without `SA_RESTART`, as for a blocked `read`.
 //!
-//! A sleep waits for several descriptors. No system call for that honours `SA_RESTART`: `epoll_wait` fails with `EINTR` after
-//! every handler, and also when the process was stopped and continued, frozen or traced; `ppoll` at least only after a
-//! handler. So this module knows how the process handles its signals. Where every handler restarts, an interruption is
-//! none. Where some do and some don't, the signals of those that do are blocked for the time of a `ppoll`, which is woken by
-//! a signalfd for them; they are delivered when it returns. What interrupts it then is a handler that doesn't restart.
+//! A sleep waits for several descriptors. No system call for that honours `SA_RESTART`. `epoll_wait` fails with
+//! `EINTR` after every handler, and also after a stop, a freeze or a trace of the process; `ppoll` only after a
+//! handler. So this module tracks the handlers of the process. If all of them restart, interruptions are ignored. If
+//! only some do, their signals are blocked during a `ppoll`, which a signalfd for them ends, and they are delivered
+//! when it returns. Any other interruption is by a handler that does not restart.
 //!
-//! The kernel tells nobody that a handler was installed. So the handlers are looked at again when a sleep begins some time
-//! after the last look, and after each interruption. A handler that restarts can end one sleep at most: the first after a
-//! handler that doesn't was installed, within that time.
+//! The kernel does not report new handlers. So the handlers are looked up again when a sleep begins some time after
+//! the last look-up, and after each interruption. A restarting handler can end at most one sleep: the first after a
+//! handler without `SA_RESTART` was installed, within that time.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -23,36 +23,36 @@ use nix::time::{clock_gettime, ClockId};
 use super::cancel;
 use super::deadline::Deadline;
 
-/// For how long what was found about the handlers is used when a sleep begins.
+/// How long a look-up of the handlers is valid when a sleep begins.
 const FRESH: Duration = Duration::from_millis(20);
 
-/// The last signal number, and the kernel's set of signals with its size in bytes.
+/// The last signal number, and the kernel's signal set with its size in bytes.
 const LAST_SIGNAL: libc::c_int = 64;
 type SignalSet = u64;
 const SET_SIZE: usize = size_of::<SignalSet>();
 
-/// After so long a sleep ends for a look whether the thread was cancelled, in a program that cancels threads: the C library sends
-/// a signal only to a thread in one of its own cancellation points.
+/// A sleep ends after this time to look for a cancellation, in a program that cancels threads: the C library sends a
+/// signal only to threads in its own cancellation points.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// The same where no thread was cancelled yet but there is more than one, so that the first cancellation is noticed, too.
+/// The same in a program with several threads where none was cancelled yet, to notice the first cancellation.
 const LOOK_FOR_THE_FIRST: Duration = Duration::from_millis(500);
 
-/// Signals that say nothing about sleeps: they can't be handled, or come of what a thread does itself.
+/// Signals that cannot be handled, or that a thread causes itself.
 const LEFT_OUT: [libc::c_int; 7] =
     [libc::SIGKILL, libc::SIGSTOP, libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP];
 
-/// Those that the C library keeps for itself.
+/// Signals that the C library reserves.
 const OF_THE_C_LIBRARY: std::ops::RangeInclusive<libc::c_int> = 32..=34;
 
-/// A moment by a clock that is read without a system call everywhere, to a few milliseconds.
+/// A time in milliseconds, by a clock that is read without a system call everywhere.
 #[derive(Clone, Copy)]
 pub(super) struct Coarse(Duration);
 
 impl Coarse {
     pub(super) fn now() -> Coarse {
-        // Miri knows only the precise one.
+        // Miri only has the precise one.
         let clock = if cfg!(miri) { ClockId::CLOCK_MONOTONIC } else { ClockId::CLOCK_MONOTONIC_COARSE };
-        // It can't fail for a clock that there is.
+        // Reading an existing clock cannot fail.
         Coarse(clock_gettime(clock).map_or(Duration::ZERO, Duration::from))
     }
 
@@ -72,23 +72,23 @@ fn bit(signal: libc::c_int) -> SignalSet {
 /// How the process handles its signals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Handlers {
-    /// Some handler doesn't restart what it interrupts.
+    /// Some handler does not restart what it interrupts.
     plain: bool,
-    /// The signals with handlers that do, as the kernel's set.
+    /// The signals with handlers that restart, as the kernel's set.
     restarting: SignalSet,
-    /// A thread was cancelled at some time.
+    /// Some thread was cancelled before.
     cancels: bool,
 }
 
 static PLAIN: AtomicBool = AtomicBool::new(false);
 static RESTARTING: AtomicU64 = AtomicU64::new(0);
 static CANCELS: AtomicBool = AtomicBool::new(false);
-/// When the last of these was last looked at, in milliseconds.
+/// When the last of these was looked up, in milliseconds.
 static ASKED: AtomicI64 = AtomicI64::new(i64::MIN);
 /// When they were found, in milliseconds.
 static FOUND: AtomicI64 = AtomicI64::new(i64::MIN);
 
-/// The flags with which a handler was installed; `None` without a handler.
+/// The flags of a handler, `None` without one.
 fn handler_flags(signal: libc::c_int) -> Option<libc::c_int> {
     // SAFETY: zeroes are a valid `sigaction`.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -122,7 +122,7 @@ impl Handlers {
         if age > FRESH.as_millis() as i64 {
             return Handlers::find();
         }
-        // One system call, at most for every tick of this clock.
+        // One system call at most per tick of this clock.
         if !CANCELS.load(Relaxed) && ASKED.swap(now.millis(), Relaxed) != now.millis() {
             CANCELS.store(cancel::was_used(), Relaxed);
         }
@@ -135,41 +135,40 @@ impl Handlers {
 }
 
 thread_local! {
-    /// The interruption was no reason to end the call: whoever made it may look whether the thread was cancelled, and is
-    /// to go on with it.
-    static GOES_ON: Cell<bool> = const { Cell::new(false) };
-    /// That was looked at just now.
+    /// The call was interrupted only to look for a cancellation of the thread. Its caller restarts it.
+    static LOOK_WANTED: Cell<bool> = const { Cell::new(false) };
+    /// The caller has just looked.
     static LOOKED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// As [`take_goes_on`], and leaves it so.
-pub fn goes_on() -> bool {
-    GOES_ON.get()
+/// As [`take_look_request`], without clearing it.
+pub fn is_look_requested() -> bool {
+    LOOK_WANTED.get()
 }
 
-/// Whether the call that was interrupted is to be made again, after a look whether this thread was cancelled.
-pub fn take_goes_on() -> bool {
-    GOES_ON.take()
+/// Whether the interrupted call must be restarted after a look for a cancellation of this thread.
+pub fn take_look_request() -> bool {
+    LOOK_WANTED.take()
 }
 
-/// The look was made: the next sleep of this thread need not ask for it.
+/// The caller has looked. The next sleep of this thread need not ask for it.
 pub fn has_looked() {
     LOOKED.set(true);
 }
 
-/// The call that was made again is over.
+/// The restarted call is over.
 pub fn forget_look() {
     LOOKED.set(false);
 }
 
-/// Whether this thread makes a call again that was interrupted for that look.
+/// Whether this call is restarted after a look for a cancellation.
 pub(super) fn is_restarted_call() -> bool {
     LOOKED.get()
 }
 
-/// Ends the sleep for a look whether the thread was cancelled.
-fn goes_on_later() -> Errno {
-    GOES_ON.set(true);
+/// Ends the sleep for a look for a cancellation.
+fn request_look() -> Errno {
+    LOOK_WANTED.set(true);
     Errno::EINTR
 }
 
@@ -178,23 +177,23 @@ pub(super) struct Sleep {
     begun: Coarse,
     handlers: Handlers,
     deadline: Deadline,
-    /// Whether the caller looks for a cancellation when it is asked to.
+    /// The caller looks for a cancellation when asked.
     looks: bool,
 }
 
 impl Sleep {
-    /// Begins now and ends at `deadline`. Fails where the caller is to look for a cancellation first, which [`GOES_ON`] says.
+    /// Begins now and ends at `deadline`. Fails if the caller must look for a cancellation first, see [`LOOK_WANTED`].
     pub(super) fn begin(deadline: Deadline, looks: bool) -> nix::Result<Sleep> {
         let begun = Coarse::now();
         let handlers = Handlers::at(begun);
         let looked = LOOKED.take();
         if looks && handlers.cancels && !looked {
-            return Err(goes_on_later());
+            return Err(request_look());
         }
         Ok(Sleep { begun, handlers, deadline, looks })
     }
 
-    /// How long it may still last.
+    /// The time left.
     pub(super) fn left(&self) -> Option<Duration> {
         match self.deadline {
             Deadline::After(length) => Some(length.saturating_sub(self.begun.elapsed())),
@@ -202,7 +201,7 @@ impl Sleep {
         }
     }
 
-    /// After how long it ends, or is interrupted for a look whether the thread was cancelled.
+    /// The time left until the end, or until a look for a cancellation.
     fn left_for_now(&self) -> Option<Duration> {
         let left = self.left();
         let pause = match self.handlers.cancels {
@@ -216,7 +215,7 @@ impl Sleep {
         }
     }
 
-    /// That time has passed: fails where the caller is to look whether the thread was cancelled.
+    /// That time has passed. Fails if the caller must look for a cancellation.
     fn look_again(&mut self) -> nix::Result<()> {
         if !self.looks || self.is_over() {
             return Ok(());
@@ -226,34 +225,34 @@ impl Sleep {
             CANCELS.store(self.handlers.cancels, Relaxed);
         }
         if self.handlers.cancels {
-            return Err(goes_on_later());
+            return Err(request_look());
         }
         Ok(())
     }
 
-    /// Whether its time is over.
+    /// Whether the time is over.
     pub(super) fn is_over(&self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
 
-    /// Whether some handler doesn't restart what it interrupts.
+    /// Whether some handler does not restart what it interrupts.
     pub(super) fn has_plain_handlers(&self) -> bool {
         self.handlers.plain
     }
 
-    /// After an interruption: fails where it ends the sleep.
+    /// After an interruption. Fails if it ends the sleep.
     pub(super) fn interrupted(&mut self) -> nix::Result<()> {
         self.handlers = Handlers::find();
         if self.handlers.plain {
             return Err(Errno::EINTR);
         }
         if self.looks && self.handlers.cancels {
-            return Err(goes_on_later());
+            return Err(request_look());
         }
         Ok(())
     }
 
-    /// Waits for `set`. `EINTR` says that a handler ends the sleep.
+    /// Waits for `set`. `EINTR`: a handler ends the sleep.
     pub(super) fn wait(&mut self, set: &Epoll, found: &mut [EpollEvent]) -> nix::Result<usize> {
         loop {
             let left = self.left_for_now();
@@ -267,7 +266,7 @@ impl Sleep {
                 epoll_wait(set, found, left).map(Some)
             };
             match result {
-                // Somebody else may have taken what there was.
+                // Another thread may have taken what there was.
                 Ok(Some(0)) if !self.is_over() => self.look_again()?,
                 Ok(Some(count)) => return Ok(count),
                 Ok(None) => {}
@@ -279,10 +278,11 @@ impl Sleep {
 }
 
 impl Sleep {
-    /// Waits until `word` is no longer `seen`, or until somebody is woken by [`wake`].
+    /// Waits until `word` is no longer `seen`, or until [`wake`].
     pub(super) fn wait_for_change(&mut self, word: &AtomicU32, seen: u32) -> nix::Result<()> {
         loop {
-            // Without a time-out the kernel itself honours SA_RESTART. With one, every handler shows, and so does a cancellation.
+            // Without a timeout the kernel honours SA_RESTART. With one, every handler and every cancellation
+            // interrupts.
             let left = match self.left_for_now() {
                 None if self.has_plain_handlers() => None,
                 None => Some(LONG),
@@ -299,7 +299,7 @@ impl Sleep {
     }
 }
 
-/// For ever, but for the kernel, which treats interruptions differently then.
+/// Practically for ever. The kernel treats interruptions of a wait with a timeout differently.
 const LONG: Duration = Duration::from_secs(3600);
 
 fn futex_wait(word: &AtomicU32, seen: u32, left: Option<Duration>) -> nix::Result<()> {
@@ -312,7 +312,7 @@ fn futex_wait(word: &AtomicU32, seen: u32, left: Option<Duration>) -> nix::Resul
     Errno::result(result).map(drop)
 }
 
-/// Wakes `count` of those who wait for the word to change.
+/// Wakes `count` threads that wait for the word to change.
 pub(super) fn wake(word: &AtomicU32, count: libc::c_int) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the word is there. It can't fail.
@@ -326,12 +326,12 @@ fn timespec(left: Duration) -> libc::timespec {
     }
 }
 
-/// Rounded up, so that a wait is never shorter than asked for.
+/// In milliseconds, rounded up, so that a wait is never too short.
 pub(super) fn millis(left: Option<Duration>) -> libc::c_int {
     left.map_or(-1, |left| left.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as libc::c_int)
 }
 
-/// `epoll_wait`, but no cancellation point.
+/// `epoll_wait` as a system call, which is no cancellation point.
 fn epoll_wait(set: &Epoll, found: &mut [EpollEvent], left: Option<Duration>) -> nix::Result<usize> {
     if cfg!(miri) {
         return set.wait(found, EpollTimeout::try_from(millis(left)).unwrap_or(EpollTimeout::NONE));
@@ -348,11 +348,11 @@ fn epoll_wait(set: &Epoll, found: &mut [EpollEvent], left: Option<Duration>) -> 
 enum Woken {
     Ready,
     Late,
-    /// A handler that restarts has run.
+    /// A restarting handler has run.
     Handled,
 }
 
-/// Waits for `fd` to become readable. `EINTR` comes of a handler of none of the `restarting` signals.
+/// Waits for `fd` to become readable. `EINTR`: a handler of none of the `restarting` signals ran.
 fn poll_or_handler(fd: BorrowedFd<'_>, left: Option<Duration>, restarting: SignalSet) -> nix::Result<Woken> {
     let mask = thread_mask()?;
     let held_back = restarting & !mask;
@@ -373,7 +373,7 @@ fn poll_or_handler(fd: BorrowedFd<'_>, left: Option<Duration>, restarting: Signa
     })
 }
 
-/// The signals that this thread has blocked.
+/// The blocked signals of this thread.
 fn thread_mask() -> nix::Result<SignalSet> {
     let mut mask: SignalSet = 0;
     let no_set = ptr::null::<SignalSet>();
@@ -393,7 +393,8 @@ fn signal_fd(signals: SignalSet) -> nix::Result<OwnedFd> {
     Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// Waits until one of `fds` is readable, or for `deadline`; says whether one is. `EINTR` says that a handler that doesn't restart has run.
+/// Waits until one of `fds` is readable, or for `deadline`. Returns whether one is. `EINTR`: a handler without
+/// `SA_RESTART` has run.
 pub(in crate::channel) fn wait_for_any(
     fds: &[BorrowedFd<'_>],
     deadline: Deadline,

@@ -1,4 +1,4 @@
-//! Publishing without a fence: who promises what to whom, and that no request gets lost meanwhile.
+//! Publishing without a fence: offers, elision, and no lost request meanwhile.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn orders() -> Orders {
     OrderTable::Xen.orders(4096, 4096).unwrap()
 }
 
-/// The notify bytes, but for what is said of the streams' ends: what the client and what the server is to tell.
+/// The notify bytes without the bits of stream ends: first the client's events, then the server's.
 fn notify_bytes(end: &Endpoint) -> [u8; 2] {
     // SAFETY: the page that the test holds.
     let page = unsafe { end.page().as_ref() };
@@ -29,7 +29,7 @@ const BOTH: [(Interest, u8); 2] =
     [(Interest::Readable, RELIES_FOR_DATA), (Interest::Writable, RELIES_FOR_SPACE)];
 
 #[test]
-fn who_is_promised_barriers_relies_on_them_until_the_promise_is_taken_back() {
+fn an_offer_is_followed_until_it_is_withdrawn() {
     for (interest, elides) in BOTH {
         let mut memory = Memory::new(orders());
         let (server, client) = memory.ends(orders(), 0);
@@ -60,9 +60,9 @@ fn who_is_promised_barriers_relies_on_them_until_the_promise_is_taken_back() {
     }
 }
 
-/// As a peer of another implementation, or on another system.
+/// Like a peer of another implementation, or on another system.
 #[test]
-fn who_can_not_be_reached_relies_on_nothing() {
+fn unreachable_peers_elide_nothing() {
     let mut memory = Memory::new(orders());
     let (server, client) = memory.ends(orders(), 0);
     server.allow_fence_elision();
@@ -80,9 +80,9 @@ fn who_can_not_be_reached_relies_on_nothing() {
     assert!(!server.enable_notification(Interest::Readable), "nobody elides on it");
 }
 
-/// A server relies on what its client promised, who goes. The next one has promised nothing.
+/// A server elides by its client's offer. The client leaves. The next one has offered nothing.
 #[test]
-fn the_next_client_begins_anew() {
+fn the_next_client_starts_without_an_offer() {
     let mut memory = Memory::new(orders());
     let (server, client) = memory.ends(orders(), 0);
     for end in [&server, &client] {
@@ -105,9 +105,9 @@ fn the_next_client_begins_anew() {
     assert!(!client.enable_notification(Interest::Writable));
 }
 
-/// A server of many clients relied on the first one's promise. The next one makes none, and takes none back.
+/// A server of several clients elided by the first one's offer. The next one neither makes nor withdraws one.
 #[test]
-fn a_promise_ends_with_its_client() {
+fn an_offer_ends_with_its_client() {
     for (interest, elides) in BOTH {
         let mut memory = Memory::new(orders());
         let (server, client) = memory.ends(orders(), 0);
@@ -135,9 +135,9 @@ fn a_promise_ends_with_its_client() {
     }
 }
 
-/// Nothing that an honest peer of another implementation sees has changed.
+/// An honest peer of another implementation sees no change.
 #[test]
-fn without_a_promise_there_are_only_requests() {
+fn without_an_offer_there_are_only_requests() {
     let mut memory = Memory::new(orders());
     let (server, client) = memory.ends(orders(), 0);
     server.allow_fence_elision();

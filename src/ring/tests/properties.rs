@@ -1,11 +1,11 @@
-//! Sizes, indices and their wrap: exhaustively where there are few values, by random ones that shrink elsewhere. The
-//! models in `channel/model/arithmetic.rs` go through every state of rings of 1 to 16 bytes.
+//! Sizes, indices and their wrap: exhaustive for few values, random values that shrink otherwise. The models in
+//! `channel/model/arithmetic.rs` cover every state of rings of 1 to 16 bytes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// What the protocol document's table says, in its own words.
+/// The table of the protocol document, restated.
 fn xens_choice(read: u64, write: u64) -> Option<(u32, u32)> {
     let holding = |size: u64| (12..=20).find(|&order| 1u64 << order >= size);
     if read <= 1024 && write <= 2048 {
@@ -25,7 +25,7 @@ fn choice(read: usize, write: usize) -> Option<(u32, u32)> {
     OrderTable::Xen.orders(read, write).map(|orders| (orders.left().get(), orders.right().get()))
 }
 
-/// Every size up to two pages, those around every power of two, and many between; with others of each kind.
+/// Every size up to two pages, those around every power of two, and many between.
 #[test]
 fn every_size_gets_the_order_of_the_table() {
     let others =
@@ -39,7 +39,7 @@ fn every_size_gets_the_order_of_the_table() {
     }
 }
 
-/// Every pair of values that a page can hold, but for those that differ from one of these only by being larger.
+/// Every pair of values that a page can hold, except those that differ from one of these only by being larger.
 #[test]
 fn every_pair_of_orders_is_judged() {
     for left in 0..=u16::MAX {
@@ -59,15 +59,15 @@ fn every_pair_of_orders_is_judged() {
     }
 }
 
-/// An index that the peer writes, against the rule in numbers that can't wrap: it was at `seen`, and may be from there
-/// on to where this side lets it.
+/// The rule for an index that the peer writes, in numbers that cannot wrap: from where it was, `seen`, up to the limit
+/// that this side sets.
 fn is_honest(seen: u32, bytes: i64, written: u32) -> bool {
-    // How far it moved, read as the shortest way.
+    // How far it moved, in the shortest direction.
     let moved = i64::from(written.wrapping_sub(seen) as i32);
     (0..=bytes).contains(&moved)
 }
 
-/// All that a peer can do to its index, with one ring: every value near those that matter, for every state.
+/// All that a peer can do to the index of one ring: every value near a limit, for every state.
 #[test]
 fn every_index_near_a_border_is_judged() {
     let size = 1024;
@@ -102,7 +102,7 @@ fn every_index_near_a_border_is_judged() {
     }
 }
 
-/// What one side does.
+/// A step of one side.
 #[derive(Clone, Debug)]
 enum Step {
     Write(u32),
@@ -115,7 +115,7 @@ enum Step {
 }
 
 fn step(most: u32) -> impl Strategy<Value = Step> {
-    // Often around what the ring holds, else anything.
+    // Often around the ring's content, else anything.
     let len = prop_oneof![0..=most, most.saturating_sub(3)..=most + 3, 0..8u32];
     let pair = (len.clone(), len.clone());
     prop_oneof![
@@ -137,7 +137,7 @@ fn case() -> impl Strategy<Value = (u32, u32, u32, Vec<(bool, Step)>)> {
         })
 }
 
-/// One direction and the queue that it must be like.
+/// Runs a step on one direction and on a queue, which must agree.
 fn go(producer: &Producer, consumer: &Consumer, queue: &mut VecDeque<u8>, next: &mut u8, step: &Step) {
     let size = producer.size() as usize;
     let mut write = |lens: &[u32]| {
@@ -176,7 +176,7 @@ fn go(producer: &Producer, consumer: &Consumer, queue: &mut VecDeque<u8>, next: 
     assert_eq!(consumer.ready(), Ok(queue.len() as u32));
 }
 
-/// How many random cases of each property.
+/// Random cases per property.
 const CASES: u32 = if cfg!(miri) { 2 } else { 200 };
 
 proptest! {
