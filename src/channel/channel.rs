@@ -2,12 +2,12 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 
-use super::closer::Closer;
+use super::closer::{Closable, Closer};
 use super::wait::deadline::Deadline;
 use super::wait::{cancel, Source, Waiter};
 use super::State;
@@ -101,7 +101,7 @@ impl Channel {
         if channel.waiter.can_offer_heavy_fences() {
             channel.ring.allow_fence_elision();
         }
-        closer.bind(&channel)?;
+        closer.bind(Arc::downgrade(&channel) as Weak<dyn Closable>)?;
         if settings.persistent {
             channel.set_persistent(true)?;
         }
@@ -306,15 +306,6 @@ impl Channel {
         self.events.notify()
     }
 
-    /// Ends every wait of this side, and leaves.
-    pub(super) fn close(&self) {
-        let _held = cancel::hold();
-        self.waiter.close(&*self.events);
-        #[cfg(model)]
-        super::model::Doorbell::ring_all();
-        self.leave();
-    }
-
     /// Announces that this side has left. What is in the rings stays readable for both.
     pub fn leave(&self) {
         self.leave_with(|| ());
@@ -455,6 +446,20 @@ impl Channel {
     pub(super) fn terminal_error_now(&self, interest: Interest) -> Result<Option<Error>> {
         let state = if self.waiter.should_check_peer() { self.state_now() } else { self.state() };
         Ok(self.terminal_error(interest, state?))
+    }
+}
+
+impl Closable for Channel {
+    fn close(&self) {
+        let _held = cancel::hold();
+        self.waiter.close(&*self.events);
+        #[cfg(model)]
+        super::model::Doorbell::ring_all();
+        self.leave();
+    }
+
+    fn abort(&self) {
+        Channel::abort(self);
     }
 }
 

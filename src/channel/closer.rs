@@ -1,11 +1,11 @@
 //! Ending a channel's calls from another thread.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::channel::Channel;
 use crate::{Error, Result};
 
 /// Closes a channel from anywhere: another thread, or before there is a channel at all.
@@ -27,17 +27,30 @@ use crate::{Error, Result};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Closer {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl fmt::Debug for Closer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closer").field("closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}
+
+/// What a [`Closer`] closes.
+pub(super) trait Closable: Send + Sync {
+    /// Ends every wait of this side, and leaves.
+    fn close(&self);
+    /// Leaves with a failure as the reason.
+    fn abort(&self);
+}
+
 struct Inner {
     closed: AtomicBool,
     /// For a client that waits for its server, and so has no channel yet.
     waiter: Mutex<Weak<EventFd>>,
-    channel: OnceLock<Weak<Channel>>,
+    channel: OnceLock<Weak<dyn Closable>>,
 }
 
 impl Closer {
@@ -87,10 +100,10 @@ impl Closer {
     }
 
     /// Ties the handle to its channel. Fails where it has one already.
-    pub(super) fn bind(&self, channel: &Arc<Channel>) -> Result<()> {
+    pub(super) fn bind(&self, channel: Weak<dyn Closable>) -> Result<()> {
         let taken =
             |_| Error::Invalid("a Closer belongs to one channel, this one has its channel already".into());
-        self.inner.channel.set(Arc::downgrade(channel)).map_err(taken)?;
+        self.inner.channel.set(channel).map_err(taken)?;
         self.check()
     }
 

@@ -3,9 +3,7 @@
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,17 +11,16 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::posix_fallocate;
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
-use nix::sys::stat::{fstat, futimens};
-use nix::sys::time::TimeSpec;
+use nix::sys::stat::fstat;
 
 use super::fsize::without_signal;
 use super::grants::{file_name, unfinished_name};
 use super::lock::Locked;
-use super::root::Missing;
+use super::page_file::PageFile;
+use super::root::{Missing, MEMORY};
 use super::side::{ClientSide, ServerSide};
 use super::sigbus::Guard;
-use super::slot::{Slot, MEMORY};
-use crate::ring::{SharedPage, WAITING};
+use super::slot::Slot;
 use crate::transport::{CrashNotice, Mapping, Memory};
 use crate::{Error, Result};
 
@@ -100,7 +97,7 @@ impl ClientMemory {
         let deadline = Instant::now() + RETRY_TIMEOUT;
         loop {
             match Locked::try_lock(file) {
-                Ok(lock) => return Ok(PageFile { file: Some(lock), connected: AtomicBool::new(false) }),
+                Ok(lock) => return Ok(PageFile::new(lock)),
                 Err((again, Errno::EAGAIN)) if Instant::now() < deadline => {
                     file = again;
                     sleep(Duration::from_millis(5));
@@ -149,51 +146,6 @@ fn allocate(file: &File, pages: usize) -> nix::Result<()> {
 
 fn map_failed(path: &str, errno: Errno) -> Error {
     Error::os(format!("map the memory file {path}"), errno)
-}
-
-/// The open file of the shared page, locked by its only client.
-pub(super) struct PageFile {
-    file: Option<Locked<File>>,
-    connected: AtomicBool,
-}
-
-impl PageFile {
-    fn file(&self) -> Result<&File> {
-        self.file.as_deref().ok_or(Error::Closed)
-    }
-
-    /// Whether the server (or whoever swept up after it) has not removed the file.
-    pub(super) fn is_current(&self) -> Result<bool> {
-        let stat = fstat(self.file()?).map_err(|errno| Error::os("look at the page's memory file", errno))?;
-        Ok(stat.st_nlink > 0)
-    }
-
-    /// Whether the page says that its server has, or had, a client.
-    pub(super) fn has_had_client(&self) -> Result<bool> {
-        let mut live = [WAITING];
-        let offset = SharedPage::CLI_LIVE_OFFSET as u64;
-        match self.file()?.read_exact_at(&mut live, offset) {
-            Ok(()) => Ok(live != [WAITING]),
-            Err(error) => Err(Error::os("read the page's memory file", error)),
-        }
-    }
-
-    /// Notes that its client got through to the server.
-    pub(super) fn set_connected(&self) {
-        self.connected.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for PageFile {
-    fn drop(&mut self) {
-        let Some(file) = self.file.take().and_then(Locked::unlock) else { return };
-        // A client that waits for us to go watches the file's times. One that did not get through must not touch
-        // them, or two waiting clients would wake each other for ever. A failure leaves that client to the events
-        // of the server's socket.
-        if *self.connected.get_mut() {
-            let _ = futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
-        }
-    }
 }
 
 /// A memory file that the server made, removed with the mapping.

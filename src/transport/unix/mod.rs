@@ -30,6 +30,7 @@ mod memory;
 mod mode;
 mod name;
 mod nodes;
+mod page_file;
 mod record;
 mod registry;
 mod root;

@@ -13,6 +13,11 @@ use super::dir::Dir;
 use super::lock::Locked;
 use crate::{Error, Result};
 
+/// The directory of the lock files, in the root.
+pub(super) const LOCKS: &str = "locks";
+/// The directory of the memory files, in the root.
+pub(super) const MEMORY: &str = "memory";
+
 /// How long the root's lock is waited for. Its holders need some milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -20,14 +20,9 @@ use super::grants::{file_name, PER_SLOT, SLOTS};
 use super::lock::Locked;
 use super::nodes::NodePath;
 use super::record::{Owner, Record};
-use super::root::{LockedRoot, Missing, Root};
+use super::root::{LockedRoot, Missing, Root, LOCKS, MEMORY};
 use super::sweep;
 use crate::{Error, Result};
-
-/// The directory of the lock files.
-pub(super) const LOCKS: &str = "locks";
-/// The directory of the memory files.
-pub(super) const MEMORY: &str = "memory";
 
 /// The largest ring has this power of two of pages.
 const LARGEST_RING: u32 = 8;

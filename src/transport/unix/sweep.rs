@@ -14,8 +14,7 @@ use super::grants::{file_name, number, slot_of, slot_of_file, SLOTS};
 use super::lock::{is_free, Locked};
 use super::nodes::{self, NodePath};
 use super::record::Record;
-use super::root::LockedRoot;
-use super::slot::{LOCKS, MEMORY};
+use super::root::{LockedRoot, LOCKS, MEMORY};
 use crate::ring::{SharedPage, WAITING};
 use crate::{Error, Result};
 

@@ -10,7 +10,7 @@ use super::home;
 use super::inotify::ChangeWaiter;
 use super::nodes::NodePath;
 use super::root::{Missing, Root};
-use super::slot::MEMORY;
+use super::root::MEMORY;
 use crate::transport::Watch;
 use crate::{Error, Result};
 
