@@ -4,15 +4,16 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use vchan::ring::{Endpoint, Interest};
 use vchan::transport::in_process::InProcess;
-use vchan::Vchan;
+use vchan::unstable::ring::{Endpoint, Interest};
+use vchan::unstable::Internals;
+use vchan::{Listener, Vchan};
 
 /// A pair of ends: the client writes what the server reads.
 fn pair() -> (Vchan, Vchan) {
     let machine = InProcess::new();
-    let server = Vchan::server(1, "bench").transport(&machine.domain(0)).listen().expect("a server");
-    let client = Vchan::client(0, "bench").transport(&machine.domain(1)).connect().expect("a client");
+    let server = Listener::builder(1, "bench").transport(machine.domain(0)).open().expect("a server");
+    let client = Vchan::builder(0, "bench").transport(machine.domain(1)).connect().expect("a client");
     // Each asks to be told of the other's first write; take that back. By a whole
     // line, so that what is measured is aligned.
     for (writes, reads) in [(&client, &server), (&server, &client)] {

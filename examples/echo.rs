@@ -9,20 +9,20 @@ use std::io::{copy, Read, Write};
 use std::process::Command;
 use std::time::Duration;
 
-use vchan::{DomId, Vchan};
+use vchan::{DomId, Listener, Vchan};
 
 const NAME: &str = "vchan-rs-example-echo";
 
 fn serve(client: DomId) -> Result<(), Box<dyn Error>> {
-    let server = Vchan::server(client, NAME).listen()?;
-    let (mut reader, mut writer) = server.accept(Some(Duration::from_secs(10)))?.split();
+    let listener = Listener::bind(client, NAME)?;
+    let (mut reader, mut writer) = listener.accept_timeout(Duration::from_secs(10))?.split();
     copy(&mut reader, &mut writer)?;
     writer.shutdown()?;
     Ok(())
 }
 
 fn call(server: DomId) -> Result<(), Box<dyn Error>> {
-    let channel = Vchan::client(server, NAME).wait(Duration::from_secs(10)).connect()?;
+    let channel = Vchan::builder(server, NAME).wait(Duration::from_secs(10)).connect()?;
     let (mut reader, mut writer) = channel.split();
     let sent: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
     // The rings hold less than that: without a reader beside it, the writer would wait for ever.

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-//! use vchan::fence;
+//! use vchan::unstable::fence;
 //!
 //! static WORKING: AtomicBool = AtomicBool::new(false);
 //! static ENDED: AtomicBool = AtomicBool::new(false);

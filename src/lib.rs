@@ -4,22 +4,22 @@
 //! other, and two words of configuration by which the sides find each other. The crate speaks the wire protocol of
 //! Xen's libxenvchan and of ocaml-vchan; see `docs/protocol.md` in the repository.
 //!
-//! * [`Vchan`] is one end of a channel: it reads and writes like a socket. Make one with [`Vchan::server`] or
-//!   [`Vchan::client`].
+//! * [`Vchan`] is one end of a channel: it reads and writes like a socket. A server gets one for each client from a
+//!   [`Listener`], a client by [`Vchan::connect`].
 //! * [`transport`] holds what a channel is carried by: the traits [`Memory`](transport::Memory),
 //!   [`Events`](transport::Events) and [`Registry`](transport::Registry), and their implementations.
-//! * [`ring`] is the shared-memory protocol itself. It makes no system call.
+//! * [`ring`] holds the types of the shared-memory protocol that the rest names.
 //!
 //! ```
 //! use std::io::{Read, Write};
-//! use vchan::{transport::in_process::InProcess, Vchan};
+//! use vchan::{transport::in_process::InProcess, Listener, Vchan};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let machine = InProcess::new();
-//! let server = Vchan::server(1, "greeting").transport(&machine.domain(0)).listen()?;
-//! let mut client = Vchan::client(0, "greeting").transport(&machine.domain(1)).connect()?;
+//! let listener = Listener::builder(1, "greeting").transport(machine.domain(0)).bind()?;
+//! let mut client = Vchan::builder(0, "greeting").transport(machine.domain(1)).connect()?;
+//! let mut server = listener.accept()?;
 //!
-//! let mut server = server.accept(None)?;
 //! client.write_all(b"hello")?;
 //! client.close();
 //! let mut text = String::new();
@@ -29,20 +29,21 @@
 //! # }
 //! ```
 
-pub mod channel;
+mod channel;
 mod error;
 mod fault;
 #[cfg(not(model))]
-pub mod fence;
+mod fence;
 #[cfg(model)]
 #[path = "fence_model.rs"]
 mod fence;
 pub mod ring;
-#[doc(hidden)]
-pub mod thread;
+mod thread;
 pub mod transport;
+#[doc(hidden)]
+pub mod unstable;
 
-pub use channel::{ClientBuilder, Closer, Reader, ServerBuilder, State, Vchan, Writer};
+pub use channel::{ClientBuilder, Closer, Incoming, Listener, ListenerBuilder, Reader, State, Vchan, Writer};
 pub use error::{Error, Result};
 
 /// A Xen domain's number. On transports without Xen it is only a name.

@@ -5,13 +5,14 @@ mod support {
     pub mod xenstored;
 }
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use support::xenstored::{Xenstored, LONG, SHORT};
 use vchan::transport::xen::domain_watch::{DomainWatch, ANSWER_TIMEOUT};
-use vchan::transport::{Role, Tokens};
+use vchan::transport::{EventSet, Role, Tokens};
 use vchan_xenstore::{Access, Nodes, Perm, XsClient};
 
 const PATH: &str = "/local/domain/3/data/vchan/4/p";
@@ -19,21 +20,22 @@ const PATH: &str = "/local/domain/3/data/vchan/4/p";
 /// One end's watch, and what its channel polls.
 struct End {
     watch: DomainWatch,
-    set: Arc<Epoll>,
+    set: Arc<EventSet>,
     role: Role,
 }
 
 impl End {
     fn new(xs: XsClient, own: u16, peer: u16, role: Role) -> End {
         let watch = DomainWatch::over(xs, own, peer, role, PATH).unwrap();
-        let set = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap());
+        let set = Arc::new(EventSet::new().unwrap());
         watch.attach(&set, Tokens { readable: 1, rung: 2 }).unwrap();
         End { watch, set, role }
     }
 
     fn readable(&self, limit: Duration) -> bool {
         let timeout = EpollTimeout::try_from(limit).unwrap();
-        self.set.wait(&mut [EpollEvent::empty()], timeout).unwrap() == 1
+        let epoll = Epoll(self.set.as_fd().try_clone_to_owned().unwrap());
+        epoll.wait(&mut [EpollEvent::empty()], timeout).unwrap() == 1
     }
 
     #[track_caller]

@@ -3,7 +3,7 @@
 //! The thread ends where the call left it: between two attempts, with nothing on the stack that needs to be undone. So the
 //! entries that may wait are `extern "C-unwind"`.
 
-use vchan::channel::cancellation;
+use vchan::unstable::cancellation;
 use vchan::{Error, Result};
 
 extern "C-unwind" {

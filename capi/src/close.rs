@@ -1,6 +1,6 @@
 //! The end of a channel: `libxenvchan_close`.
 
-use vchan::thread::depth;
+use vchan::unstable::thread::depth;
 
 use crate::errors::answer;
 use crate::handle;

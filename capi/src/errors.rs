@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 
 use nix::errno::Errno;
-use vchan::channel::cancellation;
+use vchan::unstable::cancellation;
 use vchan::{Error, Result};
 
 use crate::kinds::{kind_of, VCHAN_RS_ERROR_NONE};

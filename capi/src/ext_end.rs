@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 
 use libc::ssize_t;
-use vchan::ring::Interest;
+use vchan::unstable::ring::Interest;
 use vchan::Closer;
 
 use crate::errors::answer;

@@ -3,12 +3,13 @@
 use std::ffi::{c_char, c_int, c_uint, CStr, CString};
 use std::mem;
 use std::ptr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use vchan::channel::cancellation;
 use vchan::ring::OrderTable;
 use vchan::transport::{unix::UnixTransport, Transport};
-use vchan::{Closer, Error, Result, Vchan};
+use vchan::unstable::{cancellation, Internals};
+use vchan::{Closer, Error, Listener, Result, Vchan};
 
 use crate::cancelled;
 use crate::errors::{guarded, report};
@@ -139,13 +140,13 @@ pub unsafe extern "C-unwind" fn vchan_rs_server_init(
     let make = |which: &Which<'_>, options: &vchan_rs_options, closer: &Closer| {
         let name = which.path_text()?;
         let builder = match options.has(VCHAN_RS_PORT) {
-            true => Vchan::server(which.peer, name),
-            false => Vchan::server_at(which.peer, name),
+            true => Listener::builder(which.peer, name),
+            false => Listener::builder_at(which.peer, name),
         };
         let table = if options.has(VCHAN_RS_OCAML_ORDERS) { OrderTable::Ocaml } else { OrderTable::Xen };
-        let builder = builder.transport(&*which.transport).closer(closer);
+        let builder = builder.transport(which.transport.clone()).closer(closer);
         let builder = builder.read_size(read_min).write_size(write_min).order_table(table);
-        let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).listen()?;
+        let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).open()?;
         match timeout(options.timeout_ms) {
             Timeout::Not => Ok(server),
             Timeout::Upto(limit) => server.channel().wait_for_peer(limit).map(|()| server),
@@ -174,10 +175,10 @@ pub unsafe extern "C-unwind" fn vchan_rs_client_init(
     let make = |which: &Which<'_>, options: &vchan_rs_options, closer: &Closer| {
         let name = which.path_text()?;
         let builder = match options.has(VCHAN_RS_PORT) {
-            true => Vchan::client(which.peer, name),
-            false => Vchan::client_at(which.peer, name),
+            true => Vchan::builder(which.peer, name),
+            false => Vchan::builder_at(which.peer, name),
         };
-        let builder = builder.transport(&*which.transport).closer(closer).looks_for_cancellation();
+        let builder = builder.transport(which.transport.clone()).closer(closer).looks_for_cancellation();
         let builder = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin));
         match timeout(options.timeout_ms) {
             Timeout::Not => builder.connect(),
@@ -233,11 +234,11 @@ unsafe fn init(
 }
 
 /// The transport for clients of the server whose configuration that is.
-fn told(transport: &dyn Transport, configuration: &str) -> Result<Box<dyn Transport>> {
+fn told(transport: &dyn Transport, configuration: &str) -> Result<Arc<dyn Transport>> {
     if transport.name() != "unix" {
         return Err(Error::Invalid("only the Unix transport knows such configurations".into()));
     }
-    Ok(Box::new(UnixTransport::from_env()?.exported(configuration)?))
+    Ok(Arc::new(UnixTransport::from_env()?.exported(configuration)?))
 }
 
 /// Waits until the client has come, where libxenvchan_is_open() says 2 (server).

@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use libc::ssize_t;
-use vchan::channel::{cancellation, Channel, Wait};
+use vchan::unstable::{cancellation, Channel, Wait};
 use vchan::{Error, Result};
 
 use crate::handle::{call, Kind};

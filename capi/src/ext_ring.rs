@@ -3,8 +3,8 @@
 use std::ffi::c_int;
 
 use libc::{iovec, ssize_t};
-use vchan::channel::Channel;
-use vchan::ring::{Interest, RawSlice};
+use vchan::unstable::ring::{Interest, RawSlice};
+use vchan::unstable::Channel;
 use vchan::{Error, Result};
 
 use crate::errors::null;

@@ -16,10 +16,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use vchan::channel::{cancellation, CallGate, Channel, Own};
 use vchan::ring::Role;
-use vchan::thread::depth;
 use vchan::transport::Transport;
+use vchan::unstable::thread::depth;
+use vchan::unstable::{cancellation, CallGate, Channel, Own};
 use vchan::{Error, Result};
 
 use crate::cancelled;
@@ -48,7 +48,7 @@ pub(crate) struct Handle {
 
 struct Private {
     channel: Arc<Channel>,
-    transport: Box<dyn Transport>,
+    transport: Arc<dyn Transport>,
     logger: Logger,
     /// What `public.event` points at.
     _event: Event,
@@ -89,7 +89,7 @@ impl Call<'_> {
 /// Makes the C side of a channel. `path` is what the program called it.
 pub(crate) fn new(
     channel: Arc<Channel>,
-    transport: Box<dyn Transport>,
+    transport: Arc<dyn Transport>,
     path: &CStr,
     logger: Logger,
 ) -> *mut libxenvchan {

@@ -2,10 +2,12 @@
 
 use std::ffi::{c_char, c_int, CStr};
 use std::ptr;
+use std::sync::Arc;
 
 use vchan::ring::OrderTable;
 use vchan::transport::{self, Transport};
-use vchan::{DomId, Error, Result, Vchan};
+use vchan::unstable::Internals;
+use vchan::{DomId, Error, Listener, Result, Vchan};
 
 use crate::errors::{answer, null};
 use crate::handle;
@@ -19,7 +21,7 @@ const FIRST_RESERVED: c_int = 0x7FF0;
 pub(crate) struct Which<'a> {
     pub(crate) peer: DomId,
     pub(crate) path: &'a CStr,
-    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) transport: Arc<dyn Transport>,
 }
 
 impl<'a> Which<'a> {
@@ -45,7 +47,7 @@ impl<'a> Which<'a> {
             None => transport::from_env()?,
             Some(name) => transport::by_name(text("the transport's name", name)?)?,
         };
-        Ok(Which { peer, path, transport })
+        Ok(Which { peer, path, transport: Arc::from(transport) })
     }
 
     pub(crate) fn path_text(&self) -> Result<&'a str> {
@@ -87,13 +89,13 @@ pub unsafe extern "C-unwind" fn libxenvchan_server_init(
     answer("libxenvchan_server_init", logger, ptr::null_mut(), || {
         // SAFETY: the caller's.
         let which = unsafe { Which::new(domain, xs_path, ptr::null()) }?;
-        let server = Vchan::server_at(which.peer, which.path_text()?)
-            .transport(&*which.transport)
+        let server = Listener::builder_at(which.peer, which.path_text()?)
+            .transport(which.transport.clone())
             .read_size(read_min)
             .write_size(write_min)
             .order_table(OrderTable::Xen)
             .without_half_close()
-            .listen()?;
+            .open()?;
         Ok(handle::new(server.channel().clone(), which.transport, which.path, logger))
     })
 }
@@ -122,8 +124,8 @@ pub unsafe extern "C-unwind" fn libxenvchan_client_init(
     answer("libxenvchan_client_init", logger, ptr::null_mut(), || {
         // SAFETY: the caller's.
         let which = unsafe { Which::new(domain, xs_path, ptr::null()) }?;
-        let client = Vchan::client_at(which.peer, which.path_text()?)
-            .transport(&*which.transport)
+        let client = Vchan::builder_at(which.peer, which.path_text()?)
+            .transport(which.transport.clone())
             .without_half_close()
             .connect()?;
         Ok(handle::new(client.channel().clone(), which.transport, which.path, logger))

@@ -3,8 +3,8 @@
 use std::ffi::{c_int, c_void};
 use std::slice;
 
-use vchan::channel::{cancellation, Channel, Progress, Wait};
-use vchan::ring::Interest;
+use vchan::unstable::ring::Interest;
+use vchan::unstable::{cancellation, Channel, Progress, Wait};
 use vchan::{Error, Result};
 
 use crate::errors::null;

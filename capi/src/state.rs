@@ -3,7 +3,8 @@
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
 
-use vchan::ring::{Interest, Role};
+use vchan::ring::Role;
+use vchan::unstable::ring::Interest;
 use vchan::State;
 
 use crate::handle::{call, Call, Kind};
@@ -73,7 +74,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c
         Ok(match channel.state_now()? {
             State::Connected => 1,
             State::Waiting => 2,
-            State::PeerClosed | State::PeerDied => 0,
+            _ => 0,
         })
     };
     // SAFETY: the caller's.

@@ -6,7 +6,7 @@ use vchan::ring::OrderTable;
 use vchan::transport::unix::UnixTransport;
 use vchan::transport::xen::XenTransport;
 use vchan::transport::Transport;
-use vchan::{ClientBuilder, DomId, Result, ServerBuilder, Vchan};
+use vchan::{ClientBuilder, DomId, Listener, ListenerBuilder, Result, Vchan};
 
 /// The properties of a tool.
 pub trait Tool {
@@ -53,18 +53,18 @@ pub enum Point {
 
 impl Point {
     /// Starts building the server.
-    pub fn server<'a>(&self, peer: DomId) -> ServerBuilder<'a> {
+    pub fn server(&self, peer: DomId) -> ListenerBuilder {
         match self {
-            Point::Port(port) => Vchan::server(peer, port),
-            Point::Path(path) => Vchan::server_at(peer, path),
+            Point::Port(port) => Listener::builder(peer, port),
+            Point::Path(path) => Listener::builder_at(peer, path),
         }
     }
 
     /// Starts building the client.
-    pub fn client<'a>(&self, peer: DomId) -> ClientBuilder<'a> {
+    pub fn client(&self, peer: DomId) -> ClientBuilder {
         match self {
-            Point::Port(port) => Vchan::client(peer, port),
-            Point::Path(path) => Vchan::client_at(peer, path),
+            Point::Port(port) => Vchan::builder(peer, port),
+            Point::Path(path) => Vchan::builder_at(peer, path),
         }
     }
 }

@@ -49,7 +49,7 @@ pub fn talk(tool: &dyn Tool, options: &Options, report: &Report) -> Result<(), F
         doing,
         server_variable,
         wait_hint: tool.wait_hint(),
-        transport: &*transport,
+        transport: Arc::from(transport),
         signals: &signals,
         output,
     };
@@ -96,7 +96,7 @@ struct Session<'a> {
     server_variable: Option<&'static str>,
     /// A hint for a client that may be waiting in the wrong place.
     wait_hint: &'static str,
-    transport: &'a dyn Transport,
+    transport: Arc<dyn Transport>,
     signals: &'a Signals,
     output: OwnedFd,
 }
@@ -111,7 +111,7 @@ impl Session<'_> {
             }
         }
         let client = self.options.point.client(self.options.domid);
-        let met = client.transport(self.transport).closer(&closer).connect();
+        let met = client.transport(self.transport.clone()).closer(&closer).connect();
         let met = match met {
             Err(why @ (Error::NoServer { .. } | Error::InUse { serving: false, .. })) => {
                 self.wait_for_server(&closer, why)
@@ -126,7 +126,8 @@ impl Session<'_> {
 
     /// Waits for a missing server as long as the options allow.
     fn wait_for_server(&self, closer: &Closer, why: Error) -> vchan::Result<Vchan> {
-        let client = self.options.point.client(self.options.domid).transport(self.transport).closer(closer);
+        let client =
+            self.options.point.client(self.options.domid).transport(self.transport.clone()).closer(closer);
         let client = match self.options.wait_limit {
             WaitLimit::None => return Err(why),
             WaitLimit::AtMost(limit) => client.wait(limit),
@@ -147,11 +148,11 @@ impl Session<'_> {
                 .options
                 .point
                 .server(self.options.domid)
-                .transport(self.transport)
+                .transport(self.transport.clone())
                 .buffer_size(self.options.buffer_size)
                 .order_table(ORDERS)
                 .closer(&closer)
-                .listen();
+                .open();
             let Some(listening) = self.unless_signalled(&self.doing, listening)? else { return Ok(()) };
             let announcement = self.transport.export_lines(listening.rendezvous());
             let announcement = announcement.map_err(|error| Failure::new(&self.doing, &error))?;
@@ -162,7 +163,7 @@ impl Session<'_> {
             self.report.detail(format_args!("serving at {}", listening.path()));
             // With --keep-listening there is no timeout between two clients.
             let limit = self.options.timeout.filter(|_| !self.options.keep_listening);
-            let met = listening.accept(limit);
+            let met = listening.wait_for_client(limit).map(|()| listening);
             if met.as_ref().is_err_and(|error| error.errno() == Errno::EIDRM as i32) {
                 self.report.detail("the published address was removed, publishing again");
                 continue;

@@ -1,17 +1,21 @@
-//! How a channel is asked for, and how it is put together from the parts of a transport.
+//! The options of listeners and clients, and how a client puts a channel together.
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use super::channel::{Channel, ChannelParts, Settings};
 use super::closer::Closer;
+use super::listener::Listener;
+use super::serve::Plan;
+use super::vchan::Vchan;
 use super::wait::deadline::Deadline;
 use super::wait::signals::wait_for_any;
-use super::Vchan;
-use crate::ring::{Endpoint, OrderTable, Orders, Rings, Role, SharedPage};
-use crate::transport::{self, CrashNotice, Mapping, Rendezvous, Transport, Watch};
+use crate::ring::{Endpoint, OrderTable, Rings, Role, SharedPage};
+use crate::transport::{self, CrashNotice, Mapping, Transport, Watch};
 use crate::{DomId, Error, Result};
 
 /// Under which name the sides meet.
@@ -42,19 +46,19 @@ impl Name {
 
 /// What both builders have.
 #[derive(Clone)]
-struct Common<'a> {
+struct Common {
     peer: DomId,
     name: Name,
-    transport: Option<&'a dyn Transport>,
-    closer: Option<&'a Closer>,
+    transport: Option<Arc<dyn Transport>>,
+    closer: Option<Closer>,
     spin: Option<Duration>,
     nudges: bool,
     half_closes: bool,
     looks: bool,
 }
 
-impl<'a> Common<'a> {
-    fn new(peer: DomId, name: Name) -> Common<'a> {
+impl Common {
+    fn new(peer: DomId, name: Name) -> Common {
         Common {
             peer,
             name,
@@ -67,15 +71,15 @@ impl<'a> Common<'a> {
         }
     }
 
-    fn with_transport<T>(&self, body: impl FnOnce(&dyn Transport) -> Result<T>) -> Result<T> {
-        match self.transport {
-            Some(transport) => body(transport),
-            None => body(&*transport::from_env()?),
+    fn transport(&self) -> Result<Arc<dyn Transport>> {
+        match &self.transport {
+            Some(transport) => Ok(Arc::clone(transport)),
+            None => Ok(Arc::from(transport::from_env()?)),
         }
     }
 
     fn closer(&self) -> Result<Closer> {
-        self.closer.map_or_else(Closer::new, |closer| Ok(closer.clone()))
+        self.closer.as_ref().map_or_else(Closer::new, |closer| Ok(closer.clone()))
     }
 
     fn settings(&self) -> Settings {
@@ -83,10 +87,39 @@ impl<'a> Common<'a> {
     }
 }
 
-/// Asks for the server's end of a channel; see [`Vchan::server`].
-#[derive(Clone)]
-pub struct ServerBuilder<'a> {
-    common: Common<'a>,
+impl fmt::Debug for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let transport = self.transport.as_ref().map(|transport| transport.name());
+        f.debug_struct("Common")
+            .field("peer", &self.peer)
+            .field("name", &self.name)
+            .field("transport", &transport)
+            .field("closer", &self.closer)
+            .field("spin", &self.spin)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The options of a [`Listener`]; see [`Listener::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use vchan::{transport::in_process::InProcess, Listener};
+/// # fn main() -> vchan::Result<()> {
+/// let machine = InProcess::new();
+/// let listener = Listener::builder(1, "files")
+///     .transport(machine.domain(0))
+///     .buffer_size(1 << 20)
+///     .spin(Duration::ZERO)
+///     .bind()?;
+/// assert_eq!(listener.path(), "/local/domain/0/data/vchan/1/files");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before `bind`"]
+pub struct ListenerBuilder {
+    common: Common,
     read_size: usize,
     write_size: usize,
     table: OrderTable,
@@ -94,25 +127,30 @@ pub struct ServerBuilder<'a> {
     first_index: u32,
 }
 
-/// Asks for the client's end of a channel; see [`Vchan::client`].
-#[derive(Clone)]
-pub struct ClientBuilder<'a> {
-    common: Common<'a>,
+/// The options of a client; see [`Vchan::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use vchan::{transport::in_process::InProcess, Error, Vchan};
+/// let machine = InProcess::new();
+/// let builder = Vchan::builder(0, "files").transport(machine.domain(1));
+/// assert!(matches!(builder.connect(), Err(Error::NoServer { .. })));
+/// let error = builder.wait(Duration::from_millis(10)).connect().unwrap_err();
+/// assert!(matches!(error, Error::TimedOut(_)));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before `connect`"]
+pub struct ClientBuilder {
+    common: Common,
     wait: Option<Option<Duration>>,
 }
 
 macro_rules! common_options {
     () => {
         /// The transport; without this, the one that `VCHAN_TRANSPORT` names, see
-        /// [`transport::from_env`](crate::transport::from_env).
-        pub fn transport(mut self, transport: &'a dyn Transport) -> Self {
-            self.common.transport = Some(transport);
-            self
-        }
-
-        /// A handle by which another thread can end the waiting, and the channel.
-        pub fn closer(mut self, closer: &'a Closer) -> Self {
-            self.common.closer = Some(closer);
+        /// [`transport::from_env`](crate::transport::from_env). A transport that is shared goes in an [`Arc`].
+        pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
+            self.common.transport = Some(Arc::new(transport));
             self
         }
 
@@ -143,12 +181,51 @@ macro_rules! common_options {
     };
 }
 
-impl<'a> ServerBuilder<'a> {
-    pub(super) fn new(peer: DomId, name: Name) -> ServerBuilder<'a> {
+impl Listener {
+    /// Listens for clients in the domain `peer` under the port name `port`: letters, digits, `_` and `-`. The configuration
+    /// path is `/local/domain/<own id>/data/vchan/<peer>/<port>`. The transport is that of
+    /// [`transport::from_env`](crate::transport::from_env).
+    ///
+    /// ```no_run
+    /// # fn main() -> vchan::Result<()> {
+    /// let listener = vchan::Listener::bind(3, "files")?;
+    /// let client = listener.accept()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ListenerBuilder::bind`].
+    pub fn bind(peer: DomId, port: &str) -> Result<Listener> {
+        Listener::builder(peer, port).bind()
+    }
+
+    /// As [`bind`](Self::bind), with options.
+    pub fn builder(peer: DomId, port: &str) -> ListenerBuilder {
+        ListenerBuilder::new(peer, Name::Port(port.into()))
+    }
+
+    /// A listener at a configuration path of one's own choice, as with libxenvchan; relative paths begin at
+    /// `/local/domain/<own id>/`.
+    pub fn builder_at(peer: DomId, path: &str) -> ListenerBuilder {
+        ListenerBuilder::new(peer, Name::Path(path.into()))
+    }
+}
+
+impl ListenerBuilder {
+    pub(super) fn new(peer: DomId, name: Name) -> ListenerBuilder {
         let size = 65536;
         let common = Common::new(peer, name);
         let table = OrderTable::default();
-        ServerBuilder { common, read_size: size, write_size: size, table, persistent: false, first_index: 0 }
+        ListenerBuilder {
+            common,
+            read_size: size,
+            write_size: size,
+            table,
+            persistent: false,
+            first_index: 0,
+        }
     }
 
     common_options!();
@@ -176,9 +253,16 @@ impl<'a> ServerBuilder<'a> {
         self
     }
 
-    /// Whether clients may come one after the other on this same channel, as libxenvchan's `server_persist`: the
-    /// server doesn't see them come and go, and what one left in the rings the next one finds. To serve one client
-    /// after the other with a fresh channel each, call [`listen`](Self::listen) again instead.
+    /// A handle by which another thread ends the waiting, and the listener; as [`Listener::closer`]. The channels of
+    /// accepted clients have closers of their own.
+    pub fn closer(mut self, closer: &Closer) -> Self {
+        self.common.closer = Some(closer.clone());
+        self
+    }
+
+    /// Whether clients may come one after the other on the one channel that [`open`](Self::open) makes, as libxenvchan's
+    /// `server_persist`: the server doesn't see them come and go, and what one left in the rings the next one finds.
+    #[doc(hidden)]
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.persistent = persistent;
         self
@@ -191,37 +275,87 @@ impl<'a> ServerBuilder<'a> {
         self
     }
 
-    /// Makes the channel and publishes it. Does not wait for the client: the channel is
-    /// [`State::Waiting`](super::State::Waiting), can be written to, and has [`Vchan::accept`].
+    /// Publishes a first channel under the name, for a client to come to. Does not wait for it.
     ///
-    /// Fails with [`Error::InUse`] where another server has the name, with [`Error::Invalid`] for sizes over 1 MiB,
-    /// and with whatever the transport meets; nothing is left behind then. Over Unix sockets a server has the name until it
-    /// has its client (a [persistent](Self::persistent) one for as long as it lives) or until the process that made it has
-    /// ended; the next client then gets the new server's channel, and the old channel goes on.
-    pub fn listen(&self) -> Result<Vchan> {
+    /// The name is the listener's as long as it lives, but for the moments after a client has come and before the next channel
+    /// is published. Over Unix sockets it is free as well once the process that made the listener has ended, even if a forked
+    /// child lives on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InUse`] where another server has the name, [`Error::Invalid`] for sizes over 1 MiB and for a port with
+    /// other characters than letters, digits, `_` and `-`, [`Error::Closed`] where the [closer](Self::closer) has been used,
+    /// and whatever the transport meets. Nothing is left behind then.
+    pub fn bind(&self) -> Result<Listener> {
+        Listener::new(self.plan()?, self.common.closer()?)
+    }
+
+    /// One channel and no listener: it is [`State::Waiting`](super::State::Waiting) until its client comes, and can be
+    /// written to before that.
+    #[doc(hidden)]
+    pub fn open(&self) -> Result<Vchan> {
+        Ok(Vchan::new(self.plan()?.publish(&self.common.closer()?)?))
+    }
+
+    fn plan(&self) -> Result<Plan> {
         let orders = self.table.orders(self.read_size, self.write_size).ok_or_else(|| {
             Error::Invalid(format!(
                 "rings of {} and {} bytes are too large: 1048576 is the most",
                 self.read_size, self.write_size
             ))
         })?;
-        let closer = self.common.closer()?;
-        closer.check()?;
-        let parts = self.common.with_transport(|transport| {
-            let path = self.common.name.path(transport.own_domid()?, self.common.peer)?;
-            serve(&transport.open(Role::Server, self.common.peer, &path)?, orders, self.first_index)
-        })?;
+        if let Some(closer) = &self.common.closer {
+            closer.check()?;
+        }
+        let transport = self.common.transport()?;
+        let path = self.common.name.path(transport.own_domid()?, self.common.peer)?;
         let settings = Settings { persistent: self.persistent, ..self.common.settings() };
-        Ok(Vchan::new(Channel::new(parts, &closer, settings)?))
+        Ok(Plan { transport, peer: self.common.peer, path, orders, first_index: self.first_index, settings })
     }
 }
 
-impl<'a> ClientBuilder<'a> {
-    pub(super) fn new(peer: DomId, name: Name) -> ClientBuilder<'a> {
+impl Vchan {
+    /// Connects to the server in the domain `peer` under the port name `port`, at the path
+    /// `/local/domain/<peer>/data/vchan/<own id>/<port>`. The transport is that of
+    /// [`transport::from_env`](crate::transport::from_env). Does not wait for a server.
+    ///
+    /// ```no_run
+    /// # fn main() -> vchan::Result<()> {
+    /// let client = vchan::Vchan::connect(0, "files")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::connect`].
+    pub fn connect(peer: DomId, port: &str) -> Result<Vchan> {
+        Vchan::builder(peer, port).connect()
+    }
+
+    /// As [`connect`](Self::connect), with options.
+    pub fn builder(peer: DomId, port: &str) -> ClientBuilder {
+        ClientBuilder::new(peer, Name::Port(port.into()))
+    }
+
+    /// A client of the server at a configuration path.
+    pub fn builder_at(peer: DomId, path: &str) -> ClientBuilder {
+        ClientBuilder::new(peer, Name::Path(path.into()))
+    }
+}
+
+impl ClientBuilder {
+    pub(super) fn new(peer: DomId, name: Name) -> ClientBuilder {
         ClientBuilder { common: Common::new(peer, name), wait: None }
     }
 
     common_options!();
+
+    /// A handle by which another thread ends the waiting, and the channel; as [`Vchan::closer`].
+    pub fn closer(mut self, closer: &Closer) -> Self {
+        self.common.closer = Some(closer.clone());
+        self
+    }
 
     /// Waits for the server, at most so long, instead of failing where there is none (yet).
     pub fn wait(mut self, timeout: Duration) -> Self {
@@ -245,54 +379,26 @@ impl<'a> ClientBuilder<'a> {
 
     /// Connects to the server.
     ///
-    /// Fails with [`Error::NoServer`] where there is none, with [`Error::InUse`] where it has a client already, with
-    /// [`Error::Corrupt`] where its shared page makes no sense, with [`Error::TimedOut`] after a wait in vain.
+    /// # Errors
+    ///
+    /// [`Error::NoServer`] where there is none, [`Error::InUse`] where it has a client already, [`Error::TimedOut`] after a
+    /// wait in vain, [`Error::Interrupted`] after a signal during that wait, [`Error::Closed`] where the
+    /// [closer](Self::closer) was used, [`Error::Corrupt`] where the server's shared page makes no sense,
+    /// [`Error::Invalid`] for a name that can't be one, and whatever the transport meets.
     pub fn connect(&self) -> Result<Vchan> {
         let closer = self.common.closer()?;
-        let parts = self.common.with_transport(|transport| {
-            let path = self.common.name.path(self.common.peer, transport.own_domid()?)?;
-            let parts = transport.open(Role::Client, self.common.peer, &path)?;
-            match self.wait {
-                None => attach(&parts),
-                Some(timeout) => wait_and_attach(&parts, timeout, &closer, self.common.looks),
-            }
-        })?;
+        let transport = self.common.transport()?;
+        let path = self.common.name.path(self.common.peer, transport.own_domid()?)?;
+        let parts = transport.open(Role::Client, self.common.peer, &path)?;
+        let parts = match self.wait {
+            None => attach(&parts),
+            Some(timeout) => wait_and_attach(&parts, timeout, &closer, self.common.looks),
+        }?;
         let channel = Channel::new(parts, &closer, self.common.settings())?;
         channel.ring.announce();
         channel.notify()?;
         Ok(Vchan::new(channel))
     }
-}
-
-/// Shares the memory, binds the event channel, publishes both.
-fn serve(transport: &transport::Parts, orders: Orders, first_index: u32) -> Result<ChannelParts> {
-    let events = transport.events.listen()?;
-    let crash = CrashNotice { offset: SharedPage::SRV_LIVE_OFFSET, port: events.local_port() };
-    let page = transport.memory.share(1, Some(crash))?;
-    let share = |pages| (pages > 0).then(|| transport.memory.share(pages, None)).transpose();
-    let left = share(orders.left().pages())?;
-    let right = share(orders.right().pages())?;
-    let rings =
-        Rings { left: left.as_deref().map(Mapping::base), right: right.as_deref().map(Mapping::base) };
-    fn grants(ring: &Option<Box<dyn Mapping>>) -> &[u32] {
-        ring.as_deref().map_or(&[], Mapping::grants)
-    }
-    // SAFETY: `page` is a fresh page.
-    unsafe { Endpoint::publish_grants(page.base(), grants(&left), grants(&right)) };
-    // SAFETY: the page is fresh, the rings have as many pages as the orders say, and the mappings go along with the
-    // endpoint into the channel, which drops them after it.
-    let ring = unsafe { Endpoint::server(page.base(), rings, orders, first_index) };
-    let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: events.name() };
-    let publication = Some(transport.registry.publish(&rendezvous)?);
-    let mappings = [Some(page), left, right].into_iter().flatten().collect();
-    Ok(ChannelParts {
-        ring,
-        events,
-        mappings,
-        publication,
-        rendezvous,
-        path: transport.registry.path().into(),
-    })
 }
 
 /// Finds the server, maps its memory, connects to its event channel. Announces nothing yet.

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use nix::sys::epoll::EpollFlags;
-
 use super::closer::{Closable, Closer};
 use super::wait::deadline::Deadline;
 use super::wait::{cancel, Source, Waiter};
 use super::State;
 use crate::fault::{fault, Fault};
 use crate::ring::{Endpoint, Interest, PeerLive, Role};
-use crate::transport::{EventChannel, Mapping, Publication, Rendezvous};
+use crate::transport::{EventChannel, Mapping, Publication, Readiness, Rendezvous};
 use crate::{Error, Result};
 
 /// This side may write.
@@ -33,7 +31,8 @@ pub(super) struct ChannelParts {
     pub path: String,
 }
 
-/// How a channel behaves; see [`ServerBuilder`](super::ServerBuilder).
+/// How a channel behaves; see [`ListenerBuilder`](super::ListenerBuilder).
+#[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub spin: Option<Duration>,
     pub nudges: bool,
@@ -139,17 +138,22 @@ impl Channel {
     /// which fails where no descriptor is free.
     pub fn fd(&self, interest: Option<Interest>) -> Result<BorrowedFd<'_>> {
         // The name may be lost while no call waits.
+        self.watch_name();
+        self.waiter.fd(self, interest)
+    }
+
+    /// From now on the descriptors become readable if a server that waits for its client loses its name.
+    pub(super) fn watch_name(&self) {
         if self.events.name_is_due().is_some() {
             self.events.watch_name();
         }
-        self.waiter.fd(self, interest)
     }
 
     /// As [`fd`](Self::fd). Where that fails, a descriptor that is always readable, or else one that does not report
     /// what another thread's call has taken.
     pub(super) fn fd_in_any_case(&self, interest: Option<Interest>) -> BorrowedFd<'_> {
         self.fd(interest).unwrap_or_else(|_| match self.events.always_ready() {
-            (fd, ready) if ready.contains(EpollFlags::EPOLLIN) => fd,
+            (fd, Readiness::READABLE) => fd,
             _ => self.events_fd(),
         })
     }
@@ -171,7 +175,7 @@ impl Channel {
         self.events.evtchn_fd()
     }
 
-    /// See [`ServerBuilder::persistent`](super::ServerBuilder::persistent). No effect on a client.
+    /// See [`ListenerBuilder::persistent`](super::ListenerBuilder::persistent). No effect on a client.
     pub fn set_persistent(&self, persistent: bool) -> Result<()> {
         let _held = cancel::hold();
         let persistent = persistent && self.ring.role() == Role::Server;

@@ -8,7 +8,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::{Error, Result};
 
-/// Closes a channel from anywhere: another thread, or before there is a channel at all.
+/// Closes a channel or a [`Listener`](super::Listener) from anywhere: another thread, or before there is one at all.
 ///
 /// Every call that is blocked (waiting for a server, for a client, for data or space) ends with
 /// [`Error::Closed`], later ones fail with it at once, and the peer is told: it can see the end before the first call returns
@@ -16,12 +16,12 @@ use crate::{Error, Result};
 /// calls, so it is not for signal handlers.
 ///
 /// ```
-/// use vchan::{transport::in_process::InProcess, Closer, Error, Vchan};
+/// use vchan::{transport::in_process::InProcess, Closer, Error, Listener};
 /// # fn main() -> vchan::Result<()> {
 /// let machine = InProcess::new();
 /// let closer = Closer::new()?;
-/// let server = Vchan::server(1, "x").transport(&machine.domain(0)).closer(&closer).listen()?;
-/// let thread = std::thread::spawn(move || server.accept(None).map(drop));
+/// let listener = Listener::builder(1, "x").transport(machine.domain(0)).closer(&closer).bind()?;
+/// let thread = std::thread::spawn(move || listener.accept().map(drop));
 /// closer.close();
 /// assert!(matches!(thread.join().unwrap(), Err(Error::Closed)));
 /// # Ok(())
@@ -50,19 +50,22 @@ struct Inner {
     closed: AtomicBool,
     /// For a client that waits for its server, and so has no channel yet.
     waiter: Mutex<Weak<EventFd>>,
-    channel: OnceLock<Weak<dyn Closable>>,
+    target: OnceLock<Weak<dyn Closable>>,
 }
 
 impl Closer {
-    /// A handle for the channel that is going to be built with it (one channel each). Uses no descriptor, and does not fail
-    /// at present.
+    /// A handle for the channel or listener that is going to be built with it (one each). Uses no descriptor.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
     pub fn new() -> Result<Closer> {
         let inner =
-            Inner { closed: AtomicBool::new(false), waiter: Mutex::default(), channel: OnceLock::new() };
+            Inner { closed: AtomicBool::new(false), waiter: Mutex::default(), target: OnceLock::new() };
         Ok(Closer { inner: Arc::new(inner) })
     }
 
-    /// Closes the channel.
+    /// Closes the channel or listener.
     pub fn close(&self) {
         if self.inner.closed.swap(true, Ordering::SeqCst) {
             return;
@@ -71,16 +74,16 @@ impl Closer {
             // An eventfd that is written once can't be full.
             let _ = waiter.write(1);
         }
-        if let Some(channel) = self.inner.channel.get().and_then(Weak::upgrade) {
-            channel.close();
+        if let Some(target) = self.inner.target.get().and_then(Weak::upgrade) {
+            target.close();
         }
     }
 
     /// Closes the channel because of a failure: as [`close`](Self::close), but the peer learns why, see
     /// [`Vchan::abort`](super::Vchan::abort).
     pub fn abort(&self) {
-        if let Some(channel) = self.inner.channel.get().and_then(Weak::upgrade) {
-            channel.abort();
+        if let Some(target) = self.inner.target.get().and_then(Weak::upgrade) {
+            target.abort();
         }
         self.close();
     }
@@ -99,11 +102,11 @@ impl Closer {
         }
     }
 
-    /// Ties the handle to its channel. Fails where it has one already.
-    pub(super) fn bind(&self, channel: Weak<dyn Closable>) -> Result<()> {
+    /// Ties the handle to its channel or listener. Fails where it has one already.
+    pub(super) fn bind(&self, target: Weak<dyn Closable>) -> Result<()> {
         let taken =
             |_| Error::Invalid("a Closer belongs to one channel, this one has its channel already".into());
-        self.inner.channel.set(channel).map_err(taken)?;
+        self.inner.target.set(target).map_err(taken)?;
         self.check()
     }
 

@@ -1,7 +1,7 @@
 //! The two directions of a channel, for one thread each.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,14 +70,21 @@ impl Reader {
 
     /// Reads exactly `packet.len()` bytes or nothing.
     ///
-    /// Fails with [`Error::PacketTooLarge`] where the ring can't hold that many (in non-blocking mode: with
-    /// [`Error::WouldBlock`]), and with [`Error::PeerClosed`] where the peer left before it wrote so much; what it
-    /// wrote can still be read.
+    /// # Errors
+    ///
+    /// [`Error::PacketTooLarge`] where the ring can't hold that many (in non-blocking mode:
+    /// [`Error::WouldBlock`]), [`Error::PeerClosed`], [`Error::PeerFinished`], [`Error::PeerAborted`] and
+    /// [`Error::PeerDied`] where the peer's stream ended before that; what it wrote can still be read.
+    /// [`Error::WouldBlock`], [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn recv(&mut self, packet: &mut [u8]) -> Result<()> {
         self.channel.recv(packet, self.mode.wait())
     }
 
     /// How many bytes can be read now. The descriptor becomes readable when that changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Corrupt`], and what the event channel meets.
     pub fn data_ready(&self) -> Result<usize> {
         self.channel.arm_and_count(Interest::Readable)
     }
@@ -93,6 +100,11 @@ impl Reader {
     /// After fewer bytes than `max`, this half's descriptor becomes readable when there is more, at once where `fd` took less
     /// than there was. [`Error::WouldBlock`] also comes from an `fd` that doesn't block: where
     /// [`data_ready`](Self::data_ready) says that there is data, `fd` is the one to poll.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] where `fd` can't be written, [`Error::PeerDied`], [`Error::PeerAborted`], [`Error::WouldBlock`],
+    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn copy_to_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
         end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.wait()))
     }
@@ -102,12 +114,12 @@ impl Reader {
     ///
     /// ```
     /// use std::io::{Read, Write};
-    /// use vchan::{transport::in_process::InProcess, State, Vchan};
+    /// use vchan::{transport::in_process::InProcess, Listener, State, Vchan};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let machine = InProcess::new();
-    /// let server = Vchan::server(1, "end").transport(&machine.domain(0)).listen()?;
-    /// let mut client = Vchan::client(0, "end").transport(&machine.domain(1)).connect()?;
-    /// let (mut reader, _writer) = server.accept(None)?.split();
+    /// let listener = Listener::builder(1, "end").transport(machine.domain(0)).bind()?;
+    /// let mut client = Vchan::builder(0, "end").transport(machine.domain(1)).connect()?;
+    /// let (mut reader, _writer) = listener.accept()?.split();
     /// client.write_all(b"last words")?;
     /// client.shutdown()?;
     /// reader.read_to_end(&mut Vec::new())?;
@@ -130,6 +142,10 @@ impl Reader {
     }
 
     /// See [`Vchan::state`](super::Vchan::state).
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn state(&self) -> Result<State> {
         self.channel.state_now()
     }
@@ -185,13 +201,20 @@ impl Writer {
 
     /// Writes `packet` as a whole or not at all.
     ///
-    /// Fails with [`Error::PacketTooLarge`] where the ring can't hold it (in non-blocking mode: with
-    /// [`Error::WouldBlock`]).
+    /// # Errors
+    ///
+    /// [`Error::PacketTooLarge`] where the ring can't hold it (in non-blocking mode: [`Error::WouldBlock`]);
+    /// [`Error::PeerClosed`], [`Error::PeerAborted`], [`Error::PeerDied`]; [`Error::WouldBlock`], [`Error::TimedOut`],
+    /// [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn send(&mut self, packet: &[u8]) -> Result<()> {
         self.channel.send(packet, self.mode.wait())
     }
 
     /// How many bytes can be written now. The descriptor becomes readable when that changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`], [`Error::Corrupt`], and what the event channel meets.
     pub fn buffer_space(&self) -> Result<usize> {
         self.channel.arm_and_count(Interest::Writable)
     }
@@ -202,12 +225,20 @@ impl Writer {
     }
 
     /// How many bytes the peer has not consumed yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`].
     pub fn pending(&self) -> Result<usize> {
         Ok(self.channel.ring.producer.pending()? as usize)
     }
 
-    /// Waits until the peer has consumed everything, or fails with [`Error::PeerClosed`], [`Error::PeerDied`] or
-    /// [`Error::TimedOut`].
+    /// Waits until the peer has consumed everything.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerClosed`], [`Error::PeerAborted`] and [`Error::PeerDied`] where the peer went before that;
+    /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn wait_drained(&mut self, timeout: Option<Duration>) -> Result<()> {
         self.channel.wait_drained(timeout)
     }
@@ -218,6 +249,11 @@ impl Writer {
     /// After fewer bytes than `max`, this half's descriptor becomes readable when there is space, at once where `fd` gave less
     /// than there was space for. [`Error::WouldBlock`] also comes from an `fd` that doesn't block: where
     /// [`buffer_space`](Self::buffer_space) says that there is space, `fd` is the one to poll.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] where `fd` can't be read, [`Error::PeerClosed`], [`Error::PeerAborted`], [`Error::PeerDied`],
+    /// [`Error::WouldBlock`], [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn copy_from_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
         self.channel.copy_from_fd(fd, max, self.mode.wait())
     }
@@ -230,12 +266,12 @@ impl Writer {
     ///
     /// ```
     /// use std::io::{Read, Write};
-    /// use vchan::{transport::in_process::InProcess, Vchan};
+    /// use vchan::{transport::in_process::InProcess, Listener, Vchan};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let machine = InProcess::new();
-    /// let server = Vchan::server(1, "question").transport(&machine.domain(0)).listen()?;
-    /// let client = Vchan::client(0, "question").transport(&machine.domain(1)).connect()?;
-    /// let mut server = server.accept(None)?;
+    /// let listener = Listener::builder(1, "question").transport(machine.domain(0)).bind()?;
+    /// let client = Vchan::builder(0, "question").transport(machine.domain(1)).connect()?;
+    /// let mut server = listener.accept()?;
     /// let (mut answers, mut questions) = client.split();
     /// questions.write_all(b"how many?")?;
     /// questions.shutdown()?;
@@ -260,11 +296,19 @@ impl Writer {
 
     /// Sends one event that the peer did not ask for. A peer that keeps to the protocol ignores it; one that misses
     /// wake-ups goes on.
+    ///
+    /// # Errors
+    ///
+    /// What the event channel meets.
     pub fn nudge(&self) -> Result<()> {
         self.channel.notify()
     }
 
     /// See [`Vchan::state`](super::Vchan::state).
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn state(&self) -> Result<State> {
         self.channel.state_now()
     }
@@ -338,5 +382,17 @@ impl AsFd for Reader {
 impl AsFd for Writer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.fd_in_any_case(Some(Interest::Writable))
+    }
+}
+
+impl AsRawFd for Reader {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl AsRawFd for Writer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }

@@ -12,8 +12,10 @@ mod closer;
 mod fd_io;
 mod half;
 mod io;
+mod listener;
 #[cfg(all(test, model))]
 mod model;
+mod serve;
 mod vchan;
 mod vectored;
 pub(crate) mod wait;
@@ -23,25 +25,39 @@ pub(crate) mod wait;
 /// A call that waits and ends as [interrupted](crate::Error::Interrupted) may be one that only wants its caller to look whether the
 /// thread was cancelled, with nothing of this crate on the stack, and to make the call again.
 #[cfg(not(model))]
-#[doc(hidden)]
 pub mod cancellation {
     pub use super::wait::cancel::{hold, Held};
     pub use super::wait::signals::{forget_look, has_looked, is_look_requested, take_look_request};
 }
 
-pub use builder::{ClientBuilder, ServerBuilder};
-#[doc(hidden)]
+pub use builder::{ClientBuilder, ListenerBuilder};
 pub use call_gate::{CallGate, Own};
 pub use channel::Channel;
 pub use closer::Closer;
 pub use half::{Reader, Writer};
 pub use io::{Progress, Wait};
+pub use listener::{Incoming, Listener};
 pub use vchan::Vchan;
 
 /// Where the peer is.
+///
+/// ```
+/// use vchan::{transport::in_process::InProcess, Listener, State, Vchan};
+/// # fn main() -> vchan::Result<()> {
+/// let machine = InProcess::new();
+/// let listener = Listener::builder(1, "x").transport(machine.domain(0)).bind()?;
+/// let client = Vchan::builder(0, "x").transport(machine.domain(1)).connect()?;
+/// let server = listener.accept()?;
+/// assert_eq!(client.state()?, State::Connected);
+/// server.close();
+/// assert_eq!(client.state()?, State::PeerClosed);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum State {
-    /// No client has come yet (server only). Writing is possible.
+    /// No client has come yet. An end that was accepted or connected is never in this state.
     Waiting,
     /// The peer is there.
     Connected,

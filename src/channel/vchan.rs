@@ -1,16 +1,15 @@
 //! The public face of a channel's end.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::Name;
 use super::channel::Channel;
 use super::half::{halves, Reader, Writer};
-use super::{ClientBuilder, Closer, ServerBuilder, State};
+use super::{Closer, State};
 use crate::transport::{Rendezvous, Role};
-use crate::{DomId, Result};
+use crate::Result;
 
 /// One end of a channel: a byte stream in both directions.
 ///
@@ -22,18 +21,17 @@ use crate::{DomId, Result};
 /// [`data_ready`](Self::data_ready) or [`buffer_space`](Self::buffer_space): only then has the peer been asked for
 /// an event. An event says nothing of what it is for, so try both directions: the descriptor stays readable while
 /// there is something of what was asked for and not tried since. Each half of a [split](Self::split) channel has a
-/// descriptor of its own. Each is made when it is first asked for. Until then an end has at most 5 descriptors (a persistent
-/// server over Unix sockets: 6).
+/// descriptor of its own. Each is made when it is first asked for. Until then an end has at most 5 descriptors.
 ///
 /// ```
 /// use std::io::{Read, Write};
-/// use vchan::{transport::in_process::InProcess, State, Vchan};
+/// use vchan::{transport::in_process::InProcess, Listener, State, Vchan};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let machine = InProcess::new();
-/// let server = Vchan::server(7, "echo").transport(&machine.domain(0)).buffer_size(1 << 20).listen()?;
-/// assert_eq!(server.state()?, State::Waiting);
-/// let client = Vchan::client(0, "echo").transport(&machine.domain(7)).connect()?;
-/// let server = server.accept(None)?;
+/// let listener = Listener::builder(7, "echo").transport(machine.domain(0)).buffer_size(1 << 20).bind()?;
+/// let client = Vchan::builder(0, "echo").transport(machine.domain(7)).connect()?;
+/// let server = listener.accept()?;
+/// assert_eq!(server.state()?, State::Connected);
 ///
 /// let (mut from_client, mut to_client) = server.split();
 /// let echo = std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_client));
@@ -54,48 +52,19 @@ pub struct Vchan {
 }
 
 impl Vchan {
-    /// A server for the client domain `peer` under the port name `port`: letters, digits, `_` and `-`. The
-    /// configuration path is `/local/domain/<own id>/data/vchan/<peer>/<port>`.
-    pub fn server<'a>(peer: DomId, port: &str) -> ServerBuilder<'a> {
-        ServerBuilder::new(peer, Name::Port(port.into()))
-    }
-
-    /// A server at a configuration path of one's own choice, as with libxenvchan; relative paths begin at
-    /// `/local/domain/<own id>/`.
-    pub fn server_at<'a>(peer: DomId, path: &str) -> ServerBuilder<'a> {
-        ServerBuilder::new(peer, Name::Path(path.into()))
-    }
-
-    /// A client of the server in domain `peer` under the port name `port`, at the path
-    /// `/local/domain/<peer>/data/vchan/<own id>/<port>`.
-    pub fn client<'a>(peer: DomId, port: &str) -> ClientBuilder<'a> {
-        ClientBuilder::new(peer, Name::Port(port.into()))
-    }
-
-    /// A client of the server at a configuration path.
-    pub fn client_at<'a>(peer: DomId, path: &str) -> ClientBuilder<'a> {
-        ClientBuilder::new(peer, Name::Path(path.into()))
-    }
-
     pub(super) fn new(channel: Arc<Channel>) -> Vchan {
         let (reader, writer) = halves(channel);
         Vchan { reader, writer }
     }
 
-    /// Waits until the client has come, at most `timeout` (server).
-    ///
-    /// Fails with [`Error::TimedOut`](crate::Error::TimedOut), with [`Error::PeerDied`](crate::Error::PeerDied)
-    /// where the client's whole domain ended meanwhile (Xen), and with [`Error::Closed`](crate::Error::Closed). Over Unix sockets
-    /// it fails with `EIDRM` where somebody has removed the files that clients find this server by, such as the whole root. That
-    /// is noticed at the latest after a second. [`wait`](Self::wait) does so, too, and the descriptor becomes readable.
-    pub fn accept(self, timeout: Option<Duration>) -> Result<Vchan> {
-        // A caller that is interrupted would lose the channel; a `Closer` ends the wait.
-        self.channel().wait_for_peer_through_signals(timeout)?;
-        Ok(self)
+    /// Waits until the client has come, at most `timeout`, to a channel that
+    /// [`ListenerBuilder::open`](super::ListenerBuilder::open) has made. No signal ends it.
+    #[doc(hidden)]
+    pub fn wait_for_client(&self, timeout: Option<Duration>) -> Result<()> {
+        self.channel().wait_for_peer_through_signals(timeout)
     }
 
-    /// The channel itself, without the modes of reader and writer.
-    pub fn channel(&self) -> &Arc<Channel> {
+    pub(crate) fn channel(&self) -> &Arc<Channel> {
         &self.reader.channel
     }
 
@@ -116,31 +85,55 @@ impl Vchan {
     }
 
     /// Where the peer is. Does not block.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`](crate::Error::Corrupt) where the shared memory says what no peer says.
     pub fn state(&self) -> Result<State> {
         self.channel().state_now()
     }
 
     /// Waits until an event comes, at most `timeout`. It may mean anything or nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::wait`].
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.channel().wait(timeout)
     }
 
     /// See [`Reader::data_ready`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn data_ready(&self) -> Result<usize> {
         self.reader.data_ready()
     }
 
     /// See [`Writer::buffer_space`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn buffer_space(&self) -> Result<usize> {
         self.writer.buffer_space()
     }
 
     /// See [`Reader::recv`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn recv(&mut self, packet: &mut [u8]) -> Result<()> {
         self.reader.recv(packet)
     }
 
     /// See [`Writer::send`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
     pub fn send(&mut self, packet: &[u8]) -> Result<()> {
         self.writer.send(packet)
     }
@@ -228,5 +221,11 @@ impl Write for Vchan {
 impl AsFd for Vchan {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel().fd_in_any_case(None)
+    }
+}
+
+impl AsRawFd for Vchan {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }

@@ -1,4 +1,4 @@
-//! The vchan protocol in shared memory: layout, orders, producer, consumer, notification. No I/O.
+//! The vchan protocol in shared memory: sizes, and what a peer can do wrong. It makes no system call.
 //!
 //! The caller of an [`Endpoint`] provides the memory, and sends an event when [`Producer::commit`] or
 //! [`Consumer::consume`] returns that the peer asked for one. The peer may write anything anywhere in that memory at
@@ -25,13 +25,18 @@ mod tests;
 
 #[cfg(loom)]
 pub(crate) use buffer::Byte;
-pub use buffer::RawSlice;
-pub use consumer::Consumer;
 pub use corrupt::{Corrupt, Field};
-pub use endpoint::{Endpoint, PeerLive};
 pub(crate) use endpoint::{Rings, WAITING};
-pub use interest::Interest;
-pub use layout::{SharedPage, MAX_GRANTS, PAGE_SIZE};
+pub(crate) use internals::{Endpoint, Interest, PeerLive, RawSlice, SharedPage, PAGE_SIZE};
 pub use order::{Order, OrderTable, Orders};
-pub use producer::Producer;
 pub use role::Role;
+
+/// What [`unstable`](crate::unstable) shows.
+pub(crate) mod internals {
+    pub use super::buffer::RawSlice;
+    pub use super::consumer::Consumer;
+    pub use super::endpoint::{Endpoint, PeerLive};
+    pub use super::interest::Interest;
+    pub use super::layout::{SharedPage, MAX_GRANTS, PAGE_SIZE};
+    pub use super::producer::Producer;
+}

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ptr::NonNull;
 
+use super::internals::{Consumer, Producer};
 use super::sync::Ordering::SeqCst;
 use super::*;
 

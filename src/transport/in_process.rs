@@ -8,12 +8,11 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::{
-    CrashNotice, EventChannel, Events, Mapping, Memory, Parts, Publication, Received, Registry, Rendezvous,
-    Role, Tokens, Transport, Watch,
+    CrashNotice, EventChannel, EventSet, Events, Mapping, Memory, Parts, Publication, Readiness, Received,
+    Registry, Rendezvous, Role, Tokens, Transport, Watch,
 };
 use crate::ring::PAGE_SIZE;
 use crate::{DomId, Error, Result};
@@ -276,19 +275,15 @@ impl EventChannel for LocalChannel {
     }
 
     /// An eventfd that isn't full can always be written.
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.line.doorbells[self.end].as_fd(), EpollFlags::EPOLLOUT)
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.line.doorbells[self.end].as_fd(), Readiness::WRITABLE)
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        let edges = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-        epoll
-            .add(&self.line.doorbells[self.end], EpollEvent::new(edges, tokens.rung))
-            .and_then(|()| {
-                let end = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
-                epoll.add(&self.line.ends[self.end], end)
-            })
-            .map_err(|errno| Error::os("watch an eventfd", errno))
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
+        let edges = Readiness::READABLE.on_edges();
+        set.add(&self.line.doorbells[self.end], edges, tokens.rung)
+            .and_then(|()| set.add(&self.line.ends[self.end], Readiness::READABLE, tokens.readable))
+            .map_err(|error| Error::os("watch an eventfd", error))
     }
 
     fn notify(&self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! nothing of each other's protocol fields: a transport never touches a ring index, and the ring never makes a
 //! system call. Everything here is on the slow path (set-up, sleeping, leaving), so it is `dyn` and may take locks.
 
+mod event_set;
 pub mod in_process;
 mod select;
 pub mod unix;
@@ -14,10 +15,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollFlags};
-
 pub use crate::ring::Role;
 use crate::{DomId, Result};
+pub use event_set::{EventSet, Readiness};
 
 pub use select::{by_name, from_env};
 
@@ -39,6 +39,44 @@ pub trait Transport: Send + Sync {
     /// client needs no more than the path.
     fn export_lines(&self, _rendezvous: &Rendezvous) -> Result<Vec<String>> {
         Ok(Vec::new())
+    }
+}
+
+/// A transport that is shared.
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn own_domid(&self) -> Result<DomId> {
+        (**self).own_domid()
+    }
+
+    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
+        (**self).open(role, peer, path)
+    }
+
+    fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
+        (**self).export_lines(rendezvous)
+    }
+}
+
+/// As [`from_env`] gives it.
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn own_domid(&self) -> Result<DomId> {
+        (**self).own_domid()
+    }
+
+    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
+        (**self).open(role, peer, path)
+    }
+
+    fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
+        (**self).export_lines(rendezvous)
     }
 }
 
@@ -121,11 +159,11 @@ pub trait EventChannel: Send + Sync {
 
     /// A descriptor of this event channel, and what it is ready for, always: with it an epoll set is made readable for as
     /// long as that is needed, at no price in descriptors. Neither changes while this lives.
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags);
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness);
 
-    /// Registers with `epoll` whatever tells that an event comes or the peer ends, and keeps it registered when the
+    /// Adds to `set` whatever tells that an event comes or the peer ends, and keeps it registered when the
     /// descriptor behind it changes. Called once. An end that isn't attached need not be told of events.
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()>;
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()>;
 
     /// Sends one event. Does not block; does nothing where nobody is connected. Events may coalesce.
     fn notify(&self) -> Result<()>;

@@ -69,10 +69,10 @@ pub fn of_an_end(world: &dyn World) {
         return;
     }
     let closer = Closer::new().expect("a closer");
-    let listening = server(world).closer(&closer).listen().expect("listen");
+    let listening = server(world).closer(&closer).open().expect("listen");
     assert!(freed_by((listening, closer)) <= QUIET);
     // One that is polled may also watch the name under which its client is to come.
-    let listening = server(world).listen().expect("listen");
+    let listening = server(world).open().expect("listen");
     let _ = listening.as_fd();
     assert!(freed_by(listening) <= POLLED);
     // It keeps the socket at which the next one comes.

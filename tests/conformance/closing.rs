@@ -6,8 +6,8 @@ use vchan::{Closer, Error, State, Vchan};
 
 use crate::raw::Raw;
 use crate::support::{
-    client, inner, pair, pair_without_spinning, readable, rounds, server, spawn, wait_until_asleep, Random,
-    LONG,
+    accept, client, inner, pair, pair_without_spinning, readable, rounds, server, spawn, wait_until_asleep,
+    Random, LONG,
 };
 use crate::world::World;
 
@@ -106,12 +106,12 @@ pub fn close_ends_a_blocked_write(world: &dyn World) {
 
 pub fn close_ends_a_blocked_accept(world: &dyn World) {
     let closer = Closer::new().expect("a closer");
-    let listening = server(world).closer(&closer).listen().expect("listen");
-    let thread = spawn("blocked", move || listening.accept(None).map(drop));
+    let listening = server(world).closer(&closer).open().expect("listen");
+    let thread = spawn("blocked", move || accept(listening, None).map(drop));
     wait_until_asleep("blocked");
     closer.close();
     assert_closed(thread.join().expect("the thread"));
-    assert_closed(server(world).closer(&closer).listen());
+    assert_closed(server(world).closer(&closer).open());
 }
 
 pub fn close_ends_a_blocked_connect(world: &dyn World) {
@@ -222,10 +222,10 @@ pub fn waiting_for_the_peer_to_drain(world: &dyn World) {
 
 pub fn a_peer_that_dies_is_no_end_of_stream(world: &dyn World) {
     for blocked in [false, true] {
-        let listening = server(world).listen().expect("listen");
+        let listening = server(world).open().expect("listen");
         let raw = Raw::client(world);
         raw.announce();
-        let mut server = listening.accept(Some(LONG)).expect("accept");
+        let mut server = accept(listening, Some(LONG)).expect("accept");
         raw.write(b"last");
         assert_eq!(server.read(&mut [0; 2]).expect("read"), 2);
         let mut read_on = move || {
@@ -282,10 +282,10 @@ pub fn a_death_is_heard_by_who_does_not_block(world: &dyn World) {
         (Pass::Poll, true),
     ];
     for (how, asleep) in ways {
-        let listening = server(world).listen().expect("listen");
+        let listening = server(world).open().expect("listen");
         let raw = Raw::client(world);
         raw.announce();
-        let mut server = listening.accept(Some(LONG)).expect("accept");
+        let mut server = accept(listening, Some(LONG)).expect("accept");
         server.set_nonblocking(true);
         let thread = spawn("watching", move || loop {
             // One direction runs full, the other one is empty.

@@ -4,21 +4,21 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use vchan::transport::Role;
-use vchan::{Error, State, Vchan};
+use vchan::{Error, Listener, State, Vchan};
 
-use crate::support::{client, connect, pair, rounds, server, spawn, wait_until_asleep, LONG, PORT};
+use crate::support::{accept, client, connect, pair, rounds, server, spawn, wait_until_asleep, LONG, PORT};
 use crate::world::{World, CLIENT, SERVER};
 
 pub fn a_server_without_client(world: &dyn World) {
-    let listening = server(world).listen().expect("listen");
+    let listening = server(world).open().expect("listen");
     assert_eq!(listening.state().expect("state"), State::Waiting);
-    let error = listening.accept(Some(Duration::from_millis(20))).expect_err("nobody comes");
+    let error = accept(listening, Some(Duration::from_millis(20))).expect_err("nobody comes");
     assert!(matches!(error, Error::TimedOut(_)), "{error}");
 }
 
 pub fn writing_before_the_client_comes(world: &dyn World) {
     // What fits is written at once, the rest when the client has made room.
-    let mut early = server(world).buffer_size(4096).listen().expect("listen");
+    let mut early = server(world).buffer_size(4096).open().expect("listen");
     early.write_all(b"early").expect("write before the client");
     let thread = spawn("blocked", move || early.write(&[7; 6000]).map(|count| (count, early)));
     wait_until_asleep("blocked");
@@ -49,9 +49,9 @@ pub fn the_client_waits_for_its_server(world: &dyn World) {
             let waiting = std::thread::Builder::new().name("blocked".into());
             let waiting = waiting.spawn_scoped(scope, || client(world).wait(LONG).connect());
             wait_until_asleep("blocked");
-            let listening = server(world).listen().expect("listen");
+            let listening = server(world).open().expect("listen");
             let mut client = waiting.expect("start a thread").join().expect("the thread").expect("connect");
-            let mut server = listening.accept(Some(LONG)).expect("accept");
+            let mut server = accept(listening, Some(LONG)).expect("accept");
             client.write_all(b"hello").expect("write");
             server.read_exact(&mut [0; 5]).expect("read");
         });
@@ -68,28 +68,28 @@ pub fn a_second_client_is_refused(world: &dyn World) {
 }
 
 pub fn a_second_server_is_refused(world: &dyn World) {
-    let mut first = server(world).listen().expect("listen");
-    let error = server(world).listen().expect_err("the name is taken");
+    let mut first = server(world).open().expect("listen");
+    let error = server(world).open().expect_err("the name is taken");
     assert!(matches!(error, Error::InUse { serving: true, .. }), "{error}");
     assert_eq!(error.errno(), libc::EADDRINUSE);
     let mut client = client(world).connect().expect("connect");
     client.write_all(b"still here").expect("write");
     first.recv(&mut [0; 10]).expect("recv");
     // Another name is free.
-    drop(Vchan::server(CLIENT, "other").transport(world.server()).listen().expect("listen"));
+    drop(Listener::builder(CLIENT, "other").transport(world.server()).open().expect("listen"));
 }
 
 /// A path belongs to its newest server, once the one before has its client.
 pub fn a_name_is_free_when_its_server_has_a_client(world: &dyn World) {
     let (mut first, mut first_client) = pair(world, 1024);
-    let second = server(world).listen().expect("listen");
-    drop(server(world).listen().expect_err("the second one waits for its client"));
+    let second = server(world).open().expect("listen");
+    drop(server(world).open().expect_err("the second one waits for its client"));
     // The end of the first one takes nothing from the second.
     first_client.write_all(b"1").expect("write");
     first.recv(&mut [0]).expect("recv");
     drop((first, first_client));
     let mut second_client = client(world).connect().expect("connect");
-    let mut second = second.accept(Some(LONG)).expect("accept");
+    let mut second = accept(second, Some(LONG)).expect("accept");
     second_client.write_all(b"2").expect("write");
     second.recv(&mut [0]).expect("recv");
 }
@@ -110,13 +110,13 @@ pub fn a_name_can_be_used_again(world: &dyn World) {
 
 pub fn a_bad_port_is_refused(world: &dyn World) {
     for port in ["", "a/b", "..", "a b", "ä", "x\n"] {
-        let server = Vchan::server(CLIENT, port).transport(world.server()).listen();
-        let client = Vchan::client(SERVER, port).transport(world.client()).connect();
+        let server = Listener::builder(CLIENT, port).transport(world.server()).open();
+        let client = Vchan::builder(SERVER, port).transport(world.client()).connect();
         for error in [server.expect_err("a bad port"), client.expect_err("a bad port")] {
             assert!(matches!(error, Error::Invalid(_)), "{error}");
         }
     }
-    let error = server(world).buffer_size((1 << 20) + 1).listen().expect_err("too large");
+    let error = server(world).buffer_size((1 << 20) + 1).open().expect_err("too large");
     assert_eq!(error.errno(), libc::EINVAL);
 }
 

@@ -4,14 +4,14 @@ use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vchan::channel::Wait;
-use vchan::ring::Interest;
-use vchan::{Error, Vchan};
+use vchan::unstable::ring::Interest;
+use vchan::unstable::{Internals, Wait};
+use vchan::{Error, Listener, Vchan};
 
 use crate::meddling::Meddling;
 use crate::raw::{Raw, CLI_LIVE, LEFT_PROD};
 use crate::support::{
-    client, connect, inner, pair, pair_without_spinning, readable, readable_now, server, spawn,
+    accept, client, connect, inner, pair, pair_without_spinning, readable, readable_now, server, spawn,
     wait_until_asleep, LONG, PORT,
 };
 use crate::world::{World, CLIENT, SERVER};
@@ -29,7 +29,7 @@ pub fn stray_readiness_does_not_stop_the_clock(world: &dyn World) {
     the_clock_goes_on(world, &below);
 }
 
-fn the_clock_goes_on(world: &dyn World, below: &Meddling<'_>) {
+fn the_clock_goes_on(world: &dyn World, below: &Meddling) {
     let limit = Duration::from_millis(60);
     let timed_out = |call: &mut dyn FnMut() -> vchan::Result<()>| {
         let begun = Instant::now();
@@ -37,10 +37,10 @@ fn the_clock_goes_on(world: &dyn World, below: &Meddling<'_>) {
         assert!(matches!(error, Error::TimedOut(_)), "{error}");
         assert!(begun.elapsed() >= limit && begun.elapsed() < LONG, "after {:?}", begun.elapsed());
     };
-    let mut listening = Some(server(world).transport(below).listen().expect("listen"));
-    timed_out(&mut || listening.take().expect("once").accept(Some(limit)).map(drop));
+    let mut listening = Some(server(world).transport(below.clone()).open().expect("listen"));
+    timed_out(&mut || accept(listening.take().expect("once"), Some(limit)).map(drop));
 
-    let (mut server, client) = connect(&server(world).transport(below), &client(world));
+    let (mut server, client) = connect(&server(world).transport(below.clone()), &client(world));
     server.set_timeout(Some(limit));
     timed_out(&mut || server.recv(&mut [0; 4]));
     server.send(&[0; 65536]).expect("send");
@@ -72,10 +72,10 @@ pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
     let below = Meddling::new(world.client());
     let mute = below.mischief().mute;
     let (mut server, mut client) =
-        connect(&server(world).buffer_size(65536), &client(world).transport(&below));
+        connect(&server(world).buffer_size(65536), &client(world).transport(below.clone()));
     // Both events that the client is going to owe: for the data it writes, and for the space it makes.
-    server.channel().arm(vchan::ring::Interest::Readable);
-    server.channel().arm(vchan::ring::Interest::Writable);
+    server.channel().arm(vchan::unstable::ring::Interest::Readable);
+    server.channel().arm(vchan::unstable::ring::Interest::Writable);
     server.write_all(&[3; 100]).expect("write");
     mute.store(true, Ordering::Relaxed);
     assert_eq!(client.read(&mut [0; 500]).expect("what was there"), 100);
@@ -92,10 +92,10 @@ pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
     let below = Meddling::new(world.server());
     below.mischief().tireless.store(true, Ordering::Relaxed);
     for round in 0..600 {
-        let listening = server(world).transport(&below).spin(Duration::ZERO).listen().expect("listen");
+        let listening = server(world).transport(below.clone()).spin(Duration::ZERO).open().expect("listen");
         let raw = Raw::client(world);
         raw.announce();
-        let mut server = listening.accept(Some(LONG)).expect("accept");
+        let mut server = accept(listening, Some(LONG)).expect("accept");
         let looks = below.mischief().looks;
         let before = looks.load(Ordering::Relaxed);
         let reading = spawn("reader", move || (server.read(&mut [0; 9]), server));
@@ -111,9 +111,9 @@ pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
 
 /// A peer of this implementation misses no event, so none is sent that was not asked for.
 pub fn our_own_peers_are_not_nudged(world: &dyn World) {
-    let listening = Vchan::server(CLIENT, PORT).transport(world.server()).listen().expect("listen");
-    let client = Vchan::client(SERVER, PORT).transport(world.client()).connect().expect("connect");
-    let server = listening.accept(Some(LONG)).expect("accept");
+    let listening = Listener::builder(CLIENT, PORT).transport(world.server()).open().expect("listen");
+    let client = Vchan::builder(SERVER, PORT).transport(world.client()).connect().expect("connect");
+    let server = accept(listening, Some(LONG)).expect("accept");
     let mut ends = [server, client];
     // Each has taken the other's first events, and what was answered.
     for turn in [0, 1, 0, 1] {
@@ -140,8 +140,10 @@ pub fn our_own_peers_are_not_nudged(world: &dyn World) {
 pub fn a_failure_ends_every_sleep(world: &dyn World) {
     let below = Meddling::new(world.server());
     let mischief = below.mischief();
-    let (server, client) =
-        connect(&server(world).transport(&below).buffer_size(4096).spin(Duration::ZERO), &client(world));
+    let (server, client) = connect(
+        &server(world).transport(below.clone()).buffer_size(4096).spin(Duration::ZERO),
+        &client(world),
+    );
     let (mut reader, mut writer) = server.split();
     writer.send(&[1; 4096]).expect("fill the ring");
     let reading = spawn("reading", move || reader.read(&mut [0; 4]).map(|_| reader));

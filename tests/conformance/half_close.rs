@@ -3,12 +3,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::Ordering;
 
+use vchan::unstable::Internals;
 use vchan::{Error, State, Vchan};
 
 use crate::raw::{Raw, CLI_LIVE, CLI_NOTIFY, SRV_NOTIFY};
 use crate::support::{
-    client, pair, pair_without_spinning, readable, readable_now, rounds, server, spawn, wait_until_asleep,
-    LONG,
+    accept, client, pair, pair_without_spinning, readable, readable_now, rounds, server, spawn,
+    wait_until_asleep, LONG,
 };
 use crate::world::World;
 
@@ -143,10 +144,10 @@ pub fn both_sides_know_that_it_is_understood(world: &dyn World) {
 
 /// A peer of another implementation neither says that it understands nor finds bits that its server never sets.
 pub fn a_foreign_peer(world: &dyn World) {
-    let listening = server(world).buffer_size(65536).listen().expect("listen");
+    let listening = server(world).buffer_size(65536).open().expect("listen");
     let raw = Raw::client(world);
     raw.announce();
-    let mut server = listening.accept(Some(LONG)).expect("accept");
+    let mut server = accept(listening, Some(LONG)).expect("accept");
     assert!(!server.peer_half_closes());
     assert_eq!(raw.u8(CLI_NOTIFY).load(Ordering::SeqCst) & !3, 0);
     raw.write(b"text");
@@ -159,7 +160,7 @@ pub fn a_foreign_peer(world: &dyn World) {
 
 /// What one client said is not held against the next one.
 pub fn the_next_client_starts_without_an_offer(world: &dyn World) {
-    let mut server = server(world).persistent(true).listen().expect("listen");
+    let mut server = server(world).persistent(true).open().expect("listen");
     let serving = spawn("serving", move || {
         (0..3).for_each(|n| {
             let mut part = [0; 3];
@@ -178,7 +179,7 @@ pub fn the_next_client_starts_without_an_offer(world: &dyn World) {
 
 /// A client of a persistent server that takes back nothing of what one before it said.
 pub fn an_earlier_client_ends_no_later_stream(world: &dyn World) {
-    let mut server = server(world).buffer_size(65536).persistent(true).listen().expect("listen");
+    let mut server = server(world).buffer_size(65536).persistent(true).open().expect("listen");
     let raw = Raw::client(world);
     raw.u8(SRV_NOTIFY).fetch_or(0x20 | 0x40 | 1, Ordering::SeqCst);
     raw.u8(CLI_LIVE).store(1, Ordering::SeqCst);
@@ -193,10 +194,10 @@ pub fn an_earlier_client_ends_no_later_stream(world: &dyn World) {
 
 /// Bits that come and go at the peer's will: every read gives bytes, the end or an error, and none hangs.
 pub fn a_peer_that_takes_it_back(world: &dyn World) {
-    let listening = server(world).buffer_size(65536).listen().expect("listen");
+    let listening = server(world).buffer_size(65536).open().expect("listen");
     let raw = Raw::client(world);
     raw.announce();
-    let mut server = listening.accept(Some(LONG)).expect("accept");
+    let mut server = accept(listening, Some(LONG)).expect("accept");
     server.set_nonblocking(true);
     for round in 0..1000u32 {
         raw.u8(SRV_NOTIFY).store((round * 37) as u8, Ordering::SeqCst);

@@ -8,7 +8,7 @@ use vchan::ring::{Corrupt, Field};
 use vchan::{Error, State, Vchan};
 
 use crate::raw::*;
-use crate::support::{client, inner, rounds, server, spawn, wait_until_asleep, Random, LONG};
+use crate::support::{accept, client, inner, rounds, server, spawn, wait_until_asleep, Random, LONG};
 use crate::world::World;
 
 const SIZE: u32 = 65536;
@@ -16,10 +16,10 @@ const SIZE: u32 = 65536;
 /// A server of ours with a raw client, or a client of ours with a raw server.
 fn victim(world: &dyn World, serves: bool) -> (Vchan, Raw) {
     if serves {
-        let listening = server(world).listen().expect("listen");
+        let listening = server(world).open().expect("listen");
         let raw = Raw::client(world);
         raw.announce();
-        (listening.accept(Some(LONG)).expect("accept"), raw)
+        (accept(listening, Some(LONG)).expect("accept"), raw)
     } else {
         let raw = Raw::server(world, 16, 16);
         let victim = client(world).connect().expect("connect");
@@ -103,11 +103,11 @@ pub fn impossible_live_bytes(world: &dyn World) {
         raw.u8(offset).store(2, Ordering::SeqCst);
         assert!(matches!(victim.state(), Err(Error::Corrupt(_))));
     }
-    let listening = server(world).listen().expect("listen");
+    let listening = server(world).open().expect("listen");
     let raw = Raw::client(world);
     raw.u8(CLI_LIVE).store(9, Ordering::SeqCst);
     raw.ring_the_bell();
-    let error = listening.accept(Some(LONG)).expect_err("corrupt");
+    let error = accept(listening, Some(LONG)).expect_err("corrupt");
     assert_eq!(error.to_string(), "the shared memory is corrupt: cli_live is 9");
 }
 

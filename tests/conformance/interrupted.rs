@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
 use vchan::{Error, State};
 
-use crate::support::{client, inner, pair, server, spawn, wait_until_asleep, LONG};
+use crate::support::{accept, client, inner, pair, server, spawn, wait_until_asleep, LONG};
 use crate::world::World;
 
 extern "C" fn nothing(_: libc::c_int) {}
@@ -54,8 +54,8 @@ pub fn a_signal_interrupts_a_read(world: &dyn World) {
 /// It would take the channel with it.
 pub fn a_signal_does_not_end_an_accept(world: &dyn World) {
     handle_the_signal();
-    let listening = server(world).listen().expect("listen");
-    let thread = spawn("blocked", move || listening.accept(Some(LONG)));
+    let listening = server(world).open().expect("listen");
+    let thread = spawn("blocked", move || accept(listening, Some(LONG)));
     for _ in 0..5 {
         wait_until_asleep("blocked");
         // SAFETY: the thread has not been joined.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use vchan::Error;
 
-use crate::support::{client, pair, rounds, server, LONG};
+use crate::support::{accept, client, pair, rounds, server, LONG};
 use crate::world::World;
 
 const SHORT: Duration = Duration::from_millis(40);
@@ -41,9 +41,9 @@ pub fn time_outs(world: &dyn World) {
 
 pub fn time_outs_without_end(world: &dyn World) {
     let never = Duration::MAX;
-    let listening = server(world).listen().expect("listen");
+    let listening = server(world).open().expect("listen");
     let mut client = client(world).wait(never).connect().expect("connect");
-    let mut server = listening.accept(Some(never)).expect("accept");
+    let mut server = accept(listening, Some(never)).expect("accept");
     let thread = std::thread::spawn(move || {
         server.set_timeout(Some(never));
         server.read(&mut [0; 1]).map(|_| server)

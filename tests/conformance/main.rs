@@ -14,6 +14,7 @@ mod hostile;
 mod interrupted;
 mod isolated;
 mod limits;
+mod listener;
 mod meddling;
 mod nonblocking;
 mod packets;
@@ -53,6 +54,12 @@ macro_rules! suite {
             interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept, a_signal_ends_the_wait_for_a_server,
                 an_interrupted_write_says_what_was_written;
             limits: time_outs, time_outs_without_end, waiting_for_an_event;
+            listener: one_client_after_the_other, several_clients_at_once, clients_that_wait_are_served_in_some_order,
+                several_threads_accept, a_time_out_loses_nothing, close_ends_an_accept,
+                close_tells_a_client_that_was_not_accepted, the_descriptor_tells_of_clients,
+                a_poller_and_a_thread_that_accepts, clients_that_did_not_wait_to_be_accepted,
+                a_client_that_died_in_silence_is_skipped, the_next_channel_can_not_be_published,
+                the_name_is_taken_and_free_again;
             nonblocking: would_block_then_woken, echo_through_poll, echo_through_wait, neither_direction_keeps_the_descriptor_busy,
                 a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
                 the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,

@@ -4,9 +4,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
-use vchan::transport::{EventChannel, Events, Parts, Received, Role, Tokens, Transport};
+use vchan::transport::{EventChannel, EventSet, Events, Parts, Readiness, Received, Role, Tokens, Transport};
 use vchan::{DomId, Error, Result};
 
 /// What is wrong with the events.
@@ -41,13 +40,14 @@ impl Mischief {
     }
 }
 
-pub struct Meddling<'a> {
-    below: &'a dyn Transport,
+#[derive(Clone)]
+pub struct Meddling {
+    below: Arc<dyn Transport>,
     mischief: Mischief,
 }
 
-impl Meddling<'_> {
-    pub fn new(below: &dyn Transport) -> Meddling<'_> {
+impl Meddling {
+    pub fn new(below: Arc<dyn Transport>) -> Meddling {
         Meddling { below, mischief: Mischief::new() }
     }
 
@@ -57,7 +57,7 @@ impl Meddling<'_> {
     }
 }
 
-impl Transport for Meddling<'_> {
+impl Transport for Meddling {
     fn name(&self) -> &'static str {
         "meddling"
     }
@@ -111,18 +111,16 @@ impl EventChannel for MeddlingChannel {
         self.below.local_port()
     }
 
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
         self.below.always_ready()
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
         if self.mischief.tireless.load(Ordering::Relaxed) || self.mischief.stray.load(Ordering::Relaxed) {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
-            epoll.add(&self.always, event).expect("watch the eventfd");
+            set.add(&self.always, Readiness::READABLE, tokens.readable).expect("watch the eventfd");
         }
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
-        epoll.add(&*self.mischief.failure, event).expect("watch the eventfd");
-        self.below.attach(epoll, tokens)
+        set.add(&*self.mischief.failure, Readiness::READABLE, tokens.readable).expect("watch the eventfd");
+        self.below.attach(set, tokens)
     }
 
     fn notify(&self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use vchan::channel::Channel;
+use vchan::unstable::{Channel, Internals};
 use vchan::{Error, Reader, Vchan};
 
 use crate::support::{

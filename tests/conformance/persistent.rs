@@ -33,7 +33,7 @@ pub fn one_client_after_the_other(world: &dyn World) {
     let closer = Closer::new().expect("a closer");
     // Persistent rings go on where the last client left them: across the wrap, too.
     let builder = server(world).persistent(true).closer(&closer).buffer_size(1024).first_index(u32::MAX - 60);
-    let listening = builder.listen().expect("listen");
+    let listening = builder.open().expect("listen");
     let server = spawn("server", move || echo(listening));
     for round in 0..rounds(40) {
         say_hello(client(world).wait(LONG).connect().expect("connect"), round);
@@ -45,7 +45,7 @@ pub fn one_client_after_the_other(world: &dyn World) {
 
 pub fn a_client_waits_for_the_one_before(world: &dyn World) {
     let closer = Closer::new().expect("a closer");
-    let listening = server(world).persistent(true).closer(&closer).listen().expect("listen");
+    let listening = server(world).persistent(true).closer(&closer).open().expect("listen");
     let server = spawn("server", move || echo(listening));
     let first = client(world).connect().expect("connect");
     std::thread::scope(|scope| {

@@ -3,6 +3,8 @@
 use std::hint;
 use std::time::{Duration, Instant};
 
+use vchan::unstable::Internals;
+
 use crate::support::{client, connect, rounds, server, spawn, Random, LONG};
 use crate::world::World;
 

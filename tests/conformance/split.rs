@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use vchan::unstable::Internals;
 use vchan::Vchan;
 
 use crate::support::{client, connect, pair, pair_without_spinning, rounds, server, spawn, Random, LONG};

@@ -3,6 +3,7 @@
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 
 use vchan::ring::OrderTable;
+use vchan::unstable::Internals;
 use vchan::{Reader, Vchan, Writer};
 
 use crate::support::{client, connect, pair, rounds, server, spawn, Random, Stream};

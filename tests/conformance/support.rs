@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use vchan::{ClientBuilder, ServerBuilder, Vchan};
+use vchan::{ClientBuilder, Listener, ListenerBuilder, Vchan};
 
 use crate::world::{World, CLIENT, SERVER};
 
@@ -17,20 +17,25 @@ pub const LONG: Duration = Duration::from_secs(20);
 pub const PORT: &str = "conformance";
 
 /// A server's builder under the usual name. Without nudges, which would heal a lost wake-up before a test sees it.
-pub fn server(world: &dyn World) -> ServerBuilder<'_> {
-    Vchan::server(CLIENT, PORT).transport(world.server()).without_nudges()
+pub fn server(world: &dyn World) -> ListenerBuilder {
+    Listener::builder(CLIENT, PORT).transport(world.server()).without_nudges()
 }
 
 /// The builder of its client.
-pub fn client(world: &dyn World) -> ClientBuilder<'_> {
-    Vchan::client(SERVER, PORT).transport(world.client()).without_nudges()
+pub fn client(world: &dyn World) -> ClientBuilder {
+    Vchan::builder(SERVER, PORT).transport(world.client()).without_nudges()
+}
+
+/// A server's channel, once its client has come.
+pub fn accept(listening: Vchan, limit: Option<Duration>) -> vchan::Result<Vchan> {
+    listening.wait_for_client(limit).map(|()| listening)
 }
 
 /// A connected server and client.
-pub fn connect(server: &ServerBuilder<'_>, client: &ClientBuilder<'_>) -> (Vchan, Vchan) {
-    let listening = server.listen().expect("listen");
+pub fn connect(server: &ListenerBuilder, client: &ClientBuilder) -> (Vchan, Vchan) {
+    let listening = server.open().expect("listen");
     let client = client.connect().expect("connect");
-    (listening.accept(Some(LONG)).expect("accept"), client)
+    (accept(listening, Some(LONG)).expect("accept"), client)
 }
 
 /// A connected server and client with rings of at least `size` bytes.

@@ -1,6 +1,7 @@
 //! What the suite needs of a transport.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use vchan::transport::in_process::{Domain, InProcess};
@@ -21,10 +22,10 @@ pub trait World: Sync {
         Self: Sized;
 
     /// The transport as domain [`SERVER`] has it.
-    fn server(&self) -> &dyn Transport;
+    fn server(&self) -> Arc<dyn Transport>;
 
     /// The transport as domain [`CLIENT`] has it.
-    fn client(&self) -> &dyn Transport;
+    fn client(&self) -> Arc<dyn Transport>;
 
     /// What is left of the channels of the past; nothing, one hopes.
     fn leavings(&self) -> Vec<String>;
@@ -44,12 +45,12 @@ impl World for InProcessWorld {
         InProcessWorld { machine, server, client }
     }
 
-    fn server(&self) -> &dyn Transport {
-        &self.server
+    fn server(&self) -> Arc<dyn Transport> {
+        Arc::new(self.server.clone())
     }
 
-    fn client(&self) -> &dyn Transport {
-        &self.client
+    fn client(&self) -> Arc<dyn Transport> {
+        Arc::new(self.client.clone())
     }
 
     fn leavings(&self) -> Vec<String> {
@@ -82,12 +83,12 @@ impl World for UnixWorld {
         UnixWorld { root, _directory: directory, server, client }
     }
 
-    fn server(&self) -> &dyn Transport {
-        &self.server
+    fn server(&self) -> Arc<dyn Transport> {
+        Arc::new(self.server.clone())
     }
 
-    fn client(&self) -> &dyn Transport {
-        &self.client
+    fn client(&self) -> Arc<dyn Transport> {
+        Arc::new(self.client.clone())
     }
 
     fn leavings(&self) -> Vec<String> {

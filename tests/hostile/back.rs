@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use vchan::channel::Channel;
-use vchan::ring::Interest;
-use vchan::{Error, Vchan};
+use vchan::unstable::ring::Interest;
+use vchan::unstable::{Channel, Internals};
+use vchan::{Error, Listener};
 
 use crate::engine::{Hook, Machine, Peer, CLIENT, PORT, SERVER};
 
@@ -38,8 +38,8 @@ fn a_packet_is_whole_or_fails() {
             channel.arm(interest);
         });
         let servers = machine.domain(SERVER, Some(hook));
-        let builder = Vchan::server(CLIENT, PORT).transport(&servers).buffer_size(SIZE as usize);
-        let mut victim = builder.spin(Duration::from_micros(20)).listen().expect("listen");
+        let builder = Listener::builder(CLIENT, PORT).transport(servers).buffer_size(SIZE as usize);
+        let mut victim = builder.spin(Duration::from_micros(20)).open().expect("listen");
         let mut peer = Peer::client(Arc::new(machine.domain(CLIENT, None))).expect("the hostile client");
         peer.announce();
         victim.set_timeout(Some(Duration::from_millis(50)));

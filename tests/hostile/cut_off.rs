@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use nix::sys::mman::{mmap, MapFlags, ProtFlags};
 use vchan::transport::unix::UnixTransport;
-use vchan::Vchan;
+use vchan::{Listener, Vchan};
 
 /// Set in the process that is to be killed.
 const DOOMED: &str = "VCHAN_HOSTILE_DOOMED";
 
 fn pair(root: &Path) -> (Vchan, Vchan) {
     let transport = UnixTransport::with_root(root).expect("a root");
-    let server = Vchan::server(0, "cut").transport(&transport).buffer_size(65536).listen().expect("listen");
-    let client = Vchan::client(0, "cut").transport(&transport).connect().expect("connect");
+    let server =
+        Listener::builder(0, "cut").transport(transport.clone()).buffer_size(65536).open().expect("listen");
+    let client = Vchan::builder(0, "cut").transport(transport.clone()).connect().expect("connect");
     (server, client)
 }
 

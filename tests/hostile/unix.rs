@@ -46,12 +46,12 @@ fn against(other: &mut Other, root: &Path, bytes: &[u8]) -> Tally {
     let mut tally = Tally { scripts: 1, ..Tally::default() };
     let (servers, clients) = (transport(root, SERVER), transport(root, CLIENT));
     let victim = if script.once_in(2) {
-        let victim = server(&servers, &mut script).listen().expect("listen");
+        let victim = server(servers.clone(), &mut script).open().expect("listen");
         other.tell("client", bytes);
         Some(victim)
     } else {
         other.tell("server", bytes);
-        match Vchan::client(SERVER, PORT).transport(&clients).connect() {
+        match Vchan::builder(SERVER, PORT).transport(clients).connect() {
             Ok(victim) => Some(victim),
             Err(error) => {
                 let documented = matches!(

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use super::child::Other;
 use super::*;
-use vchan::Vchan;
+use vchan::{Listener, Vchan};
 
 /// Forks a child that inherits all descriptors and does nothing until its input ends.
 pub fn fork_and_stay() {
@@ -51,8 +51,8 @@ pub fn meet_under_a_filter(root: &Path, errno: &str) {
     assert!(readable(watch.fd(), LONG), "nothing has the client look again");
     drop(watch);
     std::thread::scope(|scope| {
-        let client = scope.spawn(|| Vchan::client(0, "x").transport(&transport).wait(LONG).connect());
-        let mut server = Vchan::server(0, "x").transport(&transport).listen().unwrap();
+        let client = scope.spawn(|| Vchan::builder(0, "x").transport(transport.clone()).wait(LONG).connect());
+        let mut server = Listener::builder(0, "x").transport(transport.clone()).open().unwrap();
         let mut client = client.join().unwrap().unwrap();
         let echo = scope.spawn(move || {
             let mut got = [0; 3];

@@ -28,7 +28,7 @@ fn a_stopped_holder_of_the_lock_blocks_neither_clients_nor_close() {
     drop(client);
     let transport = transport(root.path());
     let wait = Duration::from_millis(20);
-    let missing = Vchan::client_at(0, "/missing").transport(&transport).wait(wait).connect();
+    let missing = Vchan::builder_at(0, "/missing").transport(transport.clone()).wait(wait).connect();
     assert!(matches!(missing, Err(Error::TimedOut(_))));
     drop(server);
     assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());

@@ -8,14 +8,15 @@ use std::thread;
 
 use nix::cmsg_space;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
-use nix::sys::epoll::EpollFlags;
+use nix::sys::epoll::{EpollCreateFlags, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::select::{select, FdSet};
 use nix::sys::socket::{recvmsg, sendmsg, ControlMessage, ControlMessageOwned, MsgFlags};
 use nix::sys::time::{TimeVal, TimeValLike};
 use nix::unistd::pipe;
-use vchan::ring::Interest;
-use vchan::Vchan;
+use vchan::unstable::ring::Interest;
+use vchan::unstable::Internals;
+use vchan::{Listener, Vchan};
 
 use super::*;
 
@@ -141,7 +142,7 @@ fn whoever_watches_the_epoll_instance_sees_what_is_rung() {
     let root = private_dir();
     let (server, at_server, client, _at_client) = ringing(root.path());
     let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-    let fd = at_server.0 .0.as_fd();
+    let fd = at_server.epoll.0.as_fd();
     outer.add(fd, EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 1)).unwrap();
     let outermost = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     outermost.add(&outer.0, EpollEvent::new(nix::sys::epoll::EpollFlags::EPOLLIN, 1)).unwrap();
@@ -187,7 +188,7 @@ fn no_ring_is_lost_between_two_waits() {
             client.notify().unwrap();
             if round % 2 == 0 {
                 // From the outside, and then taken without sleeping.
-                assert!(readable(&at_client.0 .0, LONG));
+                assert!(readable(&at_client.epoll.0, LONG));
                 assert_eq!(at_client.wait(EpollTimeout::ZERO), [TOKENS.rung]);
             } else {
                 at_client.until(client, |r| r.event);
@@ -326,7 +327,7 @@ fn a_bell_that_blocks_stops_nobody() {
 fn a_bell_that_is_nested_to_the_limit_makes_nobody_sleep_on() {
     let root = private_dir();
     let transport = transport(root.path());
-    let mut server = Vchan::server(0, "nested").transport(&transport).listen().unwrap();
+    let mut server = Listener::builder(0, "nested").transport(transport.clone()).open().unwrap();
     let raw = Raw(UnixStream::connect(&server.rendezvous().event_channel).unwrap());
     raw.0.set_nonblocking(true).unwrap();
     raw.send(&[new_bell().as_raw_fd()]);
@@ -405,10 +406,11 @@ fn each_client_has_its_own_bell_or_none() {
 fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
     let temp = private_dir();
     let transport = transport(temp.path());
-    let mut server = Vchan::server_at(1, "/next").transport(&transport).persistent(true).listen().unwrap();
+    let mut server =
+        Listener::builder_at(1, "/next").transport(transport.clone()).persistent(true).open().unwrap();
     server.set_timeout(Some(LONG));
     let connect = || {
-        let builder = Vchan::client_at(0, "/next").transport(&transport).without_nudges();
+        let builder = Vchan::builder_at(0, "/next").transport(transport.clone()).without_nudges();
         let mut client = builder.connect().unwrap();
         client.set_timeout(Some(LONG));
         client

@@ -52,9 +52,9 @@ fn nobody_to_tell_is_no_error() {
     let server = Server::start(root.path(), "data/x").unwrap();
     server.events.notify().unwrap();
     assert_eq!(server.events.receive().unwrap(), Received::default());
-    let again = server.events.attach(Arc::new(Epoll::new(EpollCreateFlags::empty()).unwrap()), TOKENS);
+    let again = server.events.attach(Arc::new(EventSet::new().unwrap()), TOKENS);
     again.unwrap();
-    let twice = server.events.attach(Arc::new(Epoll::new(EpollCreateFlags::empty()).unwrap()), TOKENS);
+    let twice = server.events.attach(Arc::new(EventSet::new().unwrap()), TOKENS);
     assert!(matches!(twice, Err(Error::Invalid(_))));
 }
 

@@ -5,14 +5,14 @@ use std::thread;
 
 use super::child::Other;
 use super::*;
-use vchan::{Error, Vchan};
+use vchan::{Error, Listener, Vchan};
 
 fn serve(root: &Path) -> Vchan {
-    Vchan::server(0, "x").transport(&transport(root)).listen().unwrap()
+    Listener::builder(0, "x").transport(transport(root)).open().unwrap()
 }
 
 fn connect(root: &Path) -> Result<Vchan> {
-    Vchan::client(0, "x").transport(&transport(root)).connect()
+    Vchan::builder(0, "x").transport(transport(root)).connect()
 }
 
 fn is_lost(error: &Error) -> bool {
@@ -39,7 +39,7 @@ fn a_server_that_waits_in_a_call_is_told() {
         let temp = private_dir();
         let root = temp.path().join("root");
         let server = serve(&root);
-        let waiting = thread::spawn(move || server.accept(Some(LONG)));
+        let waiting = thread::spawn(move || accept(server, Some(LONG)));
         remove(&root);
         let error = waiting.join().unwrap().unwrap_err();
         assert!(is_lost(&error), "{error}");
@@ -75,8 +75,8 @@ fn a_server_that_is_polled_is_told() {
 fn a_persistent_server_is_told_every_time() {
     let temp = private_dir();
     let root = temp.path().join("root");
-    let builder = Vchan::server(0, "x");
-    let server = builder.transport(&transport(&root)).persistent(true).listen().unwrap();
+    let builder = Listener::builder(0, "x");
+    let server = builder.transport(transport(&root)).persistent(true).open().unwrap();
     let _ = server.as_fd();
     remove_all(&root);
     assert!(is_lost(&server.wait(Some(LONG)).unwrap_err()));
@@ -102,10 +102,10 @@ fn a_server_with_its_name_stays_silent() {
         silent();
     }
     // A server of this process that is met, and one that is lost.
-    let third = Vchan::server(0, "third").transport(&transport(&root)).listen().unwrap();
+    let third = Listener::builder(0, "third").transport(transport(&root)).open().unwrap();
     let _ = third.as_fd();
-    let client = Vchan::client(0, "third").transport(&transport(&root)).connect().unwrap();
-    let third = third.accept(Some(LONG)).unwrap();
+    let client = Vchan::builder(0, "third").transport(transport(&root)).connect().unwrap();
+    let third = accept(third, Some(LONG)).unwrap();
     silent();
     drop((third, client));
     silent();
@@ -121,7 +121,7 @@ fn a_server_with_its_name_stays_silent() {
     fs::rename(&root, &moved).unwrap();
     silent();
     let client = connect(&moved).unwrap();
-    let server = server.accept(Some(LONG)).unwrap();
+    let server = accept(server, Some(LONG)).unwrap();
     drop((client, server));
     assert_eq!(tree(&moved), [""; 0]);
 }

@@ -23,11 +23,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 use tempfile::TempDir;
 use vchan::transport::unix::UnixTransport;
 use vchan::transport::{
-    EventChannel, Mapping, Parts, Publication, Received, Rendezvous, Role, Tokens, Transport,
+    EventChannel, EventSet, Mapping, Parts, Publication, Received, Rendezvous, Role, Tokens, Transport,
 };
 use vchan::Result;
 
@@ -88,16 +88,25 @@ impl Client {
     }
 }
 
+/// A server's channel, once its client has come.
+fn accept(listening: vchan::Vchan, limit: Option<Duration>) -> vchan::Result<vchan::Vchan> {
+    listening.wait_for_client(limit).map(|()| listening)
+}
+
 const TOKENS: Tokens = Tokens { readable: 42, rung: 43 };
 
 /// An epoll instance on which a channel is registered.
-struct Waiter(Arc<Epoll>);
+struct Waiter {
+    epoll: Epoll,
+    _set: Arc<EventSet>,
+}
 
 impl Waiter {
     fn on(channel: &dyn EventChannel) -> Waiter {
-        let epoll = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap());
-        channel.attach(Arc::clone(&epoll), TOKENS).unwrap();
-        Waiter(epoll)
+        let set = Arc::new(EventSet::new().unwrap());
+        channel.attach(Arc::clone(&set), TOKENS).unwrap();
+        let epoll = Epoll(set.as_fd().try_clone_to_owned().unwrap());
+        Waiter { epoll, _set: set }
     }
 
     /// Waits until the channel has something to tell and takes what came; again until `enough`.
@@ -121,13 +130,13 @@ impl Waiter {
     /// The tokens of what there is. Takes what is rung.
     fn wait(&self, timeout: EpollTimeout) -> Vec<u64> {
         let mut found = [EpollEvent::empty(); 4];
-        let count = self.0.wait(&mut found, timeout).unwrap();
+        let count = self.epoll.wait(&mut found, timeout).unwrap();
         found[..count].iter().map(|event| event.data()).collect()
     }
 
     /// Takes nothing.
     fn is_ready(&self) -> bool {
-        readable(&self.0 .0, Duration::ZERO)
+        readable(&self.epoll.0, Duration::ZERO)
     }
 }
 

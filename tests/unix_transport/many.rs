@@ -3,14 +3,16 @@
 use std::io::{Read, Write};
 
 use super::*;
-use vchan::{Error, State, Vchan};
+use vchan::unstable::Internals;
+use vchan::{Error, Listener, State, Vchan};
 
 #[test]
 fn clients_come_while_the_server_does_nothing() {
     let temp = private_dir();
     let transport = transport(temp.path());
-    let mut server = Vchan::server_at(1, "/many").transport(&transport).persistent(true).listen().unwrap();
-    let connect = || Vchan::client_at(0, "/many").transport(&transport).connect();
+    let mut server =
+        Listener::builder_at(1, "/many").transport(transport.clone()).persistent(true).open().unwrap();
+    let connect = || Vchan::builder_at(0, "/many").transport(transport.clone()).connect();
     server.set_timeout(Some(LONG));
     for n in 0..3u8 {
         let mut client = connect().unwrap();
@@ -42,10 +44,10 @@ fn clients_come_while_the_server_does_nothing() {
 fn a_server_may_turn_persistent_late_and_back() {
     let temp = private_dir();
     let transport = transport(temp.path());
-    let server = Vchan::server_at(1, "/late").transport(&transport).listen().unwrap();
-    let connect = || Vchan::client_at(0, "/late").transport(&transport).connect();
+    let server = Listener::builder_at(1, "/late").transport(transport.clone()).open().unwrap();
+    let connect = || Vchan::builder_at(0, "/late").transport(transport.clone()).connect();
     let first = connect().unwrap();
-    let server = server.accept(Some(LONG)).unwrap();
+    let server = accept(server, Some(LONG)).unwrap();
     server.channel().set_persistent(true).unwrap();
     first.close();
     let second = connect().unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 
 use super::child::Other;
 use super::*;
-use vchan::{Error, Vchan};
+use vchan::{Error, Listener, Vchan};
 
 /// Hides /proc from the calling process, which must be root.
 fn hide_proc() -> std::io::Result<()> {
@@ -47,10 +47,10 @@ pub fn meet_without_proc(root: &Path) {
     let parts = transport.open(Role::Client, 0, "/local/domain/0/data/vchan/0/x").unwrap();
     let mut watch = parts.registry.watch().unwrap();
     watch.renew().unwrap();
-    let mut server = Vchan::server(0, "x").transport(&transport).listen().unwrap();
+    let mut server = Listener::builder(0, "x").transport(transport.clone()).open().unwrap();
     assert!(readable(watch.fd(), LONG), "the client is not told that its server has come");
     drop(watch);
-    let mut client = Vchan::client(0, "x").transport(&transport).connect().unwrap();
+    let mut client = Vchan::builder(0, "x").transport(transport.clone()).connect().unwrap();
     client.write_all(b"word").unwrap();
     let mut word = [0; 4];
     server.read_exact(&mut word).unwrap();
@@ -67,7 +67,7 @@ fn a_short_root_needs_no_proc() {
 }
 
 pub fn refuse_without_proc(root: &Path) {
-    let error = Vchan::server(0, "x").transport(&transport(root)).listen().unwrap_err();
+    let error = Listener::builder(0, "x").transport(transport(root)).open().unwrap_err();
     assert!(matches!(error, Error::Os { .. }) && error.errno() == libc::ENAMETOOLONG, "{error}");
     assert!(error.to_string().contains("/proc"), "{error}");
 }

@@ -3,7 +3,7 @@
 use super::*;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use vchan::{Error, Vchan};
+use vchan::{Error, Listener, Vchan};
 
 fn message(result: Result<impl Sized>) -> String {
     result.err().expect("an error").to_string()
@@ -88,8 +88,8 @@ fn a_name_has_one_server_and_a_server_one_client() {
 fn a_name_is_free_again_when_its_server_has_a_client() {
     let root = private_dir();
     let transport = transport(root.path());
-    let serve = || Vchan::server(0, "x").transport(&transport).listen();
-    let connect = || Vchan::client(0, "x").transport(&transport).connect();
+    let serve = || Listener::builder(0, "x").transport(transport.clone()).open();
+    let connect = || Vchan::builder(0, "x").transport(transport.clone()).connect();
     let mut first = serve().unwrap();
     let waiting = serve().unwrap_err();
     assert!(matches!(waiting, Error::InUse { serving: true, .. }), "{waiting}");
@@ -121,9 +121,9 @@ fn a_name_is_free_again_when_its_server_has_a_client() {
 fn a_server_of_many_clients_keeps_its_name() {
     let root = private_dir();
     let transport = transport(root.path());
-    let _first = Vchan::server(0, "x").transport(&transport).persistent(true).listen().unwrap();
-    let _client = Vchan::client(0, "x").transport(&transport).connect().unwrap();
-    let second = Vchan::server(0, "x").transport(&transport).listen();
+    let _first = Listener::builder(0, "x").transport(transport.clone()).persistent(true).open().unwrap();
+    let _client = Vchan::builder(0, "x").transport(transport.clone()).connect().unwrap();
+    let second = Listener::builder(0, "x").transport(transport.clone()).open();
     assert_eq!(second.unwrap_err().errno(), libc::EADDRINUSE);
 }
 
@@ -240,13 +240,13 @@ fn clients_find_the_servers_of_a_root_that_was_moved() {
     for replaced in [false, true] {
         let temp = private_dir();
         let (before, after) = (temp.path().join("before"), temp.path().join("after"));
-        let serve = || Vchan::server(0, "x").transport(&transport(&before)).listen().unwrap();
+        let serve = || Listener::builder(0, "x").transport(transport(&before)).open().unwrap();
         let server = serve();
         fs::rename(&before, &after).unwrap();
         // One in what stands in its place now has the same number.
         let _other = replaced.then(serve);
-        let mut client = Vchan::client(0, "x").transport(&transport(&after)).connect().unwrap();
-        let mut server = server.accept(Some(LONG)).unwrap();
+        let mut client = Vchan::builder(0, "x").transport(transport(&after)).connect().unwrap();
+        let mut server = accept(server, Some(LONG)).unwrap();
         client.write_all(b"word").unwrap();
         let mut word = [0; 4];
         server.read_exact(&mut word).unwrap();
@@ -261,16 +261,16 @@ fn a_server_without_its_socket_is_not_one_with_another_client() {
     let temp = private_dir();
     let root = temp.path().join("root");
     let transport = transport(&root);
-    let _server = Vchan::server(0, "x").transport(&transport).listen().unwrap();
+    let _server = Listener::builder(0, "x").transport(transport.clone()).open().unwrap();
     fs::remove_file(root.join("0")).unwrap();
-    let error = Vchan::client(0, "x").transport(&transport).connect().unwrap_err();
+    let error = Vchan::builder(0, "x").transport(transport.clone()).connect().unwrap_err();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
     let socket = root.join("0");
     assert!(error.to_string().contains(&format!("its socket {} is gone", socket.display())), "{error}");
     // Told of a socket that is elsewhere, by a shell that has kept the lines of an earlier server.
     let told = format!("((ring_ref 0) (event_channel {}/0))", temp.path().join("elsewhere").display());
     let told = transport.clone().exported(&told).unwrap();
-    let error = Vchan::client(0, "x").transport(&told).connect().unwrap_err();
+    let error = Vchan::builder(0, "x").transport(told.clone()).connect().unwrap_err();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
 }
 
@@ -284,15 +284,15 @@ fn a_told_client_knows_whom_it_has_met() {
             format!("((ring_ref {}) (event_channel {}))", rendezvous.ring_ref, rendezvous.event_channel);
         transport.clone().exported(&told).unwrap()
     };
-    let bob = Vchan::server(0, "bob").transport(&transport).listen().unwrap();
+    let bob = Listener::builder(0, "bob").transport(transport.clone()).open().unwrap();
     let to_bob = told(&bob);
-    let client = Vchan::client(0, "alice").transport(&to_bob).connect().unwrap();
+    let client = Vchan::builder(0, "alice").transport(to_bob.clone()).connect().unwrap();
     assert_eq!(client.path(), "/local/domain/0/data/vchan/0/bob");
     drop((bob, client));
     // A historical one has no lock.
-    let bob = Vchan::server(0, "bob").transport(&transport).listen().unwrap();
+    let bob = Listener::builder(0, "bob").transport(transport.clone()).open().unwrap();
     fs::remove_file(root.path().join("locks/0")).unwrap();
-    let client = Vchan::client(0, "alice").transport(&to_bob).connect().unwrap();
+    let client = Vchan::builder(0, "alice").transport(to_bob.clone()).connect().unwrap();
     assert_eq!(client.path(), bob.rendezvous().event_channel);
 }
 
@@ -300,13 +300,16 @@ fn a_told_client_knows_whom_it_has_met() {
 fn a_told_client_is_not_led_away_from_the_server_that_it_asks_for() {
     let root = private_dir();
     let transport = transport(root.path());
-    let serve = |port| Vchan::server(0, port).transport(&transport).listen().unwrap();
+    let serve = |port| Listener::builder(0, port).transport(transport.clone()).open().unwrap();
     let (_bob, alice) = (serve("bob"), serve("alice"));
     let told = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
     let told = transport.clone().exported(&told).unwrap();
-    let error = Vchan::client(0, "alice").transport(&told).connect().unwrap_err();
+    let error = Vchan::builder(0, "alice").transport(told.clone()).connect().unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
-    let _served = Vchan::client(0, "alice").transport(&transport).connect().unwrap();
-    Vchan::client(0, "alice").transport(&told).connect().expect("she has a client, and waits no more");
+    let _served = Vchan::builder(0, "alice").transport(transport.clone()).connect().unwrap();
+    Vchan::builder(0, "alice")
+        .transport(told.clone())
+        .connect()
+        .expect("she has a client, and waits no more");
     drop(alice);
 }

@@ -12,10 +12,9 @@ use std::sync::Arc;
 
 use libloading::os::unix::Library;
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use vchan::transport::{
-    CrashNotice, EventChannel, Events, Mapping, Memory, Parts, Publication, Received, Registry, Rendezvous,
-    Role, Tokens, Transport, Watch,
+    CrashNotice, EventChannel, EventSet, Events, Mapping, Memory, Parts, Publication, Readiness, Received,
+    Registry, Rendezvous, Role, Tokens, Transport, Watch,
 };
 use vchan::{DomId, Error, Result};
 
@@ -247,13 +246,13 @@ impl EventChannel for ShimChannel {
         self.port
     }
 
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.fd(), EpollFlags::EPOLLOUT)
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.fd(), Readiness::WRITABLE)
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
-        epoll.add(self.fd(), event).map_err(|errno| Error::os("watch the event channel", errno))
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
+        set.add(self.fd(), Readiness::READABLE, tokens.readable)
+            .map_err(|error| Error::os("watch the event channel", error))
     }
 
     fn notify(&self) -> Result<()> {

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::channel::channel::{Channel, ChannelParts, Settings};
@@ -156,13 +155,12 @@ impl EventChannel for End {
         self.side as u32 + 1
     }
 
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.line.pending[self.side].as_fd(), EpollFlags::EPOLLOUT)
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.line.pending[self.side].as_fd(), Readiness::WRITABLE)
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        epoll
-            .add(self.line.pending[self.side].as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
+        set.add(&self.line.pending[self.side], Readiness::READABLE, tokens.readable)
             .map_err(|errno| crate::Error::os("watch an eventfd", errno))
     }
 

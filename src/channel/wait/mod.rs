@@ -28,6 +28,7 @@ mod spin;
 pub(in crate::channel) mod sync;
 mod tuning;
 
+pub(in crate::channel) use poll_fd::new_set;
 pub(in crate::channel) use source::Source;
 pub(in crate::channel) use tuning::CHUNK;
 
@@ -79,6 +80,11 @@ impl Waiter {
             poll_fd: PollFd::new(),
             skipped_peer_checks: AtomicU32::new(0),
         })
+    }
+
+    /// Takes pending events without sleeping, unless another thread is about to take them.
+    pub(in crate::channel) fn drain(&self, source: &impl Source) -> Result<()> {
+        self.event_count.drain(source)
     }
 
     /// Whether heavy fences reach a peer of this implementation.

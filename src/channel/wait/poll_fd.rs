@@ -11,17 +11,16 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use once_cell::sync::OnceCell;
 
 use super::sync::AtomicU32;
 use crate::ring::Interest;
-use crate::transport::EventChannel;
+use crate::transport::{EventChannel, EventSet, Readiness};
 use crate::{Error, Result};
 
 /// A new, empty epoll set.
-pub(super) fn new_epoll() -> Result<Epoll> {
-    Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|errno| Error::os("make an epoll set", errno))
+pub(in crate::channel) fn new_set() -> Result<EventSet> {
+    EventSet::new().map_err(|error| Error::os("make an epoll set", error))
 }
 
 /// Both directions' bits in [`PollFd::ready`].
@@ -41,22 +40,20 @@ struct Polled {
 
 #[derive(Debug)]
 struct Set {
-    epoll: Epoll,
+    set: EventSet,
     /// The channel's own set could not be added, so this one is always readable: slow, but no poller hangs.
     always_readable: bool,
 }
 
 impl Set {
     fn new(own: BorrowedFd<'_>, events: &dyn EventChannel) -> Result<Set> {
-        let epoll = new_epoll()?;
+        let set = new_set()?;
         let (fd, ready) = events.always_ready();
         // No memory; or the peer shares the event channel's descriptor and has nested it to the kernel's limit.
-        let always_readable = epoll.add(own, EpollEvent::new(EpollFlags::EPOLLIN, 0)).is_err();
-        let watched = if always_readable { ready } else { EpollFlags::empty() };
-        epoll
-            .add(fd, EpollEvent::new(watched, 1))
-            .map_err(|errno| Error::os("add to an epoll set", errno))?;
-        Ok(Set { epoll, always_readable })
+        let always_readable = set.add(own, Readiness::READABLE, 0).is_err();
+        let watched = if always_readable { ready } else { Readiness::NONE };
+        set.add(fd, watched, 1).map_err(|error| Error::os("add to an epoll set", error))?;
+        Ok(Set { set, always_readable })
     }
 }
 
@@ -68,9 +65,9 @@ impl Polled {
     fn update(&self, ready: u32, events: &dyn EventChannel) {
         if let Some(set) = self.set.get().filter(|set| !set.always_readable) {
             let (fd, flags) = events.always_ready();
-            let watched = if ready & self.directions == 0 { EpollFlags::empty() } else { flags };
+            let watched = if ready & self.directions == 0 { Readiness::NONE } else { flags };
             // The descriptor is in the set. A change of its flags allocates nothing.
-            let _ = set.epoll.modify(fd, &mut EpollEvent::new(watched, 1));
+            let _ = set.set.modify(fd, watched, 1);
         }
     }
 }
@@ -128,7 +125,7 @@ impl PollFd {
                 set
             }
         };
-        Ok(set.epoll.0.as_fd())
+        Ok(set.set.as_fd())
     }
 
     /// Whether a descriptor was handed out.

@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
 
-use super::poll_fd::new_epoll;
+use super::poll_fd::new_set;
 use super::signals::Sleep;
-use crate::transport::{EventChannel, Tokens};
+use crate::transport::{EventChannel, EventSet, Tokens};
 use crate::{Error, Result};
 
 const EVENTS: Tokens = Tokens { readable: 0, rung: 1 };
@@ -27,14 +27,14 @@ pub(super) struct Ready {
 
 #[derive(Debug)]
 pub(super) struct Poller {
-    set: Arc<Epoll>,
+    set: Arc<EventSet>,
     #[cfg(model)]
     model: Arc<crate::channel::model::Doorbell>,
 }
 
 impl Poller {
     pub(super) fn new(events: &dyn EventChannel) -> Result<Poller> {
-        let set = Arc::new(new_epoll()?);
+        let set = Arc::new(new_set()?);
         events.attach(set.clone(), EVENTS)?;
         Ok(Poller {
             set,
@@ -47,14 +47,13 @@ impl Poller {
     /// descriptor, whose events no longer matter.
     pub(super) fn close(&self, events: &dyn EventChannel) {
         let (fd, ready) = events.always_ready();
-        let mut closed = EpollEvent::new(ready, CLOSED);
         // An event channel may have attached another one.
-        let _ = self.set.modify(fd, &mut closed).or_else(|_| self.set.add(fd, closed));
+        let _ = self.set.modify(fd, ready, CLOSED).or_else(|_| self.set.add(fd, ready, CLOSED));
     }
 
     /// Readable when an event has come, or the peer or this side has ended.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.set.0.as_fd()
+        self.set.as_fd()
     }
 
     /// Waits until something is ready or the sleep ends. This also takes the events of the doorbell.
@@ -66,7 +65,7 @@ impl Poller {
     /// As [`poll`](Self::poll), without waiting.
     pub(super) fn poll_now(&self) -> Result<Ready> {
         let mut found = [EpollEvent::empty(); 4];
-        Self::ready(self.set.wait(&mut found, EpollTimeout::ZERO), &found)
+        Self::ready(self.set.epoll().wait(&mut found, EpollTimeout::ZERO), &found)
     }
 
     fn ready(result: nix::Result<usize>, found: &[EpollEvent]) -> Result<Ready> {
@@ -88,13 +87,13 @@ impl Poller {
 
     #[cfg(not(model))]
     fn wait(&self, found: &mut [EpollEvent], sleep: &mut Sleep) -> nix::Result<usize> {
-        sleep.wait(&self.set, found)
+        sleep.wait(self.set.epoll(), found)
     }
 
     /// In a model only the checker may block a thread.
     #[cfg(model)]
     fn wait(&self, found: &mut [EpollEvent], _sleep: &mut Sleep) -> nix::Result<usize> {
-        self.model.wait_until(|| match self.set.wait(found, EpollTimeout::ZERO) {
+        self.model.wait_until(|| match self.set.epoll().wait(found, EpollTimeout::ZERO) {
             Ok(0) => None,
             other => Some(other),
         })

@@ -5,6 +5,7 @@
 //! other) by a listener again. So sending an event is one system call, without a lock and without a look at what
 //! state the channel is in.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 
 use super::dir::Dir;
 use super::doorbell::{self, Doorbells};
@@ -22,7 +22,7 @@ use super::name::NameWatch;
 use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
 use super::socket;
-use crate::transport::{EventChannel, Events, Received, Tokens};
+use crate::transport::{EventChannel, EventSet, Events, Readiness, Received, Tokens};
 use crate::{Error, Result};
 
 /// For how long a server waits before its name is watched. Most clients come sooner, and the end of a watch takes longer than
@@ -117,7 +117,7 @@ struct ConnectionState {
     listening: bool,
     /// The client had come and could not be taken in: no other one comes, as the socket may be gone already.
     lost: bool,
-    registered: Option<(Arc<Epoll>, Tokens)>,
+    registered: Option<(Arc<EventSet>, Tokens)>,
     /// Since when a client may come.
     since: Option<Instant>,
     /// Watches the name under which it comes.
@@ -269,32 +269,30 @@ impl Channel {
 
     /// Puts `new`, which is a listener or is not, behind the channel's descriptor, in place of what was there.
     fn exchange(&self, state: &mut ConnectionState, new: OwnedFd, listening: bool) -> Result<()> {
-        let failed = |errno| Error::os("exchange the event channel's socket", errno);
-        // An epoll instance watches what stands behind the descriptor, not the number.
-        if let Some((epoll, _)) = &state.registered {
-            epoll.delete(&self.fd).map_err(failed)?;
+        let failed = |error| Error::os("exchange the event channel's socket", error);
+        // The set watches what stands behind the descriptor, not the number.
+        if let Some((set, _)) = &state.registered {
+            set.remove(&self.fd).map_err(failed)?;
         }
         // SAFETY: both descriptors are open and ours. The number of `self.fd` stays open and owned by it, whichever
         // call of another thread is under way on what it stood for before.
         let result = unsafe { libc::dup3(new.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
-        let exchanged = Errno::result(result).map(|_| state.listening = listening);
+        let exchanged = Errno::result(result).map(|_| state.listening = listening).map_err(io::Error::from);
         // In any case, or a waiting thread would wait for ever.
         self.register(state).and(exchanged).map_err(failed)
     }
 
-    fn register(&self, state: &ConnectionState) -> nix::Result<()> {
+    fn register(&self, state: &ConnectionState) -> io::Result<()> {
         match &state.registered {
-            Some((epoll, tokens)) => {
-                epoll.add(&self.fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))
-            }
+            Some((set, tokens)) => set.add(&self.fd, Readiness::READABLE, tokens.readable),
             None => Ok(()),
         }
     }
 
     /// Watches our own doorbell, which stays the same. Only then the peer may get it.
-    fn watch_bell(&self, epoll: &Epoll, tokens: Tokens) -> nix::Result<()> {
-        let edges = EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        epoll.add(&**self.doorbells.own(), EpollEvent::new(edges, tokens.rung))
+    fn watch_bell(&self, set: &EventSet, tokens: Tokens) -> io::Result<()> {
+        let edges = Readiness::WRITABLE.on_edges();
+        set.add(&**self.doorbells.own(), edges, tokens.rung)
     }
 
     fn receive_with(&self, state: &mut ConnectionState) -> Result<Received> {
@@ -368,18 +366,18 @@ impl EventChannel for Channel {
     }
 
     /// A doorbell never counts down to nothing, and so can always be read.
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.doorbells.own().as_fd(), EpollFlags::EPOLLIN)
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.doorbells.own().as_fd(), Readiness::READABLE)
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
         let mut state = self.state();
         if state.registered.is_some() {
             return Err(Error::Invalid("the event channel is attached already".into()));
         }
-        let failed = |errno| Error::os("watch the event channel", errno);
-        self.watch_bell(&epoll, tokens).map_err(failed)?;
-        state.registered = Some((epoll, tokens));
+        let failed = |error| Error::os("watch the event channel", error);
+        self.watch_bell(&set, tokens).map_err(failed)?;
+        state.registered = Some((set, tokens));
         self.register(&state).map_err(failed)?;
         if self.slot.is_none() {
             self.doorbells.offer();
@@ -444,9 +442,9 @@ impl EventChannel for Channel {
         let Some(mut state) = self.state_now().filter(|state| state.listening && state.name.is_none()) else {
             return;
         };
-        if let Some((epoll, tokens)) = &state.registered {
+        if let Some((set, tokens)) = &state.registered {
             let servers = Process::own().servers();
-            state.name = Some(NameWatch::new(servers, slot, epoll, self.doorbells.own(), tokens.readable));
+            state.name = Some(NameWatch::new(servers, slot, set, self.doorbells.own(), tokens.readable));
         }
     }
 
@@ -477,10 +475,10 @@ impl Drop for Channel {
         // No other thread has it any more, whatever a fork has left of its lock.
         let state = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
         // Neither can fail in a way that could be mended here; the slot's own removal finds a socket, too.
-        if let Some((epoll, _)) = &state.registered {
-            let _ = epoll.delete(&self.fd);
+        if let Some((set, _)) = &state.registered {
+            let _ = set.remove(&self.fd);
             // The peer may still hold it, then it would stay.
-            let _ = epoll.delete(&**self.doorbells.own());
+            let _ = set.remove(&**self.doorbells.own());
         }
         if state.listening || state.next.is_some() {
             let _ = self.root().map(|dir| self.remove_socket(dir));

@@ -1,19 +1,19 @@
 //! Noticing that a waiting server has lost its name: somebody has removed its socket, or the whole root.
 //!
 //! All such servers of a process share one instance of inotify, another one than its clients, whose events are many. The socket's own
-//! inode is watched, so that the comings and goings of others say nothing. Whoever waits takes the events of all, and makes the epoll
+//! inode is watched, so that the comings and goings of others say nothing. Whoever waits takes the events of all, and makes the
 //! sets of those readable, for good, that are lost. No lock is waited for: a signal handler may have interrupted its holder.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::eventfd::EventFd;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 
 use super::descriptor::{by_descriptor, by_either};
 use super::slot::Slot;
+use crate::transport::{EventSet, Readiness};
 
 /// A link to it was removed, or the whole file system.
 const REMOVED: AddWatchFlags = AddWatchFlags::IN_ATTRIB
@@ -78,7 +78,7 @@ impl Servers {
 struct Name {
     slot: Weak<Slot>,
     lost: AtomicBool,
-    epoll: Arc<Epoll>,
+    set: Arc<EventSet>,
     doorbell: Arc<EventFd>,
     token: u64,
 }
@@ -89,7 +89,7 @@ impl Name {
         if self.slot.upgrade().is_some_and(|slot| slot.is_lost()) {
             self.lost.store(true, Ordering::SeqCst);
             // The doorbell has no peer, and is always ready for this. What isn't in the set any more has nobody to tell.
-            let _ = self.epoll.modify(&*self.doorbell, &mut EpollEvent::new(EpollFlags::EPOLLIN, self.token));
+            let _ = self.set.modify(&*self.doorbell, Readiness::READABLE, self.token);
         }
     }
 }
@@ -101,18 +101,18 @@ pub(super) struct NameWatch {
 }
 
 impl NameWatch {
-    /// Watches the slot's socket. What is to be told makes `epoll` readable with `token`; `doorbell` is in that set.
+    /// Watches the slot's socket. What is to be told makes `set` readable with `token`; `doorbell` is in that set.
     pub(super) fn new(
         servers: Option<Arc<Servers>>,
         slot: &Arc<Slot>,
-        epoll: &Arc<Epoll>,
+        set: &Arc<EventSet>,
         doorbell: &Arc<EventFd>,
         token: u64,
     ) -> NameWatch {
         let name = Arc::new(Name {
             slot: Arc::downgrade(slot),
             lost: AtomicBool::new(false),
-            epoll: Arc::clone(epoll),
+            set: Arc::clone(set),
             doorbell: Arc::clone(doorbell),
             token,
         });
@@ -120,7 +120,7 @@ impl NameWatch {
             let watch = servers.watch(slot, &name)?;
             let watched = NameWatch { name: Arc::clone(&name), watched: Some((servers, watch)) };
             let (servers, _) = watched.watched.as_ref()?;
-            let added = epoll.add(&servers.inotify, EpollEvent::new(EpollFlags::EPOLLIN, token)).is_ok();
+            let added = set.add(&servers.inotify, Readiness::READABLE, token).is_ok();
             added.then_some(watched)
         });
         // It may have been lost before that.
@@ -146,7 +146,7 @@ impl NameWatch {
 impl Drop for NameWatch {
     fn drop(&mut self) {
         let Some((servers, watch)) = self.watched.take() else { return };
-        let _ = self.name.epoll.delete(&servers.inotify);
+        let _ = self.name.set.remove(&servers.inotify);
         let mut names = (servers.pid == std::process::id()).then(|| servers.names()).flatten();
         if let Some(names) = &mut names {
             names.retain(|(_, name)| !Arc::ptr_eq(name, &self.name));

@@ -9,8 +9,8 @@ use super::dir::Dir;
 use super::home;
 use super::inotify::ChangeWaiter;
 use super::nodes::NodePath;
-use super::root::{Missing, Root};
 use super::root::MEMORY;
+use super::root::{Missing, Root};
 use crate::transport::Watch;
 use crate::{Error, Result};
 

@@ -14,18 +14,18 @@
 //! goes along. The client looks whether the `ring-ref` is there at the server's first event, since such programs remove it before they
 //! do anything else. If it vanishes before that event, the domain has gone, or an event will come yet: [`ANSWER_TIMEOUT`].
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use once_cell::sync::OnceCell;
 use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError, DEFAULT_TIMEOUT};
 
 use super::doubt::Doubt;
 use super::xenstore_error;
-use crate::transport::{Role, Tokens};
+use crate::transport::{EventSet, Readiness, Role, Tokens};
 use crate::{DomId, Result};
 
 /// The directory, below the published path, in which the client may leave its mark.
@@ -51,7 +51,7 @@ pub struct DomainWatch {
     stage: AtomicU8,
     gone: AtomicBool,
     doubt: Mutex<Option<Doubt>>,
-    attached: OnceCell<(Arc<Epoll>, Tokens)>,
+    attached: OnceCell<(Arc<EventSet>, Tokens)>,
 }
 
 /// The sign is not watched yet: there is none so far.
@@ -155,12 +155,12 @@ impl DomainWatch {
         }
     }
 
-    /// Makes `epoll` readable when there may be news. Called once.
-    pub fn attach(&self, epoll: &Arc<Epoll>, tokens: Tokens) -> nix::Result<()> {
+    /// Makes `set` readable when there may be news. Called once.
+    pub fn attach(&self, set: &Arc<EventSet>, tokens: Tokens) -> io::Result<()> {
         for fd in self.fds() {
-            epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable))?;
+            set.add(fd, Readiness::READABLE, tokens.readable)?;
         }
-        let _once = self.attached.set((Arc::clone(epoll), tokens));
+        let _once = self.attached.set((Arc::clone(set), tokens));
         Ok(())
     }
 
@@ -243,9 +243,10 @@ impl DomainWatch {
                 (Kind::Mark, _) => self.exists(self.sign.directory())?,
                 (Kind::RingRef, CONNECTED | SILENT) => {
                     if doubt.is_none() {
-                        *doubt = self.attached.get().and_then(|(epoll, tokens)| {
-                            Doubt::new(Arc::clone(epoll), *tokens, ANSWER_TIMEOUT)
-                        });
+                        *doubt = self
+                            .attached
+                            .get()
+                            .and_then(|(set, tokens)| Doubt::new(Arc::clone(set), *tokens, ANSWER_TIMEOUT));
                     }
                     return Ok(());
                 }
@@ -280,10 +281,10 @@ impl DomainWatch {
     /// Listens to xenstored no more: a connection that is broken would stay readable.
     fn lose(&self) {
         self.stage.store(LOST, Ordering::Release);
-        if let Some((epoll, _)) = self.attached.get() {
+        if let Some((set, _)) = self.attached.get() {
             for fd in self.fds() {
                 // It may have been removed before.
-                let _ = epoll.delete(fd);
+                let _ = set.remove(fd);
             }
         }
     }

@@ -4,27 +4,26 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use crate::transport::Tokens;
+use crate::transport::{EventSet, Readiness, Tokens};
 
 /// It ends by itself, and then makes the channel readable.
 #[derive(Debug)]
 pub(super) struct Doubt {
-    epoll: Arc<Epoll>,
+    set: Arc<EventSet>,
     timer: TimerFd,
 }
 
 impl Doubt {
     /// `None` where there is no timer to be had.
-    pub(super) fn new(epoll: Arc<Epoll>, tokens: Tokens, limit: Duration) -> Option<Doubt> {
+    pub(super) fn new(set: Arc<EventSet>, tokens: Tokens, limit: Duration) -> Option<Doubt> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
         timer.set(Expiration::OneShot(TimeSpec::from_duration(limit)), TimerSetTimeFlags::empty()).ok()?;
-        epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable)).ok()?;
-        Some(Doubt { epoll, timer })
+        set.add(&timer, Readiness::READABLE, tokens.readable).ok()?;
+        Some(Doubt { set, timer })
     }
 
     /// Whether it has ended. It says so once.
@@ -36,6 +35,6 @@ impl Doubt {
 impl Drop for Doubt {
     fn drop(&mut self) {
         // A forked child may keep the timer open: then closing wouldn't remove it.
-        let _ = self.epoll.delete(&self.timer);
+        let _ = self.set.remove(&self.timer);
     }
 }

@@ -5,11 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-
 use super::device::{request, EVTCHN};
 use super::domain_watch::{DomainWatch, Mark};
-use crate::transport::{EventChannel, Events, Received, Role, Tokens};
+use crate::transport::{EventChannel, EventSet, Events, Readiness, Received, Role, Tokens};
 use crate::{DomId, Error, Result};
 
 /// Makes the event channel to one peer domain.
@@ -102,16 +100,15 @@ impl EventChannel for XenChannel {
     }
 
     /// The device can always be written.
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
-        (self.device.as_fd(), EpollFlags::EPOLLOUT)
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
+        (self.device.as_fd(), Readiness::WRITABLE)
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        let watched = EpollEvent::new(EpollFlags::EPOLLIN, tokens.readable);
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
         self.peer
             .as_ref()
-            .map_or(Ok(()), |peer| peer.attach(&epoll, tokens))
-            .and_then(|()| epoll.add(&self.device, watched))
+            .map_or(Ok(()), |peer| peer.attach(&set, tokens))
+            .and_then(|()| set.add(&self.device, Readiness::READABLE, tokens.readable))
             .map_err(|errno| Error::os("watch an event channel", errno))
     }
 

@@ -34,10 +34,11 @@ fn xenstore_error(error: XsError) -> Error {
 /// Channels to other domains of the same machine.
 ///
 /// ```no_run
-/// use vchan::{transport::xen::XenTransport, Vchan};
+/// use vchan::{transport::xen::XenTransport, Listener};
 /// # fn main() -> vchan::Result<()> {
 /// let xen = XenTransport::new();
-/// let channel = Vchan::server(3, "files").transport(&xen).listen()?.accept(None)?;
+/// let listener = Listener::builder(3, "files").transport(xen).bind()?;
+/// let channel = listener.accept()?;
 /// # Ok(())
 /// # }
 /// ```

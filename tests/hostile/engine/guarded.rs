@@ -6,13 +6,13 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::epoll::{Epoll, EpollFlags};
 use nix::sys::mman::{mmap_anonymous, mprotect, munmap, MapFlags, ProtFlags};
-use vchan::ring::PAGE_SIZE;
 use vchan::transport::in_process::{Domain, InProcess};
 use vchan::transport::{
-    CrashNotice, EventChannel, Events, Mapping, Memory, Parts, Received, Role, Tokens, Transport,
+    CrashNotice, EventChannel, EventSet, Events, Mapping, Memory, Parts, Readiness, Received, Role, Tokens,
+    Transport,
 };
+use vchan::unstable::ring::PAGE_SIZE;
 use vchan::{DomId, Error, Result};
 
 /// What happens wherever the library uses the event channel of a guarded transport.
@@ -191,12 +191,12 @@ impl EventChannel for HookedChannel {
         self.below.local_port()
     }
 
-    fn always_ready(&self) -> (BorrowedFd<'_>, EpollFlags) {
+    fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
         self.below.always_ready()
     }
 
-    fn attach(&self, epoll: Arc<Epoll>, tokens: Tokens) -> Result<()> {
-        self.below.attach(epoll, tokens)
+    fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
+        self.below.attach(set, tokens)
     }
 
     fn notify(&self) -> Result<()> {

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicU8, Ordering::SeqCst};
 
-use vchan::ring::PAGE_SIZE;
 use vchan::transport::{Mapping, Role};
+use vchan::unstable::ring::PAGE_SIZE;
 
 #[path = "../../support/offsets.rs"]
 mod offsets;

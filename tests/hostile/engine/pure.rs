@@ -6,7 +6,8 @@ use vchan::ring::{Order, OrderTable, Orders};
 use vchan::transport::in_process::InProcess;
 use vchan::transport::unix::UnixTransport;
 use vchan::transport::{Role, Transport};
-use vchan::{Error, Vchan};
+use vchan::unstable::Internals;
+use vchan::{Error, Listener, Vchan};
 
 use super::script::Script;
 use super::tally::{count, Tally};
@@ -127,9 +128,11 @@ fn packets(script: &mut Script) {
     let machine = InProcess::new();
     let transports = [machine.domain(0), machine.domain(1)];
     let size = |script: &mut Script| [1, 2048, 3000, 9000][script.below(4)];
-    let builder = Vchan::server(1, "model").transport(&transports[0]).first_index(script.u32() | 0xFFFF_0000);
-    let server = builder.read_size(size(script)).write_size(size(script)).listen().expect("listen");
-    let client = Vchan::client(0, "model").transport(&transports[1]).connect().expect("connect");
+    let builder = Listener::builder(1, "model")
+        .transport(transports[0].clone())
+        .first_index(script.u32() | 0xFFFF_0000);
+    let server = builder.read_size(size(script)).write_size(size(script)).open().expect("listen");
+    let client = Vchan::builder(0, "model").transport(transports[1].clone()).connect().expect("connect");
     let mut ends = [server, client];
     let mut queues = [VecDeque::<u8>::new(), VecDeque::new()];
     for end in &mut ends {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use vchan::transport::Transport;
-use vchan::{ServerBuilder, Vchan};
+use vchan::{Listener, ListenerBuilder, Vchan};
 
 use super::guarded::Machine;
 use super::peer::{Peer, CLIENT, PORT, SERVER};
@@ -17,9 +17,9 @@ use super::victim::Victim;
 const CALLS: usize = 40;
 
 /// A server's builder for a script.
-pub fn server<'a>(transport: &'a dyn Transport, script: &mut Script) -> ServerBuilder<'a> {
+pub fn server(transport: impl Transport + 'static, script: &mut Script) -> ListenerBuilder {
     let mut size = || [1, 2048, 5000, 65536][script.below(4)];
-    let builder = Vchan::server(CLIENT, PORT).transport(transport).read_size(size()).write_size(size());
+    let builder = Listener::builder(CLIENT, PORT).transport(transport).read_size(size()).write_size(size());
     let spin = Duration::from_micros(script.below(3) as u64 * 10);
     builder.spin(spin).first_index(script.u32()).persistent(script.once_in(4))
 }
@@ -32,7 +32,7 @@ pub fn race(bytes: &[u8]) -> Tally {
     let mut tally = Tally { scripts: 1, ..Tally::default() };
     let first;
     let (victim, mut peer) = if script.once_in(2) {
-        let victim = server(&servers, &mut script).listen().expect("listen");
+        let victim = server(servers, &mut script).open().expect("listen");
         let mut peer = Peer::client(clients).expect("the hostile client");
         peer.announce();
         first = peer.pages.u32(peer.pages.victims_indices()[0]);
@@ -40,7 +40,7 @@ pub fn race(bytes: &[u8]) -> Tally {
     } else {
         let peer = Peer::server(Arc::new(servers), &mut script).expect("the hostile server");
         first = peer.pages.u32(peer.pages.victims_indices()[0]);
-        match Vchan::client(SERVER, PORT).transport(&*clients).connect() {
+        match Vchan::builder(SERVER, PORT).transport(clients).connect() {
             Ok(victim) => (victim, peer),
             // Orders of which there are none.
             Err(_) => return tally,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use vchan::{Error, Vchan};
+use vchan::{Error, Listener, Vchan};
 
 use super::guarded::{Hook, Machine};
 use super::peer::{Peer, CLIENT, PORT, SERVER};
@@ -72,10 +72,10 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
         let transport = machine.domain(SERVER, Some(hook));
         let first = if guard.script.once_in(2) { 0 } else { guard.script.u32() };
         let size = |script: &mut Script| [1, 2048, 4096, 5000][script.below(4)];
-        let mut builder = Vchan::server(CLIENT, PORT).transport(&transport).spin(spin).first_index(first);
+        let mut builder = Listener::builder(CLIENT, PORT).transport(transport).spin(spin).first_index(first);
         builder = builder.read_size(size(&mut guard.script)).write_size(size(&mut guard.script));
         builder = if nudges { builder } else { builder.without_nudges() };
-        let victim = Victim::new(builder.persistent(guard.script.once_in(4)).listen().expect("listen"), true);
+        let victim = Victim::new(builder.persistent(guard.script.once_in(4)).open().expect("listen"), true);
         let mut peer = Peer::client(Arc::new(machine.domain(CLIENT, None))).expect("the hostile client");
         if !guard.script.once_in(8) {
             peer.announce();
@@ -98,7 +98,7 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
     });
     drop(guard);
     let transport = machine.domain(CLIENT, Some(hook));
-    let builder = Vchan::client(SERVER, PORT).transport(&transport).spin(spin);
+    let builder = Vchan::builder(SERVER, PORT).transport(transport).spin(spin);
     let connected = if nudges { builder } else { builder.without_nudges() }.connect();
     let mut guard = stage.lock().expect("the stage");
     match connected {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use vchan::channel::Channel;
-use vchan::ring::Interest;
+use vchan::unstable::ring::Interest;
+use vchan::unstable::{Channel, Internals};
 use vchan::{Closer, Error, Reader, Vchan, Writer};
 
 use super::script::Script;

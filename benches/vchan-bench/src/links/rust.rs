@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use vchan::transport::unix::UnixTransport;
 use vchan::transport::{Role, Transport};
-use vchan::Vchan;
+use vchan::{Listener, Vchan};
 
 use super::{gone, Link, PEER_TIMEOUT};
 use crate::shim_transport::ShimTransport;
@@ -28,8 +28,8 @@ impl RustLink {
         let transport: Box<dyn Transport> =
             if on_shim { Box::new(ShimTransport::new()?) } else { Box::new(UnixTransport::from_env()?) };
         let vchan = match role {
-            Role::Server => Vchan::server_at(1, name).transport(&*transport).buffer_size(ring).listen()?,
-            Role::Client => Vchan::client_at(0, name).transport(&*transport).connect()?,
+            Role::Server => Listener::builder_at(1, name).transport(transport).buffer_size(ring).open()?,
+            Role::Client => Vchan::builder_at(0, name).transport(transport).connect()?,
         };
         Ok(RustLink { vchan, batches, messages: Vec::new() })
     }
@@ -38,7 +38,10 @@ impl RustLink {
     pub fn accept(self) -> Result<RustLink> {
         Ok(match self.vchan.role() {
             Role::Client => self,
-            Role::Server => RustLink { vchan: self.vchan.accept(Some(PEER_TIMEOUT))?, ..self },
+            Role::Server => {
+                self.vchan.wait_for_client(Some(PEER_TIMEOUT))?;
+                self
+            }
         })
     }
 
