@@ -13,7 +13,7 @@ use crate::channel::channel::{Channel, ChannelParts, Settings};
 use crate::channel::wait::sync::{CheckersCondvar, Mutex};
 use crate::channel::Closer;
 use crate::ring::{Endpoint, Orders, Rings, SharedPage};
-use crate::transport::{EventChannel, Mapping, Received, Rendezvous, Tokens};
+use crate::transport::{EventChannel, EventSet, Mapping, Readiness, Received, Rendezvous, Tokens};
 use crate::Result;
 
 /// Where the threads of one side wait for a descriptor to become readable. What makes one readable rings it.
