@@ -224,9 +224,10 @@ fn request_or_error(error: &clap::Error, arguments: &[String]) -> Result<Line, U
         false => is_letters(argument) && name.chars().nth(1).is_some_and(|letter| argument.contains(letter)),
     });
     for pair in arguments.windows(2).take(stopped_at.unwrap_or_default()) {
-        let option = KNOWN.iter().find(|known| pair[0].strip_prefix("--") == Some(known.name));
-        if let (Some(Takes::Value(what)), true) = (option.map(|option| option.takes), is_option(&pair[1])) {
-            return Err(format!("{} needs a value, {what}", pair[0]));
+        if let (Some(known), true) = (at_end_of(&pair[0]), is_option(&pair[1])) {
+            if let Takes::Value(what) = known.takes {
+                return Err(format!("--{} needs a value, {what}", known.name));
+            }
         }
     }
     Err(match (error.kind(), takes) {
@@ -251,6 +252,19 @@ fn request_or_error(error: &clap::Error, arguments: &[String]) -> Result<Line, U
         (_, Takes::Value(what) | Takes::Perhaps(what)) => format!("{name} needs a value, {what}"),
         _ => error.to_string(),
     })
+}
+
+/// The option whose value is the next argument, if it takes one: a long one, or the last of a group of short ones.
+fn at_end_of(argument: &str) -> Option<&'static Known> {
+    if let Some(name) = argument.strip_prefix("--") {
+        return KNOWN.iter().find(|known| known.name == name);
+    }
+    let group = argument.strip_prefix('-').filter(|_| is_letters(argument))?;
+    let by_letter = |letter| KNOWN.iter().find(|known| known.letter == Some(letter));
+    let rest =
+        group.find(|letter| by_letter(letter).is_some_and(|known| matches!(known.takes, Takes::Value(_))))?;
+    let mut rest = group[rest..].chars();
+    rest.next().and_then(by_letter).filter(|_| rest.next().is_none())
 }
 
 /// Whether it begins like an option; negative numbers don't.

@@ -86,6 +86,8 @@ const CASES: &[(&[&str], &str)] = &[
         &["--timeout=1.2.3", "0", "port"],
         "--timeout '1.2.3' is not a positive number of seconds, such as 10 or 0.5",
     ),
+    (&["-q", "---"], "--linger needs a value, SECONDS"),
+    (&["-vq", "--nonsense"], "--linger needs a value, SECONDS"),
     (&["-q", "soon", "0", "port"], "--linger 'soon' is not a number of seconds, such as 0, 10 or 0.5"),
     (&["--wait=never", "0", "port"], "--wait 'never' is not a positive number of seconds, such as 10 or 0.5"),
     (&["--wait=", "0", "port"], "--wait '' is not a positive number of seconds, such as 10 or 0.5"),
