@@ -15,6 +15,7 @@ mod io;
 mod listener;
 #[cfg(all(test, model))]
 mod model;
+mod readiness;
 mod serve;
 mod vchan;
 mod vectored;

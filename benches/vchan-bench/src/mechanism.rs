@@ -15,8 +15,6 @@ pub enum Mechanism {
     AnswerDelay,
     /// The delay before each check in a stream
     StreamDelay,
-    /// Short spins while spinning fails
-    ShortProbe,
     /// Publishing large writes in chunks
     Chunks,
     /// Publishing without a fence

@@ -18,6 +18,7 @@ mod park;
 mod policy;
 mod poll_fd;
 mod poller;
+mod rhythm;
 #[cfg(not(model))]
 pub(crate) mod signals;
 #[cfg(model)]
@@ -27,6 +28,7 @@ mod source;
 mod spin;
 pub(in crate::channel) mod sync;
 mod tuning;
+mod yield_budget;
 
 pub(in crate::channel) use poll_fd::new_set;
 pub(in crate::channel) use source::Source;

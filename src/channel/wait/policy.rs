@@ -13,14 +13,15 @@
 //! * **Brief spin.** A non-blocking call that finds nothing makes the peer's next call send an event. A few more checks
 //!   in less than a microsecond avoid that while a peer is busy.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::rhythm::Rhythm;
 use super::tuning::{
-    Tuning, ANSWER_PERCENT, MAX_ANSWER, MAX_STREAM_DELAY, MAX_WAIT, MAX_YIELD_CREDIT, MIN_PARK, SAMPLE,
-    SLOW_YIELD, SPINS_PER_WAIT, STREAM, WORTH_OF_SLEEP, YIELD_GAIN,
+    Tuning, ANSWER_PERCENT, MAX_ANSWER, MAX_STREAM_DELAY, MAX_WAIT, MIN_PARK, SPINS_PER_WAIT, WORTH_OF_SLEEP,
 };
+use super::yield_budget::YieldBudget;
 
 /// What the executor does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,63 +83,6 @@ pub(super) struct Conditions {
     pub written: Option<u32>,
     /// A wait may yield: the peer is of this implementation, or this side reads.
     pub may_yield: bool,
-}
-
-/// Tells streams from questions and answers: how many waits for data there were since the last write.
-#[derive(Debug, Default)]
-struct Rhythm(AtomicU32);
-
-/// Bits of the word: waits for data without a write in between, the number of waits for an answer modulo [`SAMPLE`], and
-/// a part of the total that was written.
-const WAIT_BITS: u32 = 5;
-const ANSWER_BITS: u32 = 6;
-const MAX_WAITS: u32 = (1 << WAIT_BITS) - 1;
-
-impl Rhythm {
-    /// A wait for data begins. Returns whether it is part of a stream, and whether it is the sample of its kind.
-    fn begin(&self, written: u32) -> (bool, bool) {
-        let word = self.0.load(Ordering::Relaxed);
-        // Large writes change only the high bits.
-        let written = (written ^ written >> 16) << (WAIT_BITS + ANSWER_BITS);
-        let is_same = word >> (WAIT_BITS + ANSWER_BITS) == written >> (WAIT_BITS + ANSWER_BITS);
-        let waits = if is_same { (word & MAX_WAITS) + 1 } else { 0 };
-        let is_stream = waits > STREAM;
-        let answers = (word >> WAIT_BITS) + u32::from(!is_stream);
-        let answers = answers % SAMPLE;
-        self.0.store(waits.min(MAX_WAITS) | answers << WAIT_BITS | written, Ordering::Relaxed);
-        (is_stream, !is_stream && answers == 0)
-    }
-}
-
-/// A token bucket for yields: what other processes may take of this side's time.
-#[derive(Debug, Default)]
-struct YieldBudget {
-    backoff: Backoff,
-    /// Nanoseconds.
-    credit: AtomicI32,
-}
-
-impl YieldBudget {
-    fn should_yield(&self) -> bool {
-        let credit = self.credit.load(Ordering::Relaxed);
-        if credit < 0 {
-            self.credit.store(credit + YIELD_GAIN, Ordering::Relaxed);
-            return false;
-        }
-        self.backoff.should_try()
-    }
-
-    fn record(&self, took: u32, ready: bool) {
-        let credit = self.credit.load(Ordering::Relaxed);
-        if took > SLOW_YIELD {
-            self.credit.store(credit.saturating_sub_unsigned(took), Ordering::Relaxed);
-        } else if ready {
-            self.backoff.succeeded();
-            self.credit.store((credit + YIELD_GAIN).min(MAX_YIELD_CREDIT), Ordering::Relaxed);
-        } else {
-            self.backoff.failed();
-        }
-    }
 }
 
 /// The policy of one direction of a channel.
@@ -274,16 +218,6 @@ impl Policy {
         self.tuning.max_spin > 0 && self.wait.load(Ordering::Relaxed) / SPINS_PER_WAIT <= self.tuning.max_spin
     }
 
-    /// While spinning fails it is as long as two average waits.
-    fn spin_limit(&self) -> u32 {
-        let max = self.tuning.max_spin;
-        if self.spin.is_failing() {
-            self.wait.load(Ordering::Relaxed).saturating_mul(2).max(self.tuning.probe).min(max)
-        } else {
-            max
-        }
-    }
-
     fn plan_spin(&self, attempt: &mut Attempt, conditions: &Conditions) {
         let (is_stream, is_sample) =
             conditions.written.map_or((true, false), |written| self.rhythm.begin(written));
@@ -295,7 +229,7 @@ impl Policy {
             (self.answer.load(Ordering::Relaxed) * ANSWER_PERCENT / 100).min(self.tuning.max_answer_delay)
         };
         attempt.is_sample = is_sample;
-        attempt.plan = Plan::Spin { delay, limit: self.spin_limit() };
+        attempt.plan = Plan::Spin { delay, limit: self.tuning.max_spin };
     }
 
     /// A wait was too short to be timed.
@@ -324,6 +258,7 @@ fn learn(average: &AtomicU32, wait: u32) {
 
 #[cfg(all(test, not(model)))]
 mod tests {
+    use super::super::tuning::{SAMPLE, STREAM};
     use super::*;
 
     const READER: Conditions =
@@ -336,7 +271,6 @@ mod tests {
             cheap_spin: 50_000,
             beside: true,
             yields: 2,
-            probe: 5_000,
             max_answer_delay: 400,
             stream_delay_per_kib: 10,
             brief_checks: 4,

@@ -17,8 +17,6 @@ pub(super) const MIN_SPIN: u32 = 1_000;
 pub(super) const SPINS_PER_WAIT: u32 = 4;
 /// A spin beyond [`MAX_SPIN`] pays if it takes less than this part of a sleep, in percent (Xen).
 pub(super) const WORTH_OF_SLEEP: u32 = 75;
-/// Shortest spin while spinning fails (oneway/one, bothways/one).
-pub(super) const PROBE: u32 = 5_000;
 /// Checks between two readings of the clock.
 pub(super) const CHECKS: u32 = 16;
 /// A longer wait counts as this long, so that one wait does not outweigh many.
@@ -83,8 +81,6 @@ pub(super) struct Tuning {
     pub beside: bool,
     /// How often one wait yields.
     pub yields: u32,
-    /// Shortest spin while spinning fails, at most `max_spin`.
-    pub probe: u32,
     pub max_answer_delay: u32,
     pub stream_delay_per_kib: u32,
     pub brief_checks: u32,
@@ -105,7 +101,6 @@ impl Tuning {
             cheap_spin,
             beside: !same_kernel || processors() > 1,
             yields: if same_kernel { on("yield", YIELDS) } else { 0 },
-            probe: if has("short-probe") { PROBE } else { u32::MAX },
             max_answer_delay: on("answer-delay", MAX_ANSWER_DELAY),
             stream_delay_per_kib: on("stream-delay", STREAM_DELAY_PER_KIB),
             brief_checks: on("brief-spin", BRIEF_CHECKS),
