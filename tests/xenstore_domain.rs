@@ -141,7 +141,7 @@ fn dom0_hears_of_its_peer_only() {
     destroy(&daemon, &dom0, 3);
     for end in ends {
         end.assert_told();
-        assert!(!end.watch.forget(), "the domain comes back");
+        assert!(!end.watch.reset(), "the domain comes back");
     }
 }
 
@@ -253,7 +253,7 @@ fn a_guests_server_is_not_woken_by_a_mark() {
             client.rm(&format!("{PATH}/client/alive")).unwrap();
         }
         end.assert_told();
-        assert!(end.watch.forget() && !end.watch.is_gone());
+        assert!(end.watch.reset() && !end.watch.is_gone());
         end.assert_quiet();
     }
 }

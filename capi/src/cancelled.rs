@@ -1,7 +1,7 @@
-//! Threads that are cancelled by `pthread_cancel` while they are in a call.
+//! Threads that are cancelled by `pthread_cancel` during a call.
 //!
-//! The thread ends where the call left it: between two attempts, with nothing on the stack that needs to be undone. So the
-//! entries that may wait are `extern "C-unwind"`.
+//! The thread ends between two attempts, with nothing on the stack that needs clean-up. So the entries that
+//! can block are `extern "C-unwind"`.
 
 use vchan::unstable::cancellation;
 use vchan::{Error, Result};
@@ -10,8 +10,8 @@ extern "C-unwind" {
     fn pthread_testcancel();
 }
 
-/// Makes an attempt, and others after it for as long as each is only interrupted for a look whether the thread was
-/// cancelled. A thread that was cancelled ends here.
+/// Runs `attempt`, and repeats it while it was interrupted only to check for cancellation. A cancelled thread
+/// ends here.
 #[inline]
 pub(crate) fn attempts<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     match attempt() {
@@ -32,7 +32,7 @@ fn after_failure<T>(error: Error, attempt: impl FnMut() -> Result<T>) -> Result<
 fn after_interruption<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         let requested = cancellation::take_look_request();
-        // SAFETY: nothing that needs to be undone is on the stack up to the C program.
+        // SAFETY: nothing on the stack up to the C program needs clean-up.
         unsafe { pthread_testcancel() };
         if !requested {
             return Err(Error::Interrupted);

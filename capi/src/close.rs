@@ -7,21 +7,22 @@ use crate::handle;
 use crate::layout::libxenvchan;
 use crate::logger::Logger;
 
-/// Closes a channel: tells the peer and frees everything. What was written before can still be read by the peer.
+/// Closes a channel: notifies the peer and frees everything. The peer can still read what was written before.
 ///
-/// Another thread may be blocked in a call meanwhile: it gets -1 with ESHUTDOWN, and this waits until it has left.
-/// None may begin a call on the channel later. Leaves errno alone.
+/// If another thread is blocked in a call on the channel, that call returns -1 with ESHUTDOWN, and this
+/// function waits until it has returned. No call on the channel may begin later. errno is preserved.
 ///
-/// In a signal handler that has interrupted a call on this channel, that call gets -1 with ESHUTDOWN, and what the channel
-/// uses is freed when it returns. Calls that were left by siglongjmp(), and those of threads that have ended or that a fork left
-/// behind, are not waited for. Only where siglongjmp() has left a call in another thread, which has made no call on
-/// the channel since, this takes a second, and the channel's memory and descriptors stay in use.
+/// In a signal handler that has interrupted a call on this channel, that call returns -1 with ESHUTDOWN and
+/// then frees the channel. Calls that were abandoned by siglongjmp() or by threads that have ended, and those
+/// of a forked process's parent, are not waited for. One case is slow: if siglongjmp() has abandoned a call
+/// in another thread, and that thread has called no function on the channel since, this function returns
+/// after a second, and the channel's memory and descriptors are leaked.
 ///
-/// @param ctrl the channel; NULL does nothing
+/// @param ctrl the channel; NULL is ignored
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, and is gone after this.
+/// `ctrl` must be NULL or an open channel; it is invalid after this call.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_close(ctrl: *mut libxenvchan) {
     let now = depth();

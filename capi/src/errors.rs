@@ -1,5 +1,5 @@
-//! Where a `Result` becomes a C return: errno, the text of the last error, the program's logger. And where a panic
-//! ends, if there should ever be one.
+//! Conversion of a `Result` to a C return value: errno, the text of the last error, the program's logger.
+//! Panics are caught here.
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, CStr};
@@ -13,17 +13,18 @@ use vchan::{Error, Result};
 use crate::kinds::{kind_of, VCHAN_RS_ERROR_NONE};
 use crate::logger::{Level, Logger};
 
-/// Room for a text that ends in zero.
+/// A buffer for a NUL-terminated string.
 struct Text([Cell<u8>; 512]);
 
 thread_local! {
-    // Nothing here has a destructor: calls fail after a thread's variables were destroyed, too. And nothing is allocated.
+    // Without destructors, because calls also fail after a thread's variables were destroyed. And without
+    // allocation.
     static LAST: Text = const { Text([const { Cell::new(0) }; 512]) };
     static LAST_KIND: Cell<c_int> = const { Cell::new(VCHAN_RS_ERROR_NONE) };
 }
 
-/// The errno for C. Programs written for libxenvchan know one error for a peer that is not there any more, however
-/// it went; the text tells the difference.
+/// The errno for C. Programs written for libxenvchan know one error for a peer that is gone, however it
+/// ended; the text distinguishes the cases.
 pub(crate) fn errno_of(error: &Error) -> i32 {
     match error {
         Error::PeerDied => libc::EPIPE,
@@ -31,7 +32,7 @@ pub(crate) fn errno_of(error: &Error) -> i32 {
     }
 }
 
-/// Runs the body of an entry called `what`, and turns what came of it into a C return: `failure` where it failed.
+/// Runs the body of the function `what`, and converts its result to a C return value: `failure` if it failed.
 pub(crate) fn answer<T>(what: &str, logger: Logger, failure: T, body: impl FnOnce() -> Result<T>) -> T {
     let _held = cancellation::hold();
     guarded(body).unwrap_or_else(|error| {
@@ -40,7 +41,7 @@ pub(crate) fn answer<T>(what: &str, logger: Logger, failure: T, body: impl FnOnc
     })
 }
 
-/// Runs the body of an entry; a panic becomes an error.
+/// Runs the body of a function; a panic becomes an error.
 pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut failure = None;
     let body = || match body() {
@@ -53,7 +54,7 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Puts an error aside: `catch_unwind` moves what it returns, and that takes longer than all the rest.
+/// Stores the error outside: `catch_unwind` moves its result, which would take longer than everything else.
 #[cold]
 #[inline(never)]
 fn keep<T>(error: Error, failure: &mut Option<Error>) -> Option<T> {
@@ -65,18 +66,18 @@ fn keep<T>(error: Error, failure: &mut Option<Error>) -> Option<T> {
 #[cold]
 #[inline(never)]
 fn failed<T>(error: Option<Error>) -> Result<T> {
-    Err(error.unwrap_or_else(|| Error::os("an error in vchan-rs itself, please report it", Errno::EIO)))
+    Err(error.unwrap_or_else(|| Error::os("internal error in vchan-rs, please report it", Errno::EIO)))
 }
 
 #[cold]
 pub(crate) fn report(what: &str, logger: Logger, error: &Error) {
-    // The program's logger may write to a file, where cancellation would end the thread in here.
+    // The program's logger can write to a file, where cancellation would end the thread here.
     let _held = cancellation::hold();
     let errno = errno_of(error);
-    // Whatever comes of the text, the call has failed with this error.
+    // The call has failed with this error, even if the text cannot be formatted.
     let _ = panic::catch_unwind(AssertUnwindSafe(|| {
         LAST.with(|text| text.set(what, error));
-        // SAFETY: `LAST` always ends in zero, and is this thread's.
+        // SAFETY: `LAST` is always NUL-terminated, and belongs to this thread.
         logger.log(level(error), errno, unsafe { CStr::from_ptr(last_text()) });
     }));
     LAST_KIND.set(kind_of(error));
@@ -85,12 +86,12 @@ pub(crate) fn report(what: &str, logger: Logger, error: &Error) {
 
 impl Text {
     fn set(&self, what: &str, error: &Error) {
-        // It is cut where there is no room.
+        // Truncated if it does not fit.
         let _ = write!(Written { text: self, len: 0 }, "{what}: {error}");
     }
 }
 
-/// A text that is being written.
+/// A writer into a text.
 struct Written<'a> {
     text: &'a Text,
     len: usize,
@@ -101,7 +102,7 @@ impl Write for Written<'_> {
         let result = part.chars().filter(|&character| character != '\0').try_for_each(|character| {
             let mut bytes = [0; 4];
             let bytes = character.encode_utf8(&mut bytes).as_bytes();
-            // One is for the zero.
+            // One byte is reserved for the NUL.
             let place =
                 self.text.0.get(self.len..self.text.0.len() - 1).and_then(|rest| rest.get(..bytes.len()));
             for (byte, place) in bytes.iter().zip(place.ok_or(fmt::Error)?) {
@@ -115,7 +116,7 @@ impl Write for Written<'_> {
     }
 }
 
-/// What an orderly life brings is not for the eyes of whoever reads a log.
+/// Errors of normal operation are logged at debug level.
 fn level(error: &Error) -> Level {
     match error {
         Error::PeerClosed
@@ -138,7 +139,7 @@ pub(crate) fn last_kind() -> c_int {
     LAST_KIND.get()
 }
 
-/// The argument `name` was NULL and must not be.
+/// The error for a NULL argument.
 pub(crate) fn null(name: &str) -> Error {
     Error::Invalid(format!("{name} is NULL"))
 }
@@ -149,12 +150,12 @@ mod tests {
     use std::ffi::CStr;
 
     fn text() -> String {
-        // SAFETY: no error comes between here and the copy.
+        // SAFETY: no error occurs before the copy.
         unsafe { CStr::from_ptr(last_text()) }.to_str().unwrap().to_owned()
     }
 
     #[test]
-    fn an_error_sets_errno_and_text() {
+    fn error_sets_errno_and_text() {
         let ret = answer("libxenvchan_read", Logger::NONE, -1, || Err(Error::PeerClosed));
         assert_eq!((ret, Errno::last()), (-1, Errno::EPIPE));
         assert_eq!(text(), "libxenvchan_read: the peer closed the channel");
@@ -166,27 +167,27 @@ mod tests {
     }
 
     #[test]
-    fn success_leaves_errno_alone() {
+    fn success_preserves_errno() {
         Errno::set_raw(libc::EDOM);
         assert_eq!(answer("x", Logger::NONE, -1, || Ok(5)), 5);
         assert_eq!(Errno::last_raw(), libc::EDOM);
     }
 
     #[test]
-    fn a_panic_ends_here() {
-        let ret = answer("x", Logger::NONE, -1, || panic!("meant"));
+    fn panic_becomes_an_error() {
+        let ret = answer("x", Logger::NONE, -1, || panic!("expected"));
         assert_eq!((ret, Errno::last()), (-1, Errno::EIO));
         assert!(text().contains("please report"));
     }
 
     #[test]
-    fn zero_bytes_in_a_text_do_no_harm() {
+    fn nul_bytes_in_a_text_are_dropped() {
         answer("x", Logger::NONE, (), || Err(Error::Invalid("a\0b".into())));
         assert_eq!(text(), "x: ab");
     }
 
     #[test]
-    fn a_long_text_ends_after_a_whole_character() {
+    fn long_text_is_cut_after_a_whole_character() {
         answer("x", Logger::NONE, (), || Err(Error::Invalid("\u{20ac}".repeat(512))));
         assert_eq!(text(), format!("x: {}", "\u{20ac}".repeat(508 / 3)));
         answer("x", Logger::NONE, (), || Err(Error::Invalid("short".into())));

@@ -1,9 +1,9 @@
 //! The `event` field: a handle for programs that call libxenevtchn with it.
 //!
-//! Over Xen's event channel device it is a real handle, made by `xenevtchn_fdopen` on our descriptor,
-//! where libxenevtchn is loaded or can be. Everywhere else it is a structure of ours with the beginning that all
-//! versions of libxenevtchn since 2016 have, so that at least `xenevtchn_fd` gives the descriptor to poll.
-//! `xenevtchn_notify` works with a real handle only: there is no event channel device without Xen.
+//! Over Xen's event channel device it is a real handle, created by `xenevtchn_fdopen` on our descriptor, if
+//! libxenevtchn is loaded or can be loaded. Otherwise it is a structure that begins like the handle of all
+//! versions of libxenevtchn since 2016, so that at least `xenevtchn_fd` returns the descriptor to poll.
+//! `xenevtchn_notify` works only with a real handle: there is no event channel device without Xen.
 
 use std::ffi::{c_int, c_uint, c_void, CStr};
 use std::mem;
@@ -19,7 +19,7 @@ pub struct EventHandle {
     logger: *mut xentoollog_logger,
     logger_tofree: *mut xentoollog_logger,
     fd: c_int,
-    /// Room for what libxenevtchn itself keeps behind, so that nothing of it is read out of bounds.
+    /// Space for libxenevtchn's further fields, so that it does not read out of bounds.
     _rest: [usize; 4],
 }
 
@@ -28,19 +28,19 @@ const _: () = assert!(mem::offset_of!(EventHandle, fd) == 2 * size_of::<usize>()
 type Open = unsafe extern "C" fn(*mut xentoollog_logger, c_int, c_uint) -> *mut EventHandle;
 type Close = unsafe extern "C" fn(*mut EventHandle) -> c_int;
 
-/// What the `event` field points at.
+/// The target of the `event` field.
 #[derive(Debug)]
 pub(crate) struct Event {
     handle: NonNull<EventHandle>,
-    /// What closes it, for a handle of libxenevtchn's.
+    /// The function that closes it, for a handle of libxenevtchn.
     close: Option<Close>,
 }
 
 impl Event {
-    /// A handle over `evtchn`, a descriptor of the event channel device, or one that only carries `poll`, the
-    /// descriptor to poll.
+    /// A handle over `evtchn`, a descriptor of the event channel device, or one that only contains `poll`,
+    /// the descriptor to poll.
     pub(crate) fn new(evtchn: Option<BorrowedFd<'_>>, poll: RawFd, logger: Logger) -> Event {
-        evtchn.and_then(|fd| Event::real(fd, logger)).unwrap_or_else(|| Event::imitation(poll, logger))
+        evtchn.and_then(|fd| Event::real(fd, logger)).unwrap_or_else(|| Event::substitute(poll, logger))
     }
 
     fn real(evtchn: BorrowedFd<'_>, logger: Logger) -> Option<Event> {
@@ -52,13 +52,13 @@ impl Event {
         };
         // SAFETY: a live logger or NULL, and an open descriptor.
         let handle = NonNull::new(unsafe { open(logger.as_ptr(), evtchn.as_raw_fd(), 0) })?;
-        // One in another form can't be kept from closing the descriptor, so it is never closed.
+        // A handle with another layout would close the descriptor, so it is never closed.
         // SAFETY: the beginning of a handle, see above.
         let known = unsafe { (*handle.as_ptr()).fd } == evtchn.as_raw_fd();
         known.then_some(Event { handle, close: Some(close) })
     }
 
-    fn imitation(fd: RawFd, logger: Logger) -> Event {
+    fn substitute(fd: RawFd, logger: Logger) -> Event {
         let handle =
             EventHandle { logger: logger.as_ptr(), logger_tofree: ptr::null_mut(), fd, _rest: [0; 4] };
         Event { handle: NonNull::from(Box::leak(Box::new(handle))), close: None }
@@ -72,13 +72,13 @@ impl Event {
 impl Drop for Event {
     fn drop(&mut self) {
         match self.close {
-            // SAFETY: a handle that `xenevtchn_fdopen` made, closed once. Without its descriptor, which is the channel's: libxenevtchn
-            // closes none then. A failure leaves nothing to be done.
+            // SAFETY: a handle from `xenevtchn_fdopen`, closed once. The descriptor belongs to the channel;
+            // without one, libxenevtchn closes none. A failure cannot be handled.
             Some(close) => unsafe {
                 (*self.handle.as_ptr()).fd = -1;
                 close(self.handle.as_ptr());
             },
-            // SAFETY: leaked from a box in `imitation`.
+            // SAFETY: leaked from a box in `substitute`.
             None => drop(unsafe { Box::from_raw(self.handle.as_ptr()) }),
         }
     }
@@ -91,9 +91,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_imitation_carries_the_descriptor() {
+    fn substitute_contains_the_descriptor() {
         let event = Event::new(None, 17, Logger::NONE);
-        // SAFETY: alive, made in `new`.
+        // SAFETY: alive, created in `new`.
         assert_eq!(unsafe { (*event.as_ptr()).fd }, 17);
     }
 }

@@ -1,4 +1,4 @@
-//! `vchan-rs.h`: leaving in order, and ending calls from another thread.
+//! `vchan-rs.h`: orderly shutdown, and ending calls from another thread.
 
 use std::ffi::c_int;
 
@@ -12,7 +12,7 @@ use crate::handle::{call, Kind};
 use crate::layout::libxenvchan;
 use crate::logger::Logger;
 
-/// Ends the calls on one channel from another thread, also the one that is making the channel. See
+/// Ends the calls on one channel from another thread, including the init function that is creating it. See
 /// vchan_rs_closer_new().
 #[allow(non_camel_case_types)]
 pub struct vchan_rs_closer(Closer);
@@ -20,14 +20,14 @@ pub struct vchan_rs_closer(Closer);
 impl vchan_rs_closer {
     /// # Safety
     ///
-    /// `closer` must be NULL or one that was made and not freed.
+    /// `closer` must be NULL or a closer that was not freed.
     pub(crate) unsafe fn get(closer: *const vchan_rs_closer) -> Option<Closer> {
         // SAFETY: the caller's.
         unsafe { closer.as_ref() }.map(|closer| closer.0.clone())
     }
 }
 
-/// Makes a closer for one channel, to be passed to its init function in the options.
+/// Creates a closer for one channel, to be passed to its init function in the options.
 ///
 /// @return the closer, to be freed with vchan_rs_closer_free(), or NULL with errno
 #[no_mangle]
@@ -37,14 +37,15 @@ pub extern "C-unwind" fn vchan_rs_closer_new() -> *mut vchan_rs_closer {
     })
 }
 
-/// Tells the peer, and ends all calls that move bytes or wait, the init function's too: those under way and later ones
-/// fail with ESHUTDOWN. Unlike libxenvchan_close() this frees nothing and waits for nobody. Not for signal handlers.
+/// Notifies the peer, and ends all calls that transfer bytes or wait, including the init function: current
+/// and later ones fail with ESHUTDOWN. Unlike libxenvchan_close() this frees nothing and does not block. Not
+/// async-signal-safe.
 ///
-/// @param closer the closer; NULL does nothing
+/// @param closer the closer; NULL is ignored
 ///
 /// # Safety
 ///
-/// `closer` must be NULL or one that was made and not freed.
+/// `closer` must be NULL or a closer that was not freed.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_closer_close(closer: *mut vchan_rs_closer) {
     answer("vchan_rs_closer_close", Logger::NONE, (), || {
@@ -56,23 +57,23 @@ pub unsafe extern "C-unwind" fn vchan_rs_closer_close(closer: *mut vchan_rs_clos
     });
 }
 
-/// Frees a closer. Its channel, if there is one, goes on as if it had never had it.
+/// Frees a closer. Its channel, if any, is not affected.
 ///
-/// @param closer the closer; NULL does nothing
+/// @param closer the closer; NULL is ignored
 ///
 /// # Safety
 ///
-/// `closer` must be NULL or one that was made and not freed, and is gone after this.
+/// `closer` must be NULL or a closer that was not freed; it is invalid after this call.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_closer_free(closer: *mut vchan_rs_closer) {
     if !closer.is_null() {
-        // SAFETY: made by `vchan_rs_closer_new`, and the caller lets go of it.
+        // SAFETY: created by `vchan_rs_closer_new`, and the caller gives up ownership.
         drop(unsafe { Box::from_raw(closer) });
     }
 }
 
-/// Tells the peer that this side leaves, but keeps the channel: what the peer has written, and still writes until it
-/// hears of it, can be read. Writing fails with ESHUTDOWN.
+/// Leaves the channel, but keeps it readable: what the peer has written, and still writes until it notices,
+/// can be read. Writing fails with ESHUTDOWN. Does not block.
 ///
 /// @param ctrl the channel
 /// @return 0, or -1 with errno: ESHUTDOWN, EINVAL
@@ -91,12 +92,12 @@ pub unsafe extern "C-unwind" fn vchan_rs_leave(ctrl: *mut libxenvchan) -> c_int 
     }
 }
 
-/// Ends this side's stream: the peer reads the rest and then the end of the stream (-1 with EPIPE; kind
-/// VCHAN_RS_ERROR_PEER_FINISHED), while the other direction goes on. Later writes fail with ESHUTDOWN. Not while another
-/// thread writes. Does not block.
+/// Ends this side's stream (half-close): the peer reads the rest and then the end of the stream (-1 with
+/// EPIPE; kind VCHAN_RS_ERROR_PEER_FINISHED), while the other direction continues. Later writes fail with
+/// ESHUTDOWN. Do not call it while another thread writes. Does not block.
 ///
-/// Only a peer of this library that was made by vchan_rs_server_init() or vchan_rs_client_init() hears of it, see
-/// vchan_rs_peer_half_closes().
+/// Only a peer that uses this library and was created by vchan_rs_server_init() or vchan_rs_client_init()
+/// sees it, see vchan_rs_peer_half_closes().
 ///
 /// @param ctrl the channel
 /// @return 0, or -1 with errno: ESHUTDOWN (this side has left), EINVAL
@@ -110,8 +111,8 @@ pub unsafe extern "C-unwind" fn vchan_rs_shutdown(ctrl: *mut libxenvchan) -> c_i
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_shutdown", -1, |call| call.channel().finish().map(|()| 0)) }
 }
 
-/// Leaves because of a failure: as vchan_rs_leave(), but a peer of this library gets ECONNABORTED (kind
-/// VCHAN_RS_ERROR_PEER_ABORTED), after the bytes that are in the ring. Any other peer sees an ordinary end.
+/// Leaves because of a failure: like vchan_rs_leave(), but a peer that uses this library gets ECONNABORTED
+/// (kind VCHAN_RS_ERROR_PEER_ABORTED), after the bytes in the ring. Any other peer sees an ordinary end.
 ///
 /// @param ctrl the channel
 /// @return 0, or -1 with errno: ESHUTDOWN, EINVAL
@@ -130,9 +131,9 @@ pub unsafe extern "C-unwind" fn vchan_rs_abort(ctrl: *mut libxenvchan) -> c_int 
     }
 }
 
-/// Whether the peer is known to understand vchan_rs_shutdown() and vchan_rs_abort(): it uses this library too, and was made by
-/// vchan_rs_server_init() or vchan_rs_client_init(). A client says so when it connects, a server when it first hears of its
-/// client.
+/// Whether the peer is known to understand vchan_rs_shutdown() and vchan_rs_abort(): it uses this library
+/// too, and was created by vchan_rs_server_init() or vchan_rs_client_init(). A client announces this when it
+/// connects, a server at its client's first event.
 ///
 /// @param ctrl the channel
 /// @return 1 or 0, or -1 with errno: ESHUTDOWN, EINVAL
@@ -150,10 +151,10 @@ pub unsafe extern "C-unwind" fn vchan_rs_peer_half_closes(ctrl: *mut libxenvchan
     }
 }
 
-/// How many of the bytes that were written the peer has not taken yet.
+/// The number of written bytes that the peer has not read yet.
 ///
 /// @param ctrl the channel
-/// @return how many, or -1 with errno: EPROTO, ESHUTDOWN, EINVAL
+/// @return the number of bytes, or -1 with errno: EPROTO, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
@@ -169,12 +170,12 @@ pub unsafe extern "C-unwind" fn vchan_rs_pending(ctrl: *mut libxenvchan) -> ssiz
     }
 }
 
-/// Waits until the peer has taken everything that was written.
+/// Waits until the peer has read everything that was written.
 ///
 /// @param ctrl       the channel
-/// @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return 0, or -1 with errno: EAGAIN (timeout_ms is 0), ETIMEDOUT, EPIPE (the peer has gone and never will), EPROTO,
-///         EINTR, ESHUTDOWN, EINVAL
+/// @param timeout_ms how long to wait, in milliseconds: 0 to return at once, negative without limit
+/// @return 0, or -1 with errno: EAGAIN (timeout_ms is 0), ETIMEDOUT, EPIPE (the peer is gone, and bytes
+///         remain), EPROTO, EINTR, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///

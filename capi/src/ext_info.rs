@@ -1,4 +1,4 @@
-//! `vchan-rs.h`: versions and errors, what there is to know of a channel, and an entry that Xen's library exports
+//! `vchan-rs.h`: versions and errors, properties of a channel, and a function that Xen's library exports
 //! without declaring it.
 
 use std::ffi::{c_char, c_int};
@@ -17,16 +17,16 @@ pub extern "C-unwind" fn vchan_rs_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// One line about the last call in this thread that failed: which call, and why. Cut after 511 bytes.
+/// One line about the last call in this thread that failed: which call, and why. Truncated to 511 bytes.
 ///
-/// @return the text, "" if none has failed; valid until the next failure in this thread
+/// @return the text, "" if no call has failed; valid until the next failure in this thread
 #[no_mangle]
 pub extern "C-unwind" fn vchan_rs_last_error() -> *const c_char {
     last_text()
 }
 
-/// What kind of failure that of the last call in this thread was, where errno is not enough: EPIPE is a peer that has
-/// closed or one that has died, or comes from the descriptor that was to be written to.
+/// The kind of the last failure in this thread, where errno is ambiguous: EPIPE is a peer that has closed or
+/// one that has died, or comes from the descriptor that was written to.
 ///
 /// @return one of the VCHAN_RS_ERROR_ constants
 #[no_mangle]
@@ -34,18 +34,18 @@ pub extern "C-unwind" fn vchan_rs_last_error_kind() -> c_int {
     last_kind()
 }
 
-/// The whole configuration path of a channel, also where it was given as a relative path or a port. Of a client that
-/// was given a configuration: the path of the server which it has met, or that server's socket, if it is a historical
-/// program.
+/// The absolute configuration path of a channel, also if a relative path or a port was given. For a client
+/// that was given a configuration: the path of the server it has connected to, or that server's socket, if it
+/// is a historical program.
 ///
 /// @param ctrl the channel
-/// @param text where to; gets a string that ends in zero, cut off where it is longer
-/// @param size how many bytes there are; 0, and text may be NULL
-/// @return the length of the whole path, or -1 with errno EINVAL
+/// @param text the buffer; receives a NUL-terminated string, truncated if it does not fit
+/// @param size the size of the buffer in bytes; if it is 0, text can be NULL
+/// @return the length of the whole path in bytes, without NUL; or -1 with errno EINVAL
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `text` as in C.
+/// `ctrl` must be NULL or an open channel, `text` NULL or `size` writable bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_path(
     ctrl: *mut libxenvchan,
@@ -58,13 +58,13 @@ pub unsafe extern "C-unwind" fn vchan_rs_path(
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_path", -1, body) }
 }
 
-/// The lines by which a shell tells clients where a server is, as unixcat prints them; none on Xen. A client takes
-/// the value of XEN_CONFIGURATION from there as its options' configuration.
+/// The shell commands that tell clients where a server is, as unixcat prints them; none on Xen. A client uses
+/// the value of XEN_CONFIGURATION in them as the configuration in its options.
 ///
 /// @param ctrl the channel
-/// @param text where to; gets a string that ends in zero, cut off where it is longer
-/// @param size how many bytes there are; 0, and text may be NULL
-/// @return the length of all lines, or -1 with errno EINVAL
+/// @param text the buffer; receives a NUL-terminated string, truncated if it does not fit
+/// @param size the size of the buffer in bytes; if it is 0, text can be NULL
+/// @return the length of all lines in bytes, without NUL; or -1 with errno EINVAL
 ///
 /// # Safety
 ///
@@ -85,28 +85,28 @@ pub unsafe extern "C-unwind" fn vchan_rs_export_lines(
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_export_lines", -1, body) }
 }
 
-/// As `snprintf`: copies what fits, ends it with a zero, and says how long it is.
+/// Like `snprintf`: copies what fits, adds a NUL, and returns the whole length.
 ///
 /// # Safety
 ///
-/// `to` must point at `size` writable bytes, or be NULL.
+/// `to` must be NULL or point to `size` writable bytes.
 unsafe fn copy_out(text: &str, to: *mut c_char, size: usize) -> Result<ssize_t> {
     if size > 0 {
         if to.is_null() {
             return Err(null("the buffer"));
         }
         let part = text.len().min(size - 1);
-        // SAFETY: `part` and a zero fit into `size` bytes.
+        // SAFETY: `part` and a NUL fit into `size` bytes.
         unsafe {
             ptr::copy_nonoverlapping(text.as_ptr(), to.cast(), part);
             to.add(part).write(0);
         }
     }
-    // A `str` is never longer.
+    // A `str` is at most `isize::MAX` bytes long.
     Ok(text.len() as ssize_t)
 }
 
-/// Withdraws a server's publication, so that no client finds it any more; closing does that by itself.
+/// Withdraws a server's publication, so that no client finds it any more. libxenvchan_close() does the same.
 ///
 /// @param ctrl the channel
 ///

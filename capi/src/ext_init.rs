@@ -1,4 +1,4 @@
-//! `vchan-rs.h`: making channels with options.
+//! `vchan-rs.h`: creating channels with options.
 
 use std::ffi::{c_char, c_int, c_uint, CStr, CString};
 use std::mem;
@@ -20,34 +20,35 @@ use crate::init::{text, Which};
 use crate::layout::libxenvchan;
 use crate::logger::{xentoollog_logger, Logger};
 
-/// How a channel is to be made. Set all to zero, then size, then what should differ:
+/// Options of a channel. Set all fields to zero, then size, then the fields that should differ:
 ///
 ///     struct vchan_rs_options options = { .size = sizeof(options), .timeout_ms = 5000 };
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types)]
 pub struct vchan_rs_options {
-    /// sizeof(struct vchan_rs_options): later versions may add fields at the end, which count as zero for a program
-    /// that does not know them.
+    /// sizeof(struct vchan_rs_options): later versions can add fields at the end, which are zero for a
+    /// program that does not know them.
     pub size: usize,
-    /// Where errors go besides errno, of Xen's libxentoollog; NULL for nowhere.
+    /// A libxentoollog logger that receives errors, or NULL.
     pub logger: *mut xentoollog_logger,
-    /// "unix", "xen" or "auto"; NULL for what VCHAN_TRANSPORT says.
+    /// "unix", "xen" or "auto"; NULL to use the environment variable VCHAN_TRANSPORT.
     pub transport: *const c_char,
-    /// How long to wait for the peer, in milliseconds: 0 not at all, negative for as long as it takes. A client waits
-    /// for its server to publish, a server for its client to come.
+    /// How long to wait for the peer, in milliseconds: 0 to return at once, negative without limit. A client
+    /// waits for its server to publish, a server for its client to connect.
     pub timeout_ms: c_int,
-    /// How long a call that waits looks for the peer's move before it sleeps, at most, in microseconds: 0 for the usual
-    /// time, negative for not at all. Calls that don't wait look again for less than one, unless it is negative.
+    /// How long a waiting call polls the ring before it sleeps, at most, in microseconds: 0 for the default,
+    /// negative for no polling. Non-blocking calls poll for less than a microsecond, unless it is negative.
     pub spin_us: c_int,
-    /// 0, or some of VCHAN_RS_BLOCKING, VCHAN_RS_PERSIST, VCHAN_RS_PORT and VCHAN_RS_OCAML_ORDERS.
+    /// 0, or a combination of VCHAN_RS_BLOCKING, VCHAN_RS_PERSIST, VCHAN_RS_PORT and VCHAN_RS_OCAML_ORDERS.
     pub flags: c_uint,
     /// Must be 0.
     pub reserved: c_uint,
-    /// NULL, or one that has no channel yet: ends the waiting for the peer, and all calls on the channel.
+    /// NULL, or a closer without a channel: it ends the wait for the peer, and all calls on the channel.
     pub closer: *const vchan_rs_closer,
-    /// NULL, or the value of XEN_CONFIGURATION which a server's lines gave: a client on the Unix transport goes there,
-    /// whatever its path; vchan_rs_path() says which server it has met. EINVAL where another server waits at its path.
+    /// NULL, or the value of XEN_CONFIGURATION from a server's lines: a client on the Unix transport connects
+    /// to that server, whatever its path; vchan_rs_path() returns that server's path. EINVAL if another
+    /// server waits at the client's path.
     pub configuration: *const c_char,
 }
 
@@ -55,11 +56,12 @@ pub struct vchan_rs_options {
 pub const VCHAN_RS_BLOCKING: c_uint = 1;
 /// For vchan_rs_options.flags: sets server_persist.
 pub const VCHAN_RS_PERSIST: c_uint = 2;
-/// For vchan_rs_options.flags: xs_path is not a path but a port, letters, digits, '_' and '-', and the sides meet at
-/// /local/domain/<server>/data/vchan/<client>/<port>. That is what the channel's xs_path says.
+/// For vchan_rs_options.flags: xs_path is not a path but a port name (letters, digits, '_' and '-'), and both
+/// sides use the path /local/domain/<server>/data/vchan/<client>/<port>. The channel's xs_path contains that
+/// path.
 pub const VCHAN_RS_PORT: c_uint = 4;
-/// For vchan_rs_options.flags: a server's sizes become those of ocaml-vchan, not of libxenvchan. They differ up to
-/// 2048 bytes.
+/// For vchan_rs_options.flags: a server chooses the ring sizes of ocaml-vchan, not of libxenvchan. They
+/// differ up to 2048 bytes.
 pub const VCHAN_RS_OCAML_ORDERS: c_uint = 8;
 
 const KNOWN_FLAGS: c_uint = VCHAN_RS_BLOCKING | VCHAN_RS_PERSIST | VCHAN_RS_PORT | VCHAN_RS_OCAML_ORDERS;
@@ -77,11 +79,11 @@ const DEFAULTS: vchan_rs_options = vchan_rs_options {
 };
 
 impl vchan_rs_options {
-    /// Copies a program's options, which may be of an older version and then lack the end.
+    /// Copies a program's options, which can be of an older version and then lack the last fields.
     ///
     /// # Safety
     ///
-    /// `options` must be NULL or point at as many bytes as its first field says.
+    /// `options` must be NULL or point to as many bytes as its first field says.
     unsafe fn read(options: *const vchan_rs_options) -> Result<vchan_rs_options> {
         let mut copy = DEFAULTS;
         if options.is_null() {
@@ -92,11 +94,11 @@ impl vchan_rs_options {
         let known = mem::size_of::<vchan_rs_options>();
         if size < mem::offset_of!(vchan_rs_options, timeout_ms) || size > known {
             return Err(Error::Invalid(format!(
-                "the size in the options is {size}: set it to sizeof(struct vchan_rs_options), {known} in this version"
+                "invalid size {size} in the options, expected sizeof(struct vchan_rs_options), {known} in this version"
             )));
         }
-        // SAFETY: `size` bytes are there by the contract, and the copy has at least as many; all values of all
-        // fields are valid.
+        // SAFETY: `size` bytes are readable by the contract, and the copy has at least as many; all values of
+        // all fields are valid.
         unsafe { ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut copy).cast::<u8>(), size) };
         if copy.flags & !KNOWN_FLAGS != 0 || copy.reserved != 0 {
             return Err(Error::Invalid("unknown flags in the options".into()));
@@ -116,15 +118,16 @@ impl vchan_rs_options {
     }
 }
 
-/// Offers a channel, as libxenvchan_server_init() does, with options.
+/// Creates a server's end of a channel, like libxenvchan_server_init(), with options. Blocks for at most
+/// timeout_ms.
 ///
 /// @param domain    the client's domain
 /// @param xs_path   the configuration path
-/// @param read_min  least size in bytes of the ring that the client writes
-/// @param write_min least size in bytes of the ring that the server writes
-/// @param options   NULL for the usual
-/// @return the channel, or NULL with errno as from libxenvchan_server_init(), also ETIMEDOUT, EPIPE (a client came and
-///         went at once)
+/// @param read_min  minimum size in bytes of the client-to-server ring
+/// @param write_min minimum size in bytes of the server-to-client ring
+/// @param options   the options; NULL for the defaults
+/// @return the channel, or NULL with errno as from libxenvchan_server_init(), also ETIMEDOUT, EPIPE (a client
+///         connected and left at once)
 ///
 /// # Safety
 ///
@@ -156,11 +159,12 @@ pub unsafe extern "C-unwind" fn vchan_rs_server_init(
     unsafe { init("vchan_rs_server_init", domain, xs_path, options, make) }
 }
 
-/// Connects to a server, as libxenvchan_client_init() does, with options: above all, waiting for the server.
+/// Connects to a server, like libxenvchan_client_init(), with options. Waits for the server for at most
+/// timeout_ms.
 ///
 /// @param domain  the server's domain
 /// @param xs_path the configuration path
-/// @param options NULL for the usual
+/// @param options the options; NULL for the defaults
 /// @return the channel, or NULL with errno as from libxenvchan_client_init(), also ETIMEDOUT
 ///
 /// # Safety
@@ -192,7 +196,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_client_init(
 
 /// # Safety
 ///
-/// As for the two above.
+/// As for the two functions above.
 unsafe fn init(
     what: &str,
     domain: c_int,
@@ -214,7 +218,7 @@ unsafe fn init(
         if !options.configuration.is_null() {
             // SAFETY: the caller's.
             let configuration = unsafe { CStr::from_ptr(options.configuration) };
-            which.transport = told(&*which.transport, text("the configuration", configuration)?)?;
+            which.transport = transport_for(&*which.transport, text("the configuration", configuration)?)?;
         }
         // SAFETY: the caller's.
         let closer = unsafe { vchan_rs_closer::get(options.closer) }.map_or_else(Closer::new, Ok)?;
@@ -222,7 +226,7 @@ unsafe fn init(
         let whole = options.has(VCHAN_RS_PORT).then(|| CString::new(vchan.path()).unwrap_or_default());
         let path = whole.as_deref().unwrap_or(which.path);
         let ctrl = handle::new(vchan.channel().clone(), which.transport, path, logger);
-        // SAFETY: just made, and nobody else has it.
+        // SAFETY: just created, and not shared yet.
         unsafe { (*ctrl).set_flags(options.has(VCHAN_RS_BLOCKING), options.has(VCHAN_RS_PERSIST)) };
         Ok(ctrl)
     };
@@ -233,20 +237,21 @@ unsafe fn init(
     })
 }
 
-/// The transport for clients of the server whose configuration that is.
-fn told(transport: &dyn Transport, configuration: &str) -> Result<Arc<dyn Transport>> {
+/// The transport for clients of the server that exported the configuration.
+fn transport_for(transport: &dyn Transport, configuration: &str) -> Result<Arc<dyn Transport>> {
     if transport.name() != "unix" {
-        return Err(Error::Invalid("only the Unix transport knows such configurations".into()));
+        return Err(Error::Invalid("a configuration requires the Unix transport".into()));
     }
     Ok(Arc::new(UnixTransport::from_env()?.exported(configuration)?))
 }
 
-/// Waits until the client has come, where libxenvchan_is_open() says 2 (server).
+/// Waits until a client has connected, while libxenvchan_is_open() returns 2 (server).
 ///
 /// @param ctrl       the channel
-/// @param timeout_ms how long at most, in milliseconds; negative for as long as it takes
-/// @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client came and went at once), EINTR (the channel goes on),
-///         EIDRM (over Unix sockets: somebody has removed what clients find the server by), EPROTO, ESHUTDOWN, EINVAL
+/// @param timeout_ms how long to wait, in milliseconds: 0 to return at once, negative without limit
+/// @return 0, or -1 with errno: ETIMEDOUT, EPIPE (a client connected and left at once), EINTR (the channel
+///         remains usable), EIDRM (over Unix sockets: the files by which clients find the server were
+///         removed), EPROTO, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///

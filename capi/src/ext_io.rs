@@ -1,4 +1,4 @@
-//! `vchan-rs.h`: moving bytes with a time-out, and between descriptors and the rings.
+//! `vchan-rs.h`: transferring bytes with a timeout, and between descriptors and the rings.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::{BorrowedFd, RawFd};
@@ -12,12 +12,12 @@ use crate::handle::{call, Kind};
 use crate::io::{input, output};
 use crate::layout::libxenvchan;
 
-/// A time-out as C gives it.
+/// A timeout argument of the C interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timeout {
-    /// 0: don't wait.
+    /// 0: do not wait.
     Not,
-    /// Positive: so many milliseconds; negative: for ever.
+    /// Positive: milliseconds; negative: no limit.
     Upto(Option<Duration>),
 }
 
@@ -38,26 +38,26 @@ pub(crate) fn timeout(milliseconds: c_int) -> Timeout {
     }
 }
 
-/// The most that one call moves.
-const MOST: usize = isize::MAX as usize;
+/// The maximum number of bytes per call.
+const MAX_BYTES: usize = isize::MAX as usize;
 
 fn count(bytes: usize) -> ssize_t {
-    // At most `MOST`.
+    // At most `MAX_BYTES`.
     bytes as ssize_t
 }
 
-/// Reads what there is, waiting for the first byte. Does not look at the blocking flag.
+/// Reads the bytes that are available, waiting for the first one. Ignores the blocking flag.
 ///
 /// @param ctrl       the channel
-/// @param data       where to
-/// @param size       at most how many bytes
-/// @param timeout_ms how long to wait at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return how many; or -1 with errno: EAGAIN (timeout_ms is 0 and none are there), ETIMEDOUT, EPIPE (none are left,
-///         and the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
+/// @param data       the buffer
+/// @param size       the size of the buffer in bytes
+/// @param timeout_ms how long to wait, in milliseconds: 0 to return at once, negative without limit
+/// @return the number of bytes read; or -1 with errno: EAGAIN (timeout_ms is 0 and no bytes are available),
+///         ETIMEDOUT, EPIPE (no bytes are left, and the peer is gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `data` as in C.
+/// `ctrl` must be NULL or an open channel, `data` NULL or `size` bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_read(
     ctrl: *mut libxenvchan,
@@ -77,20 +77,20 @@ pub unsafe extern "C-unwind" fn vchan_rs_read(
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_read", -1, |call| body(call.channel()).map(count)) }
 }
 
-/// Writes, waiting for space as often as it takes. Does not look at the blocking flag.
+/// Writes all bytes, waiting for space as often as necessary. Ignores the blocking flag.
 ///
 /// @param ctrl       the channel
-/// @param data       what
-/// @param size       how many bytes
-/// @param timeout_ms how long to wait for the peer at most, each time, in milliseconds: 0 not at all, negative for as
-///                   long as it takes
-/// @return how many were written, less than size where it could not go on: the next call says why. Or, where none
-///         were, -1 with errno: EAGAIN (timeout_ms is 0 and there is no space), ETIMEDOUT, EPIPE (the peer has gone),
-///         EPROTO, EINTR, ESHUTDOWN, EINVAL
+/// @param data       the bytes
+/// @param size       the number of bytes
+/// @param timeout_ms how long to wait for the peer each time, in milliseconds: 0 to return at once, negative
+///                   without limit
+/// @return the number of bytes written; less than size if the call could not continue (the next call reports
+///         why). If no bytes were written, -1 with errno: EAGAIN (timeout_ms is 0 and there is no space),
+///         ETIMEDOUT, EPIPE (the peer is gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `data` as in C.
+/// `ctrl` must be NULL or an open channel, `data` NULL or `size` bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_write(
     ctrl: *mut libxenvchan,
@@ -101,7 +101,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_write(
     let mut written = 0;
     let mut body = |channel: &Channel| {
         // SAFETY: the caller's.
-        let data = unsafe { input(data, size, MOST) }?;
+        let data = unsafe { input(data, size, MAX_BYTES) }?;
         let progress = match timeout(timeout_ms) {
             Timeout::Not => channel.write_now(data, size, false),
             Timeout::Upto(limit) => channel.write(&data[written..], limit),
@@ -116,11 +116,11 @@ pub unsafe extern "C-unwind" fn vchan_rs_write(
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_write", -1, |call| body(call.channel()).map(count)) }
 }
 
-/// Waits for an event, as libxenvchan_wait() does, at most for a while.
+/// Waits for an event, like libxenvchan_wait(), with a timeout.
 ///
 /// @param ctrl       the channel
-/// @param timeout_ms how long at most, in milliseconds; negative for as long as it takes
-/// @return 0, or -1 with errno: ETIMEDOUT, and as libxenvchan_wait()
+/// @param timeout_ms how long to wait, in milliseconds; negative without limit
+/// @return 0, or -1 with errno: ETIMEDOUT, and as from libxenvchan_wait()
 ///
 /// # Safety
 ///
@@ -132,7 +132,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_wait(ctrl: *mut libxenvchan, timeout_ms
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_wait", -1, |call| call.channel().wait(limit).map(|()| 0)) }
 }
 
-/// Sends the peer an event, asked for or not.
+/// Sends an event to the peer, even if it has not requested one.
 ///
 /// @param ctrl the channel
 /// @return 0, or -1 with errno
@@ -146,18 +146,18 @@ pub unsafe extern "C-unwind" fn vchan_rs_notify(ctrl: *mut libxenvchan) -> c_int
     unsafe { call(ctrl, Kind::Asking, "vchan_rs_notify", -1, |call| call.channel().notify().map(|()| 0)) }
 }
 
-/// Moves bytes from the channel to a descriptor, straight out of the ring: one writev().
+/// Transfers bytes from the channel to a descriptor without a copy: one writev() from the ring.
 ///
-/// A descriptor that blocks keeps this waiting for longer than timeout_ms. After fewer bytes than max, the channel's descriptor
-/// becomes readable when there is more, at once where fd took less than there was. After EAGAIN, fd is the one to poll where
-/// libxenvchan_data_ready() is not 0.
+/// If the descriptor blocks, the call can take longer than timeout_ms. After fewer bytes than max, the
+/// channel's descriptor becomes readable when more bytes are available, immediately if fd accepted less than
+/// was available. After EAGAIN, poll fd if libxenvchan_data_ready() is not 0.
 ///
 /// @param ctrl       the channel
-/// @param fd         where to
-/// @param max        at most how many bytes
-/// @param timeout_ms how long to wait for data at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return how many; or -1 with errno as vchan_rs_read(), or as writev() (also EAGAIN, where the descriptor is
-///         non-blocking); nothing is lost then
+/// @param fd         the descriptor to write to
+/// @param max        the maximum number of bytes
+/// @param timeout_ms how long to wait for data, in milliseconds: 0 to return at once, negative without limit
+/// @return the number of bytes; or -1 with errno as from vchan_rs_read(), or as from writev() (also EAGAIN,
+///         if the descriptor is non-blocking); no bytes are lost then
 ///
 /// # Safety
 ///
@@ -172,25 +172,24 @@ pub unsafe extern "C-unwind" fn vchan_rs_read_to_fd(
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
-        channel.copy_to_fd(fd, max.min(MOST), timeout(timeout_ms).into())
+        channel.copy_to_fd(fd, max.min(MAX_BYTES), timeout(timeout_ms).into())
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_read_to_fd", -1, |call| body(call.channel()).map(count)) }
 }
 
-/// Moves bytes from a descriptor to the channel, straight into the ring: one readv().
+/// Transfers bytes from a descriptor to the channel without a copy: one readv() into the ring.
 ///
-/// A descriptor that blocks keeps this waiting for longer than timeout_ms. After fewer bytes than max, the channel's descriptor
-/// becomes readable when there is space, at once where fd gave less than there was space for. After EAGAIN, fd is the one to
-/// poll where libxenvchan_buffer_space() is not 0.
+/// If the descriptor blocks, the call can take longer than timeout_ms. After fewer bytes than max, the
+/// channel's descriptor becomes readable when there is space, immediately if fd provided less than there was
+/// space for. After EAGAIN, poll fd if libxenvchan_buffer_space() is not 0.
 ///
 /// @param ctrl       the channel
-/// @param fd         where from
-/// @param max        at most how many bytes
-/// @param timeout_ms how long to wait for space at most, in milliseconds: 0 not at all, negative for as long as it
-///                   takes
-/// @return how many; 0 at the end of the file; or -1 with errno as vchan_rs_write(), or as readv() (also EAGAIN, where
-///         the descriptor is non-blocking)
+/// @param fd         the descriptor to read from
+/// @param max        the maximum number of bytes
+/// @param timeout_ms how long to wait for space, in milliseconds: 0 to return at once, negative without limit
+/// @return the number of bytes; 0 at the end of the file; or -1 with errno as from vchan_rs_write(), or as
+///         from readv() (also EAGAIN, if the descriptor is non-blocking)
 ///
 /// # Safety
 ///
@@ -205,7 +204,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_write_from_fd(
     let body = |channel: &Channel| {
         // SAFETY: the caller's.
         let fd = unsafe { descriptor(fd) }?;
-        channel.copy_from_fd(fd, max.min(MOST), timeout(timeout_ms).into())
+        channel.copy_from_fd(fd, max.min(MAX_BYTES), timeout(timeout_ms).into())
     };
     // SAFETY: the caller's.
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_write_from_fd", -1, |call| body(call.channel()).map(count)) }
@@ -213,10 +212,10 @@ pub unsafe extern "C-unwind" fn vchan_rs_write_from_fd(
 
 /// # Safety
 ///
-/// A descriptor that stays open for as long as `'a`.
+/// `fd` must be negative, or stay open for `'a`.
 unsafe fn descriptor<'a>(fd: RawFd) -> Result<BorrowedFd<'a>> {
     if fd < 0 {
-        return Err(Error::Invalid(format!("{fd} is no file descriptor")));
+        return Err(Error::Invalid(format!("invalid file descriptor {fd}")));
     }
     // SAFETY: the caller's, and not -1.
     Ok(unsafe { BorrowedFd::borrow_raw(fd) })

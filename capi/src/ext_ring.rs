@@ -1,4 +1,4 @@
-//! `vchan-rs.h`: working in the rings themselves, without a copy.
+//! `vchan-rs.h`: zero-copy access to the rings.
 
 use std::ffi::c_int;
 
@@ -12,22 +12,25 @@ use crate::ext_io::timeout;
 use crate::handle::{call, Call, Kind};
 use crate::layout::libxenvchan;
 
-/// Shows the bytes that can be read, where they lie in the ring.
+/// Returns the readable bytes in place, as pointers into the ring.
 ///
-/// The peer can still change them: copy before you check. They stay there until vchan_rs_consume() gives their space
-/// back, or the channel is closed. Not together with other reading calls in another thread. Poll the channel's descriptor only
-/// after EAGAIN or ETIMEDOUT: until then more may have come without an event.
+/// The peer can still change them: copy before validating. They remain valid until vchan_rs_consume()
+/// releases their space, or the channel is closed. Do not call it together with other reading calls in
+/// another thread. Poll the channel's descriptor only after EAGAIN or ETIMEDOUT: before that, more bytes can
+/// arrive without an event.
 ///
 /// @param ctrl       the channel
-/// @param parts      gets the two parts of it; the second is empty unless the data goes round the ring's end
-/// @param min        at least how many bytes to wait for: 1 to the ring's size
-/// @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return how many there are in both parts, at least min (there may be more by now); or -1 with errno: EAGAIN,
-///         ETIMEDOUT, EPIPE (less than min are left, and the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
+/// @param parts      receives the two parts; the second is empty unless the data wraps around the end of the
+///                   ring
+/// @param min        the minimum number of bytes to wait for, 1 to the ring's size
+/// @param timeout_ms how long to wait, in milliseconds: 0 to return at once, negative without limit
+/// @return the number of bytes in both parts, at least min (more can have arrived since); or -1 with errno:
+///         EAGAIN, ETIMEDOUT, EPIPE (less than min are left, and the peer is gone), EPROTO, EINTR, ESHUTDOWN,
+///         EINVAL
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `parts` NULL or two of its kind.
+/// `ctrl` must be NULL or an open channel, `parts` NULL or an array of two.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_borrow(
     ctrl: *mut libxenvchan,
@@ -45,11 +48,11 @@ pub unsafe extern "C-unwind" fn vchan_rs_borrow(
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_borrow", -1, body) }
 }
 
-/// Gives bytes of vchan_rs_borrow() back to the peer as space, from the beginning.
+/// Releases bytes of vchan_rs_borrow() to the peer as space, from the beginning. Does not block.
 ///
 /// @param ctrl the channel
-/// @param size how many: not more than there are
-/// @return 0, or -1 with errno: EINVAL (more than there are), EPROTO, ESHUTDOWN
+/// @param size the number of bytes, at most as many as are readable
+/// @return 0, or -1 with errno: EINVAL (more than are readable), EPROTO, ESHUTDOWN
 ///
 /// # Safety
 ///
@@ -65,21 +68,23 @@ pub unsafe extern "C-unwind" fn vchan_rs_consume(ctrl: *mut libxenvchan, size: u
     unsafe { call(ctrl, Kind::Reading, "vchan_rs_consume", -1, body) }
 }
 
-/// Shows the space that can be written, where it lies in the ring.
+/// Returns the writable space in place, as pointers into the ring.
 ///
-/// The peer sees nothing of what is written there until vchan_rs_commit(). Not together with other writing calls in
-/// another thread. Poll the channel's descriptor only after EAGAIN or ETIMEDOUT, as for vchan_rs_borrow().
+/// The peer does not see what is written there until vchan_rs_commit(). Do not call it together with other
+/// writing calls in another thread. Poll the channel's descriptor only after EAGAIN or ETIMEDOUT, as for
+/// vchan_rs_borrow().
 ///
 /// @param ctrl       the channel
-/// @param parts      gets the two parts of it; the second is empty unless the space goes round the ring's end
-/// @param min        at least how many bytes to wait for: 1 to the ring's size
-/// @param timeout_ms how long at most, in milliseconds: 0 not at all, negative for as long as it takes
-/// @return how many there are in both parts, at least min (there may be more by now); or -1 with errno: EAGAIN,
-///         ETIMEDOUT, EPIPE (the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
+/// @param parts      receives the two parts; the second is empty unless the space wraps around the end of the
+///                   ring
+/// @param min        the minimum number of bytes to wait for, 1 to the ring's size
+/// @param timeout_ms how long to wait, in milliseconds: 0 to return at once, negative without limit
+/// @return the number of bytes in both parts, at least min (there can be more space since); or -1 with errno:
+///         EAGAIN, ETIMEDOUT, EPIPE (the peer is gone), EPROTO, EINTR, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `parts` NULL or two of its kind.
+/// `ctrl` must be NULL or an open channel, `parts` NULL or an array of two.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn vchan_rs_reserve(
     ctrl: *mut libxenvchan,
@@ -97,11 +102,12 @@ pub unsafe extern "C-unwind" fn vchan_rs_reserve(
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_reserve", -1, body) }
 }
 
-/// Publishes what was written into the space of vchan_rs_reserve(), from the beginning.
+/// Publishes bytes that were written into the space of vchan_rs_reserve(), from the beginning. Does not
+/// block.
 ///
 /// @param ctrl the channel
-/// @param size how many bytes: not more than there is space
-/// @return 0, or -1 with errno: EINVAL (more than there is space), EPROTO, ESHUTDOWN
+/// @param size the number of bytes, at most as many as there is space for
+/// @return 0, or -1 with errno: EINVAL (more than there is space for), EPROTO, ESHUTDOWN
 ///
 /// # Safety
 ///
@@ -117,33 +123,34 @@ pub unsafe extern "C-unwind" fn vchan_rs_commit(ctrl: *mut libxenvchan, size: us
     unsafe { call(ctrl, Kind::Writing, "vchan_rs_commit", -1, body) }
 }
 
-fn notify_if(channel: &Channel, asked: bool) -> Result<c_int> {
-    if asked {
+fn notify_if(channel: &Channel, needed: bool) -> Result<c_int> {
+    if needed {
         channel.notify()?;
     }
     Ok(0)
 }
 
-/// Waits until there are `min` bytes; says how many there are.
+/// Waits until there are `min` bytes; returns how many there are.
 fn at_least(channel: &Channel, interest: Interest, min: usize, timeout_ms: c_int) -> Result<u32> {
     let ring = channel.ring().size(interest) as usize;
     match min {
-        0 => return Err(Error::Invalid("at least 1 byte must be asked for".into())),
+        0 => return Err(Error::Invalid("invalid minimum of 0 bytes, expected at least 1".into())),
         _ if min > ring => return Err(Error::PacketTooLarge { size: min, ring }),
         _ => channel.at_least(interest, min, timeout(timeout_ms).into())?,
     }
-    // Where a quarter of the ring is known to be there, it isn't looked for more: that may cost as much as moving it.
+    // If a quarter of the ring is known to be available, the peer's index is not read again: that can cost as
+    // much as the transfer.
     Ok(channel.ring().known(interest, min.max(ring / 4))?)
 }
 
 fn within(size: usize, there: u32) -> Result<u32> {
     let fits = u32::try_from(size).ok().filter(|&size| size <= there);
-    fits.ok_or_else(|| Error::Invalid(format!("{size} bytes are more than the {there} that there are")))
+    fits.ok_or_else(|| Error::Invalid(format!("{size} bytes exceed the {there} that are available")))
 }
 
 /// # Safety
 ///
-/// `parts` must be NULL or two of its kind.
+/// `parts` must be NULL or an array of two.
 unsafe fn show(slices: [RawSlice; 2], parts: *mut iovec) -> Result<()> {
     if parts.is_null() {
         return Err(null("the array of parts"));

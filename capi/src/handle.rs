@@ -1,11 +1,11 @@
-//! A channel as C holds it: the public structure, and behind it what programs don't see.
+//! The C view of a channel: the public structure, followed by private data.
 //!
-//! Another thread may close a channel while calls are under way: they end with an error, and closing waits until
-//! all have left before it frees anything. So every call is counted, in a lane of its kind: a thread that reads and
-//! one that writes never touch the same counter.
+//! Another thread can close a channel during calls: they end with an error, and closing waits until all have
+//! returned before it frees anything. So every call is counted, per kind: a thread that reads and one that
+//! writes never touch the same counter.
 //!
-//! A thread that closes in a signal handler can't wait for its own call, which the handler has interrupted. That one frees the
-//! channel when it leaves.
+//! A thread that closes in a signal handler cannot wait for its own call, which the handler has interrupted.
+//! That call frees the channel when it returns.
 
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
@@ -28,18 +28,18 @@ use crate::event::Event;
 use crate::layout::{libxenvchan, Flags};
 use crate::logger::Logger;
 
-/// Nobody has closed the channel.
+/// The channel is not closed.
 const OPEN: u8 = 0;
-/// Somebody closes it, and frees it when the others have left.
+/// A thread is closing it, and frees it when the other calls have returned.
 const CLOSING: u8 = 1;
-/// This thread has closed it in a signal handler, and its call frees it when it leaves.
-const LEFT_TO_THE_CALL: u8 = 2;
+/// This thread has closed it in a signal handler, and the interrupted call frees it when it returns.
+const FREED_BY_CALL: u8 = 2;
 
-/// For how long closing waits for the calls of others. They leave within microseconds once the channel is closed; only one that
-/// was left by `longjmp`, in a thread that goes on with something else, never does.
+/// How long closing waits for calls of other threads. They return within microseconds once the channel is
+/// closed, except one that was abandoned by `longjmp` in a thread that does something else since.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The whole of a channel. C gets a pointer to its beginning.
+/// A whole channel. C gets a pointer to its beginning.
 #[repr(C)]
 pub(crate) struct Handle {
     public: UnsafeCell<libxenvchan>,
@@ -50,27 +50,27 @@ struct Private {
     channel: Arc<Channel>,
     transport: Arc<dyn Transport>,
     logger: Logger,
-    /// What `public.event` points at.
+    /// The target of `public.event`.
     _event: Event,
-    /// One of the three above.
-    door: AtomicU8,
-    /// The last `server_persist` that the channel was told.
+    /// `OPEN`, `CLOSING` or `FREED_BY_CALL`.
+    state: AtomicU8,
+    /// The last `server_persist` that was passed to the channel.
     persistent: AtomicBool,
-    lanes: [CallGate; 3],
+    gates: [CallGate; 3],
 }
 
-/// The kinds of calls that different threads make at the same time.
+/// The kinds of calls that different threads can make at the same time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
-    /// From the ring.
+    /// Reads from a ring.
     Reading,
-    /// Into the ring.
+    /// Writes into a ring.
     Writing,
     /// Anything else.
     Asking,
 }
 
-/// What the body of an entry gets.
+/// The argument of a function's body.
 pub(crate) struct Call<'a> {
     private: &'a Private,
     pub(crate) flags: Flags,
@@ -86,7 +86,7 @@ impl Call<'_> {
     }
 }
 
-/// Makes the C side of a channel. `path` is what the program called it.
+/// Creates the C side of a channel. `path` is the program's name for it.
 pub(crate) fn new(
     channel: Arc<Channel>,
     transport: Arc<dyn Transport>,
@@ -97,16 +97,16 @@ pub(crate) fn new(
     let event = Event::new(channel.evtchn_fd(), channel.events_fd().as_raw_fd(), logger);
     let mut public = libxenvchan::describing(channel.ring(), channel.event_port());
     public.event = event.as_ptr();
-    // SAFETY: a string that ends in zero.
+    // SAFETY: a NUL-terminated string.
     public.xs_path = unsafe { libc::strdup(path.as_ptr()) };
     let private = Private {
         channel,
         transport,
         logger,
         _event: event,
-        door: AtomicU8::new(OPEN),
+        state: AtomicU8::new(OPEN),
         persistent: AtomicBool::new(false),
-        lanes: Default::default(),
+        gates: Default::default(),
     };
     Box::into_raw(Box::new(Handle { public: UnsafeCell::new(public), private })).cast()
 }
@@ -114,9 +114,9 @@ pub(crate) fn new(
 impl Private {
     /// Passes the program's `server_persist` on to the channel, if it has changed.
     #[inline]
-    fn tell_persistence(&self, flags: Flags) -> Result<()> {
+    fn update_persistence(&self, flags: Flags) -> Result<()> {
         let persistent = flags.persistent();
-        // A client has no use for the flag, and a program may have set it there.
+        // The flag has no meaning for a client, but a program can set it there.
         if self.persistent.load(Ordering::Relaxed) == persistent || self.channel.ring().role() == Role::Client
         {
             return Ok(());
@@ -127,19 +127,21 @@ impl Private {
 }
 
 impl Private {
-    /// Whether this thread is in a call, which a signal handler has interrupted. `now` is the [depth] of the entry that asks.
+    /// Whether this thread is in a call that a signal handler has interrupted. `now` is the [depth] of the
+    /// current function.
     fn is_inside(&self, now: usize) -> bool {
-        self.lanes.iter().any(|gate| gate.own(now) == Own::Inside)
+        self.gates.iter().any(|gate| gate.own(now) == Own::Inside)
     }
 
-    /// Waits until no other thread is in a call, after the door was shut. Says whether that has come true.
+    /// Waits until no other thread is in a call, after the state has changed. Returns `false` after a
+    /// timeout.
     ///
-    /// Polls: a caller that has left must not touch the channel again, not even to wake this thread.
+    /// Polls: a call that has returned must not touch the channel again, not even to wake this thread.
     fn wait_for_others(&self) -> bool {
         CallGate::order_close();
         let (mut pause, mut waited) = (Duration::from_micros(1), Duration::ZERO);
-        while !self.lanes.iter().all(CallGate::is_empty) {
-            if self.lanes.iter().all(CallGate::is_empty_of_the_living) {
+        while !self.gates.iter().all(CallGate::is_empty) {
+            if self.gates.iter().all(CallGate::is_empty_of_the_living) {
                 return true;
             }
             if waited >= CLOSE_TIMEOUT {
@@ -153,11 +155,12 @@ impl Private {
     }
 }
 
-/// Runs the body of the entry `what` on a channel and answers as C wants it: `failure` where it failed.
+/// Runs the body of the function `what` on a channel and converts the result to a C return value: `failure`
+/// if it failed.
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or a channel that [`new`] made and that nobody has finished closing.
+/// `ctrl` must be NULL or a channel from [`new`] that was not freed.
 #[inline]
 pub(crate) unsafe fn call<T: Copy>(
     ctrl: *mut libxenvchan,
@@ -171,30 +174,30 @@ pub(crate) unsafe fn call<T: Copy>(
     }
     // SAFETY: by the contract `ctrl` begins a `Handle`. No reference is made to its public part.
     let private = unsafe { &(*ctrl.cast::<Handle>()).private };
-    let gate = &private.lanes[kind as usize];
+    let gate = &private.gates[kind as usize];
     let mut logger = Logger::NONE;
     // A thread that is cancelled between two attempts stays counted until it has ended.
-    let ticket = gate.enter();
+    let inside = gate.enter();
     let result = cancelled::attempts(|| {
         guarded(|| {
-            if private.door.load(Ordering::SeqCst) != OPEN {
+            if private.state.load(Ordering::SeqCst) != OPEN {
                 return Err(Error::Closed);
             }
             // SAFETY: `ctrl` is alive while this call is counted.
             let flags = unsafe { Flags::read(ctrl) };
-            private.tell_persistence(flags)?;
+            private.update_persistence(flags)?;
             body(&Call { private, flags })
         })
     });
     if result.is_err() {
         logger = private.logger;
     }
-    let left_to_the_call = private.door.load(Ordering::Relaxed) == LEFT_TO_THE_CALL;
-    // Nothing of the channel may be touched after this, unless it was left to this thread.
-    ticket.leave();
-    if left_to_the_call {
-        // SAFETY: made by `new`; no other thread is inside.
-        unsafe { free_after_the_last(ctrl, depth()) };
+    let freed_by_call = private.state.load(Ordering::Relaxed) == FREED_BY_CALL;
+    // The channel must not be touched after this, unless this thread has to free it.
+    inside.leave();
+    if freed_by_call {
+        // SAFETY: created by `new`; no other thread is in a call.
+        unsafe { free_after_last_call(ctrl, depth()) };
     }
     match result {
         Ok(value) => value,
@@ -205,7 +208,7 @@ pub(crate) unsafe fn call<T: Copy>(
     }
 }
 
-/// Closes a channel and frees it, for an entry at the [depth] `now`. Leaves errno alone.
+/// Closes a channel and frees it, for a function at the [depth] `now`. Preserves errno.
 ///
 /// # Safety
 ///
@@ -216,35 +219,35 @@ pub(crate) unsafe fn close(ctrl: *mut libxenvchan, now: usize) {
     let handle = ctrl.cast::<Handle>();
     // SAFETY: by the contract.
     let private = unsafe { &(*handle).private };
-    if private.door.swap(CLOSING, Ordering::SeqCst) != OPEN {
+    if private.state.swap(CLOSING, Ordering::SeqCst) != OPEN {
         return;
     }
     private.channel.closer().close();
     if !private.wait_for_others() {
-        // Somebody may still be inside, so nothing can be freed, ever.
+        // A call may still be running, so nothing can ever be freed.
         private.channel.withdraw();
     } else if private.is_inside(now) {
         private.channel.withdraw();
-        private.door.store(LEFT_TO_THE_CALL, Ordering::Relaxed);
+        private.state.store(FREED_BY_CALL, Ordering::Relaxed);
     } else {
-        // SAFETY: made by `new`, nobody is inside any more, and the program lets go of it.
+        // SAFETY: created by `new`, no call is running, and the program gives up ownership.
         unsafe { free(ctrl) };
     }
     Errno::set_raw(errno);
 }
 
-/// Frees a channel that was closed in a signal handler when the last of the calls has left which the handler has interrupted.
+/// Frees a channel that was closed in a signal handler, when the last of the interrupted calls returns.
 ///
 /// # Safety
 ///
 /// `ctrl` must be from [`new`], and no other thread in a call.
 #[cold]
-unsafe fn free_after_the_last(ctrl: *mut libxenvchan, now: usize) {
+unsafe fn free_after_last_call(ctrl: *mut libxenvchan, now: usize) {
     let errno = Errno::last_raw();
     let _held = cancellation::hold();
     // SAFETY: the caller's.
     if !unsafe { &(*ctrl.cast::<Handle>()).private }.is_inside(now) {
-        // SAFETY: the program has let go of it, and this was the last call.
+        // SAFETY: the program has given up ownership, and this was the last call.
         unsafe { free(ctrl) };
     }
     Errno::set_raw(errno);
@@ -252,7 +255,7 @@ unsafe fn free_after_the_last(ctrl: *mut libxenvchan, now: usize) {
 
 /// # Safety
 ///
-/// `ctrl` must be from [`new`], and nobody inside.
+/// `ctrl` must be from [`new`], and no call running.
 unsafe fn free(ctrl: *mut libxenvchan) {
     // SAFETY: the caller's; the path is from `strdup`.
     unsafe {

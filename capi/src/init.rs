@@ -1,4 +1,4 @@
-//! Making channels: `libxenvchan_server_init` and `libxenvchan_client_init`.
+//! Creating channels: `libxenvchan_server_init` and `libxenvchan_client_init`.
 
 use std::ffi::{c_char, c_int, CStr};
 use std::ptr;
@@ -14,10 +14,10 @@ use crate::handle;
 use crate::layout::libxenvchan;
 use crate::logger::{xentoollog_logger, Logger};
 
-/// The first of the domain numbers that Xen keeps for itself.
+/// The first of the domain IDs that Xen reserves.
 const FIRST_RESERVED: c_int = 0x7FF0;
 
-/// Which channel: what both sides of both interfaces are given.
+/// Identifies a channel: the arguments common to all init functions.
 pub(crate) struct Which<'a> {
     pub(crate) peer: DomId,
     pub(crate) path: &'a CStr,
@@ -27,7 +27,7 @@ pub(crate) struct Which<'a> {
 impl<'a> Which<'a> {
     /// # Safety
     ///
-    /// `path` and `transport` must be NULL or strings that end in zero and live as long as `'a`.
+    /// `path` and `transport` must be NULL or NUL-terminated strings that live as long as `'a`.
     pub(crate) unsafe fn new(
         domain: c_int,
         path: *const c_char,
@@ -35,7 +35,7 @@ impl<'a> Which<'a> {
     ) -> Result<Which<'a>> {
         let peer = DomId::try_from(domain).ok().filter(|_| domain < FIRST_RESERVED);
         let peer = peer.ok_or_else(|| {
-            Error::Invalid(format!("{domain} is no domain's number: 0 to {} are", FIRST_RESERVED - 1))
+            Error::Invalid(format!("invalid domain ID {domain}, expected 0 to {}", FIRST_RESERVED - 1))
         })?;
         if path.is_null() {
             return Err(null("the path"));
@@ -59,23 +59,24 @@ pub(crate) fn text<'a>(what: &str, from: &'a CStr) -> Result<&'a str> {
     from.to_str().map_err(|_| Error::Invalid(format!("{what} is not valid UTF-8")))
 }
 
-/// Offers a channel: makes the rings and publishes them under a path.
+/// Creates a server's end of a channel: allocates the rings and publishes them under a path.
 ///
-/// Does not wait for the client. Until it comes the channel can be written to, and libxenvchan_is_open() says 2.
+/// Does not wait for the client. Until it connects, the channel can be written to, and libxenvchan_is_open()
+/// returns 2.
 ///
-/// @param logger    where errors go besides errno, of Xen's libxentoollog; NULL for nowhere. Must outlive the channel
+/// @param logger    a libxentoollog logger that receives errors, or NULL. Must outlive the channel
 /// @param domain    the client's domain, 0 to 32751
-/// @param xs_path   the configuration path, of any length; one that does not begin with / is relative to
+/// @param xs_path   the configuration path, of any length; if it does not begin with /, it is relative to
 ///                  /local/domain/<own id>/
-/// @param read_min  least size in bytes of the ring that the client writes, at most 1048576
-/// @param write_min least size in bytes of the ring that the server writes, at most 1048576
-/// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: EINVAL (an argument), EADDRINUSE
-///         (another living server waits for its client under this path), EFBIG (RLIMIT_FSIZE), EACCES, ENOSPC (no more grants), EMFILE and others from the system.
-///         Nothing is left behind then.
+/// @param read_min  minimum size in bytes of the client-to-server ring, at most 1048576
+/// @param write_min minimum size in bytes of the server-to-client ring, at most 1048576
+/// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: EINVAL (invalid argument),
+///         EADDRINUSE (another living server waits for its client under this path), EFBIG (RLIMIT_FSIZE),
+///         EACCES, ENOSPC (no more grants), EMFILE and others from the system. Everything is cleaned up then
 ///
 /// # Safety
 ///
-/// `logger` must be NULL or valid until the channel is closed, `xs_path` NULL or a string that ends in zero.
+/// `logger` must be NULL or valid until the channel is closed, `xs_path` NULL or a NUL-terminated string.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_server_init(
     logger: *mut xentoollog_logger,
@@ -100,15 +101,16 @@ pub unsafe extern "C-unwind" fn libxenvchan_server_init(
     })
 }
 
-/// Connects to the channel that a server offers under a path.
+/// Connects to the channel that a server has published under a path.
 ///
-/// Fails at once where no server has published yet; vchan_rs_client_init() can wait for it.
+/// Fails at once if no server has published yet; vchan_rs_client_init() can wait for it.
 ///
 /// @param logger  as for libxenvchan_server_init()
 /// @param domain  the server's domain, 0 to 32751
 /// @param xs_path the configuration path, of any length
-/// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: ENOENT (no server), EBUSY (it has a
-///         client already), EPROTO (its shared page makes no sense), EINVAL, EACCES and others from the system.
+/// @return the channel, to be closed with libxenvchan_close(), or NULL with errno: ENOENT (no server), EBUSY
+///         (the server has a client already), EPROTO (its shared page is invalid), EINVAL, EACCES and others
+///         from the system
 ///
 /// # Safety
 ///

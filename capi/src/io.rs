@@ -1,4 +1,4 @@
-//! Moving bytes: `libxenvchan_read`, `_recv`, `_write`, `_send`.
+//! Transferring bytes: `libxenvchan_read`, `_recv`, `_write`, `_send`.
 
 use std::ffi::{c_int, c_void};
 use std::slice;
@@ -11,35 +11,36 @@ use crate::errors::null;
 use crate::handle::{call, Kind};
 use crate::layout::{libxenvchan, Flags};
 
-/// A count of bytes, known to be within a ring or checked before.
+/// Converts a count of bytes that is known to fit.
 fn count(bytes: usize) -> c_int {
     c_int::try_from(bytes).unwrap_or(c_int::MAX)
 }
 
-/// What a call that moved bytes says to C, for which it is 0 if nothing can be moved just now.
+/// The C return value of a transfer: 0 if it would block.
 #[inline(always)]
 pub(crate) fn moved(result: Result<usize>) -> Result<c_int> {
     match result {
         Ok(bytes) => Ok(count(bytes)),
-        Err(error) => none_or_why(error),
+        Err(error) => zero_or_error(error),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn none_or_why(error: Error) -> Result<c_int> {
+fn zero_or_error(error: Error) -> Result<c_int> {
     match error {
         Error::WouldBlock => Ok(0),
         error => Err(error),
     }
 }
 
-/// A program's buffer, of which at most `limit` bytes are going to be looked at. A call that doesn't wait moves no more than the
-/// ring holds, as in Xen's library: a program may say that its buffer is larger than it is.
+/// A program's buffer, of which at most `limit` bytes are accessed. A non-blocking call transfers no more
+/// than the ring holds, as in Xen's library: a program can pass a size that is larger than its buffer.
 ///
 /// # Safety
 ///
-/// `data` must be NULL, or point at `size` readable bytes (or at `limit`, if that is less) for as long as `'a`.
+/// `data` must be NULL, or point to `size` readable bytes (or to `limit`, if that is less) that live as long
+/// as `'a`.
 pub(crate) unsafe fn input<'a>(data: *const c_void, size: usize, limit: usize) -> Result<&'a [u8]> {
     match (data.is_null(), size) {
         (_, 0) => Ok(&[]),
@@ -49,7 +50,7 @@ pub(crate) unsafe fn input<'a>(data: *const c_void, size: usize, limit: usize) -
     }
 }
 
-/// As [`input`], for a buffer to be filled.
+/// As [`input`], for a buffer to fill.
 ///
 /// # Safety
 ///
@@ -71,8 +72,8 @@ fn wait(flags: Flags) -> Wait {
     }
 }
 
-/// A packet larger than the ring can't be moved as a whole, now or ever. It counts as one that can't now for those who
-/// don't wait.
+/// A packet larger than the ring can never be transferred as a whole. For a non-blocking call it counts as
+/// one that does not fit now.
 fn never_fits(channel: &Channel, flags: Flags, interest: Interest, size: usize, ring: u32) -> Result<c_int> {
     channel.ring().check()?;
     channel.check_peer(interest)?;
@@ -84,8 +85,8 @@ fn never_fits(channel: &Channel, flags: Flags, interest: Interest, size: usize, 
     }
 }
 
-/// A read of no bytes asks whether there is something, or waits until there is.
-fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
+/// A read of 0 bytes checks whether there is data; if blocking, it waits for some.
+fn read_zero_bytes(channel: &Channel, flags: Flags) -> Result<c_int> {
     if flags.blocking() {
         channel.wait_for(Interest::Readable, 1, None)?;
     } else {
@@ -100,16 +101,17 @@ fn read_nothing(channel: &Channel, flags: Flags) -> Result<c_int> {
 /// Reads a packet: exactly size bytes or none.
 ///
 /// @param ctrl the channel
-/// @param data where to
-/// @param size how many bytes; more than the read ring holds never come together
-/// @return size; 0 if less is there and blocking is 0; -1 with errno: EPIPE (less is there, and the peer has gone),
-///         EMSGSIZE (blocking, and size is more than the ring holds), EPROTO (the peer wrote rubbish into the shared
-///         page), EINTR (a signal came while waiting whose handler is without SA_RESTART; other handlers, a stop, and a
-///         tracer end no call), ESHUTDOWN (another thread closes the channel), EINVAL
+/// @param data the buffer
+/// @param size the size of the packet in bytes; more than the read ring holds can never be read
+/// @return size; 0 if less is available and blocking is 0; -1 with errno: EPIPE (less is available, and the
+///         peer is gone), EMSGSIZE (blocking, and size exceeds the ring), EPROTO (the peer wrote invalid data
+///         into the shared page), EINTR (interrupted by a signal handler without SA_RESTART; other handlers,
+///         job-control stops and tracers do not end the call), ESHUTDOWN (another thread closes the channel),
+///         EINVAL
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `data` as in C.
+/// `ctrl` must be NULL or an open channel, `data` NULL or `size` bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_recv(
     ctrl: *mut libxenvchan,
@@ -129,19 +131,20 @@ pub unsafe extern "C-unwind" fn libxenvchan_recv(
     unsafe { call(ctrl, Kind::Reading, "libxenvchan_recv", -1, |call| body(call.channel(), call.flags)) }
 }
 
-/// Reads what there is.
+/// Reads the bytes that are available.
 ///
-/// After it returned less than size the program may wait for the descriptor of libxenvchan_fd_for_select().
+/// After it has returned less than size, the program can poll the descriptor of libxenvchan_fd_for_select().
 ///
 /// @param ctrl the channel
-/// @param data where to
-/// @param size at most how many bytes
-/// @return how many, at least 1 if blocking is set; 0 if none are there and blocking is 0; -1 with errno: EPIPE (none
-///         are left, and the peer has gone), EPROTO, EINTR, ESHUTDOWN, EINVAL as for libxenvchan_recv()
+/// @param data the buffer
+/// @param size the size of the buffer in bytes
+/// @return the number of bytes, at least 1 if blocking is set; 0 if none are available and blocking is 0; -1
+///         with errno: EPIPE (no bytes are left, and the peer is gone), EPROTO, EINTR, ESHUTDOWN, EINVAL as
+///         for libxenvchan_recv()
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `data` as in C.
+/// `ctrl` must be NULL or an open channel, `data` NULL or `size` bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_read(
     ctrl: *mut libxenvchan,
@@ -152,7 +155,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_read(
         // SAFETY: the caller's.
         let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
         match (into.is_empty(), flags.blocking()) {
-            (true, _) => read_nothing(channel, flags),
+            (true, _) => read_zero_bytes(channel, flags),
             (_, true) => moved(channel.read(into, size, None)),
             (_, false) => moved(channel.read_now(into, size, false)),
         }
@@ -164,15 +167,15 @@ pub unsafe extern "C-unwind" fn libxenvchan_read(
 /// Writes a packet: all of it or nothing.
 ///
 /// @param ctrl the channel
-/// @param data what
-/// @param size how many bytes; more than the write ring holds never fit
-/// @return size; 0 if there is too little space and blocking is 0; -1 with errno: EPIPE (the peer has gone), EMSGSIZE
-///         (blocking, and size is more than the ring holds), EPROTO, EINTR, ESHUTDOWN, EINVAL as for
+/// @param data the bytes
+/// @param size the size of the packet in bytes; more than the write ring holds can never be written
+/// @return size; 0 if there is too little space and blocking is 0; -1 with errno: EPIPE (the peer is gone),
+///         EMSGSIZE (blocking, and size exceeds the ring), EPROTO, EINTR, ESHUTDOWN, EINVAL as for
 ///         libxenvchan_recv()
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `data` as in C.
+/// `ctrl` must be NULL or an open channel, `data` NULL or `size` bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_send(
     ctrl: *mut libxenvchan,
@@ -192,21 +195,21 @@ pub unsafe extern "C-unwind" fn libxenvchan_send(
     unsafe { call(ctrl, Kind::Writing, "libxenvchan_send", -1, |call| body(call.channel(), call.flags)) }
 }
 
-/// Writes.
+/// Writes bytes.
 ///
-/// After it returned less than size the program may wait for the descriptor of libxenvchan_fd_for_select().
+/// After it has returned less than size, the program can poll the descriptor of libxenvchan_fd_for_select().
 ///
 /// @param ctrl the channel
-/// @param data what
-/// @param size how many bytes
-/// @return how many were written. With blocking set that is all, or what had been written when a signal came. With
-///         blocking 0 it is what fits, perhaps 0. -1 with errno: EPIPE (the peer has gone, even if something was
-///         written), EINTR (before anything was written), EPROTO, ESHUTDOWN, EINVAL (also: blocking, and size is more
-///         than an int can tell)
+/// @param data the bytes
+/// @param size the number of bytes
+/// @return the number of bytes written: with blocking set all of them, or those written before a signal; with
+///         blocking 0 as many as fit, possibly 0. -1 with errno: EPIPE (the peer is gone, even if some bytes
+///         were written), EINTR (before any byte was written), EPROTO, ESHUTDOWN, EINVAL (also: blocking, and
+///         size exceeds INT_MAX)
 ///
 /// # Safety
 ///
-/// `ctrl` must be NULL or an open channel, `data` as in C.
+/// `ctrl` must be NULL or an open channel, `data` NULL or `size` bytes.
 #[no_mangle]
 pub unsafe extern "C-unwind" fn libxenvchan_write(
     ctrl: *mut libxenvchan,
@@ -217,9 +220,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_write(
     let mut body = |channel: &Channel, flags: Flags| {
         if flags.blocking() {
             if c_int::try_from(size).is_err() {
-                return Err(Error::Invalid(format!(
-                    "a blocking write of {size} bytes: an int can't tell so many"
-                )));
+                return Err(Error::Invalid(format!("a blocking write of {size} bytes exceeds INT_MAX")));
             }
             // SAFETY: the caller's.
             let data = unsafe { input(data, size, size) }?;
@@ -227,7 +228,7 @@ pub unsafe extern "C-unwind" fn libxenvchan_write(
             written += done;
             return match stopped {
                 None => Ok(count(written)),
-                Some(error) => all_or_why(written, error),
+                Some(error) => count_or_error(written, error),
             };
         }
         // SAFETY: the caller's.
@@ -238,10 +239,10 @@ pub unsafe extern "C-unwind" fn libxenvchan_write(
     unsafe { call(ctrl, Kind::Writing, "libxenvchan_write", -1, |call| body(call.channel(), call.flags)) }
 }
 
-/// A blocking write ends with all, or an error; but what was written before a signal came is told.
+/// A blocking write ends with all bytes or an error; but bytes written before a signal are reported.
 #[cold]
 #[inline(never)]
-fn all_or_why(done: usize, stopped: Error) -> Result<c_int> {
+fn count_or_error(done: usize, stopped: Error) -> Result<c_int> {
     match stopped {
         Error::Interrupted if done > 0 && !cancellation::is_look_requested() => Ok(count(done)),
         error => Err(error),

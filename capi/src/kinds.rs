@@ -6,36 +6,36 @@ use vchan::{transport::xen::XENSTORE, Error};
 
 /// No call has failed in this thread.
 pub const VCHAN_RS_ERROR_NONE: c_int = 0;
-/// The operating system refused something, and errno is its own.
+/// A system call failed; errno is its error.
 pub const VCHAN_RS_ERROR_SYSTEM: c_int = 1;
 /// Xenstore refused something, or could not be reached.
 pub const VCHAN_RS_ERROR_XENSTORE: c_int = 2;
-/// An argument, or a variable of the environment, that can't be meant.
+/// Invalid argument or environment variable.
 pub const VCHAN_RS_ERROR_INVALID: c_int = 3;
-/// Refused for safety's sake: a file or directory that is not what it must be.
+/// Refused for security: a file or directory has the wrong owner, mode or type.
 pub const VCHAN_RS_ERROR_REFUSED: c_int = 4;
-/// Nobody serves there.
+/// No server has published there.
 pub const VCHAN_RS_ERROR_NO_SERVER: c_int = 5;
-/// Another server serves there (errno EADDRINUSE), or another client was first (EBUSY).
+/// Another server uses the path (errno EADDRINUSE), or the server has another client (EBUSY).
 pub const VCHAN_RS_ERROR_IN_USE: c_int = 6;
 /// The peer has closed the channel.
 pub const VCHAN_RS_ERROR_PEER_CLOSED: c_int = 7;
 /// The peer's process or domain has ended without closing the channel.
 pub const VCHAN_RS_ERROR_PEER_DIED: c_int = 8;
-/// The peer wrote rubbish into the shared page.
+/// The peer wrote invalid data into the shared page.
 pub const VCHAN_RS_ERROR_CORRUPT: c_int = 9;
 /// This side has closed or left the channel.
 pub const VCHAN_RS_ERROR_CLOSED: c_int = 10;
-/// The time ran out.
+/// The timeout expired.
 pub const VCHAN_RS_ERROR_TIMED_OUT: c_int = 11;
-/// It would have to wait.
+/// The call would block.
 pub const VCHAN_RS_ERROR_WOULD_BLOCK: c_int = 12;
-/// A signal came first.
+/// Interrupted by a signal.
 pub const VCHAN_RS_ERROR_INTERRUPTED: c_int = 13;
-/// More than the ring holds.
+/// The packet is larger than the ring.
 pub const VCHAN_RS_ERROR_TOO_LARGE: c_int = 14;
 
-/// The peer has ended its stream, and still reads.
+/// The peer has ended its stream (half-close), and still reads.
 pub const VCHAN_RS_ERROR_PEER_FINISHED: c_int = 15;
 /// The peer has left because of a failure.
 pub const VCHAN_RS_ERROR_PEER_ABORTED: c_int = 16;

@@ -21,15 +21,16 @@ pub struct libxenvchan_ring {
     pub order: c_int,
 }
 
-/// The public part of a channel. Programs read all of it and write `flags`, at any time and without any lock.
+/// The public part of a channel. Programs can read all of it and write `flags`, at any time and without a
+/// lock.
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub struct libxenvchan {
-    /// A handle of Xen's libxengnttab in the original; NULL here, nothing of that library is used.
+    /// A libxengnttab handle in Xen's library; always NULL here.
     pub gntshr: *mut c_void,
     /// The shared page.
     pub ring: *mut SharedPage,
-    /// A handle of, or in the form of, Xen's libxenevtchn.
+    /// A libxenevtchn handle, or a structure with the same beginning.
     pub event: *mut EventHandle,
     /// The local event port.
     pub event_port: u32,
@@ -57,7 +58,7 @@ const _: () = {
     assert!(offset_of!(libxenvchan_ring, order) == 16);
 };
 
-/// Where the indices of the left and the right ring lie in the shared page.
+/// The offsets of the left and the right ring's indices in the shared page.
 const LEFT_OFFSET: usize = 0;
 const RIGHT_OFFSET: usize = 8;
 
@@ -65,16 +66,16 @@ const IS_SERVER: u32 = 1;
 const SERVER_PERSIST: u32 = 2;
 const BLOCKING: u32 = 4;
 
-/// The flags as they are at one moment.
+/// A snapshot of the flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// Reads the flags of a channel which the program may be writing meanwhile.
+    /// Reads the flags, which the program can write at the same time.
     ///
     /// # Safety
     ///
-    /// `ctrl` must point at a live `struct libxenvchan`.
+    /// `ctrl` must point to a live `struct libxenvchan`.
     #[inline]
     pub(crate) unsafe fn read(ctrl: *mut libxenvchan) -> Flags {
         // SAFETY: the caller's; the field is aligned, and C writes it with a plain store of a word or a byte.
@@ -92,13 +93,13 @@ impl Flags {
 }
 
 impl libxenvchan {
-    /// Sets what a program may set.
+    /// Sets the flags that a program can set.
     pub(crate) fn set_flags(&mut self, blocking: bool, persistent: bool) {
         let bit = |set, bit| if set { bit } else { 0 };
         self.flags |= bit(blocking, BLOCKING) | bit(persistent, SERVER_PERSIST);
     }
 
-    /// The public part for an end of a channel, but for `event` and `xs_path`.
+    /// The public part of one end of a channel, except `event` and `xs_path`.
     pub(crate) fn describing(ring: &Endpoint, event_port: u32) -> libxenvchan {
         let page = ring.page().as_ptr();
         let (read_at, write_at) = match ring.role() {

@@ -1,11 +1,11 @@
 //! A drop-in libxenvchan: the C interface to the `vchan` crate.
 //!
-//! Every entry does the same three things: it checks its pointers, calls the Rust API, and has the `Result` turned
-//! into a C return by `errors`. There is no protocol in here.
+//! Every function does the same three things: it checks its pointers, calls the Rust API, and lets `errors`
+//! convert the `Result` to a C return value. There is no protocol code here.
 //!
-//! * `layout` is what C programs see of a channel, `handle` what they don't.
+//! * `layout` is the public part of a channel, `handle` the private one.
 //! * `init`, `io`, `state` and `close` are `libxenvchan.h`; the `ext_` modules are `vchan-rs.h`.
-//! * `event` and `logger` are the two places where Xen's other libraries are met, if they are there, which `symbol` finds out.
+//! * `event` and `logger` use Xen's other libraries, if `symbol` finds them.
 
 mod cancelled;
 mod close;

@@ -1,4 +1,5 @@
-//! The program's `xentoollog_logger`, if it passed one. Its function is Xen's, so it is looked up when needed.
+//! The program's `xentoollog_logger`, if it passed one. The log function is in Xen's library, so it is looked
+//! up when needed.
 
 use std::ffi::{c_char, c_int, CStr};
 use std::mem;
@@ -7,14 +8,14 @@ use std::sync::OnceLock;
 
 use crate::symbol::look_up;
 
-/// A `struct xentoollog_logger`, which only Xen's libxentoollog looks into.
+/// A `struct xentoollog_logger`, opaque here.
 #[repr(C)]
 #[allow(non_camel_case_types)]
 pub struct xentoollog_logger {
     _opaque: [u8; 0],
 }
 
-/// How much a message matters, in xentoollog's numbers.
+/// The level of a message, in xentoollog's numbers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Level {
     /// XTL_DEBUG.
@@ -25,7 +26,7 @@ pub(crate) enum Level {
 
 type XtlLog = unsafe extern "C" fn(*mut xentoollog_logger, c_int, c_int, *const c_char, *const c_char, ...);
 
-/// `xtl_log`, where libxentoollog is loaded or can be.
+/// `xtl_log`, if libxentoollog is loaded or can be loaded.
 fn xtl_log() -> Option<XtlLog> {
     static FOUND: OnceLock<Option<XtlLog>> = OnceLock::new();
     *FOUND.get_or_init(|| {
@@ -35,17 +36,17 @@ fn xtl_log() -> Option<XtlLog> {
     })
 }
 
-/// Where a channel's errors go besides errno.
+/// Where a channel's errors are logged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Logger(*mut xentoollog_logger);
 
 impl Logger {
-    /// Silence.
+    /// No logging.
     pub(crate) const NONE: Logger = Logger(ptr::null_mut());
 
     /// # Safety
     ///
-    /// `logger` must be NULL or a logger that lives as long as what logs to it.
+    /// `logger` must be NULL or a logger that outlives all uses of the result.
     pub(crate) unsafe fn new(logger: *mut xentoollog_logger) -> Logger {
         Logger(logger)
     }

@@ -1,4 +1,4 @@
-//! Asking and waiting: `libxenvchan_wait`, `_fd_for_select`, `_is_open`, `_data_ready`, `_buffer_space`.
+//! State and waiting: `libxenvchan_wait`, `_fd_for_select`, `_is_open`, `_data_ready`, `_buffer_space`.
 
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
@@ -10,12 +10,12 @@ use vchan::State;
 use crate::handle::{call, Call, Kind};
 use crate::layout::libxenvchan;
 
-/// Waits for an event from the peer. It may mean anything: that there is data, space, or that the peer has gone.
+/// Waits for an event from the peer: data, space, or the peer's end; the event does not say which.
 ///
 /// @param ctrl the channel
-/// @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event will come any more), EIDRM
-///         (a server over Unix sockets without its client: somebody has removed what clients find it by), EPROTO, ESHUTDOWN,
-///         EINVAL
+/// @return 0, or -1 with errno: EINTR (as for libxenvchan_recv()), EPIPE (no event can come any more), EIDRM
+///         (a server over Unix sockets without a client: the files by which clients find it were removed),
+///         EPROTO, ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
@@ -28,14 +28,16 @@ pub unsafe extern "C-unwind" fn libxenvchan_wait(ctrl: *mut libxenvchan) -> c_in
 
 /// The descriptor for select(), poll() and epoll: readable when an event has come.
 ///
-/// Sleep on it only after a call that asked the peer for an event: a read, recv, write or send which moved less than
-/// it was asked for, libxenvchan_data_ready() or libxenvchan_buffer_space(). When it is readable, libxenvchan_wait()
-/// returns at once and takes the event. It belongs to the channel: do not read from it, do not close it.
+/// Sleep on it only after a call that has requested an event from the peer: a read, recv, write or send that
+/// transferred less than requested, libxenvchan_data_ready() or libxenvchan_buffer_space(). When it is
+/// readable, libxenvchan_wait() takes the event and returns at once. It belongs to the channel: do not read
+/// from it, do not close it.
 ///
-/// It is made by the first call, so that a channel which nobody polls costs no descriptor for it. Every later call returns
-/// the same one. An end of a channel uses at most 5 descriptors (a server over Unix sockets with server_persist set: 6), and
-/// one more after this call. All clients of a process that wait for a server over Unix sockets share one instance of inotify, and so do
-/// its servers that have waited for a second, or been asked for this, and have no client yet.
+/// The first call creates it, so a channel that is not polled does not need it; later calls return the same
+/// one. One end of a channel uses at most 5 descriptors (a server over Unix sockets with server_persist set:
+/// 6), and one more after this call. All clients of a process that wait for a server over Unix sockets share
+/// one inotify instance. So do its servers without a client that have waited for a second, or for which this
+/// function was called.
 ///
 /// @param ctrl the channel
 /// @return the descriptor, or -1 with errno: EMFILE, ENFILE, ENOMEM (the first call only), EINVAL
@@ -53,12 +55,12 @@ pub unsafe extern "C-unwind" fn libxenvchan_fd_for_select(ctrl: *mut libxenvchan
     }
 }
 
-/// Whether the peer is there.
+/// Whether the peer is connected.
 ///
 /// @param ctrl the channel
-/// @return 1 if it is, also for a server with server_persist set in any case; 2 if no client has come yet (server
-///         only); 0 if it has gone, or wrote rubbish into the shared page (errno EPROTO), or ctrl is NULL (errno
-///         EINVAL). What it wrote before it went can still be read
+/// @return 1 if it is, and always for a server with server_persist set; 2 if no client has connected yet
+///         (server only); 0 if it is gone, or wrote invalid data into the shared page (errno EPROTO), or ctrl
+///         is NULL (errno EINVAL). Bytes that it wrote before can still be read
 ///
 /// # Safety
 ///
@@ -81,10 +83,11 @@ pub unsafe extern "C-unwind" fn libxenvchan_is_open(ctrl: *mut libxenvchan) -> c
     unsafe { call(ctrl, Kind::Asking, "libxenvchan_is_open", 0, body) }
 }
 
-/// How many bytes can be read now. Also asks the peer for an event when it writes.
+/// The number of bytes that can be read now. Also requests an event for when the peer writes.
 ///
 /// @param ctrl the channel
-/// @return how many, or -1 with errno: EPROTO (the peer wrote rubbish into the shared page), ESHUTDOWN, EINVAL
+/// @return the number of bytes, or -1 with errno: EPROTO (the peer wrote invalid data into the shared page),
+///         ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///
@@ -97,10 +100,11 @@ pub unsafe extern "C-unwind" fn libxenvchan_data_ready(ctrl: *mut libxenvchan) -
     }
 }
 
-/// How many bytes can be written now. Also asks the peer for an event when it reads.
+/// The number of bytes that can be written now. Also requests an event for when the peer reads.
 ///
 /// @param ctrl the channel
-/// @return how many, or -1 with errno: EPROTO (the peer wrote rubbish into the shared page), ESHUTDOWN, EINVAL
+/// @return the number of bytes, or -1 with errno: EPROTO (the peer wrote invalid data into the shared page),
+///         ESHUTDOWN, EINVAL
 ///
 /// # Safety
 ///

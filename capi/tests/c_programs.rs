@@ -1,11 +1,11 @@
-//! The C programs over the shared library of this build, for `make mutants`: cargo-mutants changes the sources and runs
-//! what cargo calls tests.
+//! Runs the C programs against the shared library of this build, for `make mutants`: cargo-mutants changes
+//! the sources and runs cargo tests.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Builds the library, which cargo doesn't for a test; gives the directory.
+/// Builds the library, which cargo does not do for a test; returns its directory.
 fn libraries() -> PathBuf {
     succeeds(Command::new(env!("CARGO")).args(["build", "--quiet", "-p", "vchan-rs-capi"]));
     let program = env::current_exe().expect("this program has a path");
@@ -27,7 +27,8 @@ fn of_check_capi() {
     succeeds(Command::new("scripts/check-capi.sh").arg(library).env("VALGRIND", "none"));
 }
 
-/// The behaviour suite, whose results must be those of Xen's library in the file `VCHAN_ORIGINAL` but for the listed differences.
+/// The behaviour suite. Its results must equal those of Xen's library in the file `VCHAN_ORIGINAL`, except
+/// the listed differences.
 #[test]
 fn of_the_behaviour_suite() {
     let original = env::var_os("VCHAN_ORIGINAL").expect("VCHAN_ORIGINAL names the results of Xen's library");

@@ -72,7 +72,7 @@ fn client_is_not_diverted_from_the_requested_server() {
     for wait in [&[][..], &["--wait"]] {
         let client = place.client(wait).args(&["0", "alice"]).env("XEN_CONFIGURATION", &value).start().end();
         assert_eq!(client.code, 1, "{client:?}");
-        assert!(client.last().contains("XEN_CONFIGURATION leads to the server at "), "{client:?}");
+        assert!(client.last().contains("XEN_CONFIGURATION refers to the server at "), "{client:?}");
         assert!(client.last().contains("data/vchan/0/bob, "), "{client:?}");
     }
     word(place.client(&["0", "alice"]), alice);

@@ -172,8 +172,7 @@ fn own_domain_has_the_same_range() {
             let end =
                 place.client(&[listen, &["0", "port"]].concat()).env("VCHAN_DOMID", wrong).start().end();
             let doing = if listen.is_empty() { "connect" } else { "listen" };
-            let text =
-                format!(": {doing}: VCHAN_DOMID is {wrong:?}; it must be a domain number from 0 to 32751;");
+            let text = format!(": {doing}: invalid VCHAN_DOMID {wrong:?}, expected 0 to 32751;");
             assert!(end.code == 1 && end.last().contains(&text), "{end:?}");
         }
     }

@@ -1,11 +1,11 @@
-//! A set of descriptors to wait for.
+//! A set of descriptors to poll.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-/// What a descriptor in an [`EventSet`] is watched for.
+/// The events for which a descriptor in an [`EventSet`] is polled.
 ///
 /// ```
 /// use vchan::transport::Readiness;
@@ -15,23 +15,23 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 pub struct Readiness(EpollFlags);
 
 impl Readiness {
-    /// For nothing: the descriptor stays in the set and is silent, but for errors.
+    /// None: the descriptor stays in the set and only reports errors.
     pub const NONE: Readiness = Readiness(EpollFlags::empty());
-    /// That it can be read.
+    /// The descriptor is readable.
     pub const READABLE: Readiness = Readiness(EpollFlags::EPOLLIN);
-    /// That it can be written.
+    /// The descriptor is writable.
     pub const WRITABLE: Readiness = Readiness(EpollFlags::EPOLLOUT);
 
-    /// The same, but each change is told once, however long it lasts.
+    /// The same, edge-triggered: each change is reported once, however long it lasts.
     #[must_use]
     pub const fn on_edges(self) -> Readiness {
         Readiness(self.0.union(EpollFlags::EPOLLET))
     }
 }
 
-/// A set of descriptors, to be waited for together: an epoll instance. It keeps no descriptor open.
+/// A set of descriptors that are polled together: an epoll instance. It does not keep the descriptors open.
 ///
-/// The set has a descriptor of its own ([`AsFd`]), which is readable while one of the others is ready.
+/// The set has its own descriptor ([`AsFd`]), which is readable while one of the others is ready.
 ///
 /// ```
 /// use std::io::Write;
@@ -57,34 +57,35 @@ impl EventSet {
     ///
     /// # Errors
     ///
-    /// What the system says where no descriptor is free.
+    /// The error of the system call, such as too many open descriptors.
     pub fn new() -> io::Result<EventSet> {
         Ok(EventSet { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
     }
 
-    /// Adds a descriptor; `token` says later which one is ready.
+    /// Adds a descriptor; `token` identifies it when it is ready.
     ///
     /// # Errors
     ///
-    /// What the system says where the descriptor is in the set already, or can't be watched, or memory is short.
+    /// The error of the system call: the descriptor is in the set already, or cannot be polled, or memory is
+    /// short.
     pub fn add(&self, fd: impl AsFd, readiness: Readiness, token: u64) -> io::Result<()> {
         Ok(self.epoll.add(fd, EpollEvent::new(readiness.0, token))?)
     }
 
-    /// Watches a descriptor of the set for something else, under another token. Needs no memory.
+    /// Changes the events and the token of a descriptor in the set. Needs no memory.
     ///
     /// # Errors
     ///
-    /// What the system says where the descriptor isn't in the set.
+    /// The error of the system call: the descriptor is not in the set.
     pub fn modify(&self, fd: impl AsFd, readiness: Readiness, token: u64) -> io::Result<()> {
         Ok(self.epoll.modify(fd, &mut EpollEvent::new(readiness.0, token))?)
     }
 
-    /// Takes a descriptor out of the set.
+    /// Removes a descriptor from the set.
     ///
     /// # Errors
     ///
-    /// What the system says where the descriptor isn't in the set.
+    /// The error of the system call: the descriptor is not in the set.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.epoll.delete(fd)?)
     }

@@ -1,6 +1,6 @@
 //! Channels within one process, for tests and examples: "domains" are labels, events are eventfds.
 //!
-//! It shows how little a transport has to do, and it lets the whole of the crate be tested without files.
+//! The smallest transport; it lets the whole crate be tested without files.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,7 +17,7 @@ use super::{
 use crate::ring::PAGE_SIZE;
 use crate::{DomId, Error, Result};
 
-/// A machine of its own: domains made from one `InProcess` can meet, those of different ones can't.
+/// A machine: domains made from one `InProcess` can connect to each other, those of different ones can't.
 ///
 /// ```
 /// use vchan::transport::{in_process::InProcess, Transport};
@@ -119,7 +119,7 @@ impl Pages {
         let layout = std::alloc::Layout::from_size_align(pages * PAGE_SIZE, PAGE_SIZE)
             .ok()
             .filter(|layout| layout.size() > 0)
-            .ok_or_else(|| Error::Invalid(format!("can't share {pages} pages")))?;
+            .ok_or_else(|| Error::Invalid(format!("cannot share {pages} pages, expected at least 1")))?;
         // SAFETY: the layout's size isn't 0.
         let start = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) });
         let start = start.ok_or_else(|| Error::os("allocate pages", nix::errno::Errno::ENOMEM))?;
@@ -178,17 +178,17 @@ impl Memory for LocalMemory {
             .first()
             .and_then(|first| machine.pages.get(first))
             .filter(|pages| pages.layout.size() == grants.len() * PAGE_SIZE)
-            .ok_or_else(|| Error::Invalid(format!("no such pages are shared: {grants:?}")))?;
+            .ok_or_else(|| Error::Invalid(format!("no pages are shared as grants {grants:?}")))?;
         Ok(Box::new(LocalMapping { pages: pages.clone(), grants: grants.to_vec(), shared_in: None }))
     }
 }
 
 fn new_eventfd() -> Result<EventFd> {
     EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-        .map_err(|errno| Error::os("make an eventfd", errno))
+        .map_err(|errno| Error::os("create an eventfd", errno))
 }
 
-/// Makes it unreadable.
+/// Clears the counter.
 fn reset(eventfd: &EventFd) -> Result<()> {
     match eventfd.read() {
         Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
@@ -200,12 +200,12 @@ fn reset(eventfd: &EventFd) -> Result<()> {
 struct Line {
     /// Edge-triggered, and never read.
     doorbells: [EventFd; 2],
-    /// Readable once the other end has been let go of.
+    /// Readable once the other end was dropped.
     ends: [EventFd; 2],
-    /// Which ends have been let go of.
+    /// The ends that were dropped.
     gone: Mutex<HashSet<usize>>,
     taken: Mutex<bool>,
-    /// Clients may come one after the other.
+    /// One client after another can connect.
     many: AtomicBool,
 }
 
@@ -243,9 +243,9 @@ impl Events for LocalEvents {
     }
 
     fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
-        let nobody = || Error::NoServer { path: format!("port {remote}"), why: "it isn't bound".into() };
-        let port: u32 = remote.parse().map_err(|_| nobody())?;
-        let line = lock(&self.machine).ports.get(&port).cloned().ok_or_else(nobody)?;
+        let unbound = || Error::NoServer { path: format!("port {remote}"), why: "it is not bound".into() };
+        let port: u32 = remote.parse().map_err(|_| unbound())?;
+        let line = lock(&self.machine).ports.get(&port).cloned().ok_or_else(unbound)?;
         let mut taken = line.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut *taken, true) {
             return Err(Error::InUse {
@@ -274,7 +274,7 @@ impl EventChannel for LocalChannel {
         self.port
     }
 
-    /// An eventfd that isn't full can always be written.
+    /// An eventfd that is not full is always writable.
     fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
         (self.line.doorbells[self.end].as_fd(), Readiness::WRITABLE)
     }
@@ -287,7 +287,7 @@ impl EventChannel for LocalChannel {
     }
 
     fn notify(&self) -> Result<()> {
-        // A counter that is full is as good as one more event.
+        // A full counter already stands for an event.
         match self.line.doorbells[1 - self.end].write(1) {
             Ok(_) | Err(nix::errno::Errno::EAGAIN) => Ok(()),
             Err(errno) => Err(Error::os("send an event", errno)),
@@ -329,7 +329,7 @@ impl Drop for LocalChannel {
         }
         let mut gone = self.gone();
         gone.insert(self.end);
-        // Wakes the other end, which then finds this one gone; nobody is left to hear of a failure.
+        // Wakes the other end, which then sees that this one is gone. A failure cannot be reported.
         let _ = self.line.ends[1 - self.end].write(1);
     }
 }
@@ -357,7 +357,7 @@ impl Registry for LocalRegistry {
             line.is_some_and(|line| line.waits_for_a_client())
         };
         if machine.names.get(&self.path).is_some_and(waits) {
-            let why = "another server waits for its client there".into();
+            let why = "another server already waits for a client there".into();
             return Err(Error::InUse { path: self.path.clone(), why, serving: true });
         }
         machine.names.insert(self.path.clone(), rendezvous.clone());
@@ -386,7 +386,7 @@ impl Publication for Published {}
 impl Drop for Published {
     fn drop(&mut self) {
         let mut machine = lock(&self.machine);
-        // Unless a later server has the name by now.
+        // A later server may own the name by now.
         if machine.names.get(&self.path) == Some(&self.rendezvous) {
             machine.names.remove(&self.path);
             machine.changed();

@@ -1,8 +1,8 @@
-//! What carries a channel: memory to share, events to wake by, configuration to meet through.
+//! The parts under a channel: shared memory, events, and a registry through which both ends meet.
 //!
-//! A [`Transport`] makes the three parts for one channel; [`crate::channel`] puts them together. The parts know
-//! nothing of each other's protocol fields: a transport never touches a ring index, and the ring never makes a
-//! system call. Everything here is on the slow path (set-up, sleeping, leaving), so it is `dyn` and may take locks.
+//! A [`Transport`] makes the three parts for one channel; [`crate::channel`] puts them together. A transport
+//! never touches a ring index, and the ring never makes a system call. Everything here is on the slow path
+//! (set-up, sleeping, closing), so it is `dyn` and can take locks.
 
 mod event_set;
 pub mod in_process;
@@ -26,23 +26,23 @@ pub trait Transport: Send + Sync {
     /// A short name for messages: `unix`, `xen`.
     fn name(&self) -> &'static str;
 
-    /// The number of the domain that this process runs in.
+    /// The ID of the domain that this process runs in.
     fn own_domid(&self) -> Result<DomId>;
 
     /// The three parts for one channel to `peer` at the configuration path `path`.
     ///
-    /// A path that does not begin with `/` is relative to `/local/domain/<own domid>/`. Nothing is created before
-    /// the parts' own methods are called, except what they all need (a root directory).
+    /// A path that does not begin with `/` is relative to `/local/domain/<own domid>/`. This creates nothing
+    /// except what all parts need (a root directory); the parts' own methods create the rest.
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts>;
 
-    /// Lines for a shell: a client that is started in it finds the server which published `rendezvous`. None where a
-    /// client needs no more than the path.
+    /// Shell commands that lead a client started in that shell to the server which published `rendezvous`.
+    /// Empty where the path is all that a client needs.
     fn export_lines(&self, _rendezvous: &Rendezvous) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 }
 
-/// A transport that is shared.
+/// A shared transport.
 impl<T: Transport + ?Sized> Transport for Arc<T> {
     fn name(&self) -> &'static str {
         (**self).name()
@@ -61,7 +61,7 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
     }
 }
 
-/// As [`from_env`] gives it.
+/// A boxed transport, as returned by [`from_env`].
 impl<T: Transport + ?Sized> Transport for Box<T> {
     fn name(&self) -> &'static str {
         (**self).name()
@@ -99,13 +99,13 @@ pub trait Memory: Send + Sync {
     fn map(&self, grants: &[u32]) -> Result<Box<dyn Mapping>>;
 }
 
-/// What is to happen to a page when this process ends without leaving in order. For transports whose kernel can do
-/// that (Xen); the others notice a dead peer by its event channel.
+/// What the kernel does to a page if this process ends without closing the channel. For transports whose
+/// kernel supports it (Xen); the others detect a dead peer by its event channel.
 #[derive(Clone, Copy, Debug)]
 pub struct CrashNotice {
-    /// The byte in the first page to be set to zero: our own live byte.
+    /// The byte in the first page that is set to zero: our own live byte.
     pub offset: usize,
-    /// The local event port to be notified, see [`EventChannel::local_port`].
+    /// The local event port that is notified, see [`EventChannel::local_port`].
     pub port: u32,
 }
 
@@ -113,8 +113,8 @@ pub struct CrashNotice {
 ///
 /// # Safety
 ///
-/// `base` must point at `pages() * 4096` bytes that stay readable and writable for as long as the value lives,
-/// aligned to 4096. The peer may change them at any time.
+/// `base` must point to `pages() * 4096` bytes, aligned to 4096, that stay readable and writable while the
+/// value lives. The peer can change them at any time.
 pub unsafe trait Mapping: Send + Sync {
     /// The first byte.
     fn base(&self) -> NonNull<u8>;
@@ -123,8 +123,8 @@ pub unsafe trait Mapping: Send + Sync {
     /// The grant reference of each page, in order.
     fn grants(&self) -> &[u32];
 
-    /// Arranges a crash notice for pages that were mapped (a client has its event channel only after it has looked
-    /// at the shared page). Transports without such notices do nothing.
+    /// Requests a crash notice for mapped pages. (A client has its event channel only after it has read the
+    /// shared page.) Transports without such notices do nothing.
     fn on_crash(&self, _notice: CrashNotice) -> Result<()> {
         Ok(())
     }
@@ -137,14 +137,14 @@ pub trait Events: Send + Sync {
 
     /// Connects to the event channel which the server published as `remote` (client).
     ///
-    /// Fails with [`Error::NoServer`](crate::Error::NoServer) where nobody listens (any more), and with
-    /// [`Error::InUse`](crate::Error::InUse) where another client was first.
+    /// Fails with [`Error::NoServer`](crate::Error::NoServer) if nothing listens there (any more), and with
+    /// [`Error::InUse`](crate::Error::InUse) if another client is connected.
     fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>>;
 }
 
-/// One end of an event channel. Closed and undone when dropped.
+/// One end of an event channel. Closed when dropped.
 ///
-/// Several threads may call it at once.
+/// Methods can be called from several threads at once.
 pub trait EventChannel: Send + Sync {
     /// What the server publishes for the client to connect to.
     fn name(&self) -> String;
@@ -152,71 +152,76 @@ pub trait EventChannel: Send + Sync {
     /// The local port number, never 0; for crash notices and for `struct libxenvchan`.
     fn local_port(&self) -> u32;
 
-    /// The descriptor of Xen's event channel device, where events come by that.
+    /// The descriptor of Xen's event channel device, on transports that use it.
     fn evtchn_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// A descriptor of this event channel, and what it is ready for, always: with it an epoll set is made readable for as
-    /// long as that is needed, at no price in descriptors. Neither changes while this lives.
+    /// A descriptor of this event channel, and events that it is always ready for. Registering it makes an
+    /// epoll set readable without another descriptor. Neither changes while this lives.
     fn always_ready(&self) -> (BorrowedFd<'_>, Readiness);
 
-    /// Adds to `set` whatever tells that an event comes or the peer ends, and keeps it registered when the
-    /// descriptor behind it changes. Called once. An end that isn't attached need not be told of events.
+    /// Adds to `set` the descriptors that become ready when an event comes or the peer ends, and keeps the
+    /// registration when a descriptor is replaced. Called once. An end that is not attached need not report
+    /// events.
     fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()>;
 
-    /// Sends one event. Does not block; does nothing where nobody is connected. Events may coalesce.
+    /// Sends one event. Does not block; does nothing if no peer is connected. Events can coalesce.
     fn notify(&self) -> Result<()>;
 
-    /// Takes all pending events but those that are [`rung`](Tokens::rung), without blocking, and says what came.
+    /// Takes all pending events except those that are [`rung`](Tokens::rung), without blocking, and returns
+    /// what came.
     fn receive(&self) -> Result<Received>;
 
-    /// Whether the peer has ended, as far as that can be told without taking events.
+    /// Whether the peer has ended, as far as is known without taking events.
     fn ended(&self) -> bool;
 
-    /// Whether the peer's threads run under the same kernel, so that giving the processor away may let the peer run.
+    /// Whether the peer's threads run under the same kernel, so that yielding the CPU can let the peer run.
     fn same_scheduler(&self) -> bool {
         true
     }
 
-    /// Whether the peer is known to be of this implementation.
+    /// Whether the peer is known to be this implementation.
     fn peer_has_extensions(&self) -> bool {
         false
     }
 
-    /// Whether somebody else was connected before the peer that is there, without an [end](Received::ended) in between.
+    /// Whether another client was connected before the current peer, without an [end](Received::ended) in
+    /// between.
     fn has_had_another_peer(&self) -> bool {
         false
     }
 
-    /// Whether clients may come one after the other (server): the next one may connect as soon as the one before has
-    /// ended, whether or not this side has noticed. Transports where that is always so do nothing.
+    /// Whether the server takes one client after another: the next one can connect as soon as the previous
+    /// one has ended, even before this side has noticed. Transports that always allow it do nothing.
     fn serve_many(&self, _many: bool) -> Result<()> {
         Ok(())
     }
 
-    /// In how long this side wants its name [watched](Self::watch_name), if it goes on waiting for its client; `None` where it has been
-    /// done, or need not be.
+    /// The time after which a server that still waits for its client should [watch its
+    /// name](Self::watch_name); `None` if it is watched already, or need not be.
     fn name_is_due(&self) -> Option<Duration> {
         None
     }
 
-    /// From now on [`receive`](Self::receive) fails with `EIDRM`, and the event channel counts as [ended](Self::ended), once no client
-    /// can find this side any more: somebody has removed what it was published by. Waits for nobody.
+    /// From now on [`receive`](Self::receive) fails with `EIDRM`, and the event channel counts as
+    /// [ended](Self::ended), once no client can find this side any more because its published name was
+    /// removed. Does not block.
     fn watch_name(&self) {}
 
-    /// Makes a server's channel ready for the next client, after the one before has ended. `false` where none can
-    /// come any more, because the whole domain has gone.
+    /// Makes a server's channel ready for the next client, after the previous one has ended. `false` if no
+    /// other client is possible, because the whole domain is gone.
     fn rearm(&self) -> Result<bool>;
 }
 
 /// What the tokens of an [attached](EventChannel::attach) event channel mean.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokens {
-    /// There may be something to [receive](EventChannel::receive). Level-triggered: it comes again until that is done.
+    /// There may be something to [receive](EventChannel::receive). Level-triggered: it stays ready until that
+    /// call.
     pub readable: u64,
-    /// An event was taken, by this very wait, and nothing needs to be done. Edge-triggered; the epoll instance itself
-    /// is readable as long as nobody has waited for it.
+    /// The wait itself has taken an event, and nothing is left to do. Edge-triggered; the epoll instance
+    /// itself stays readable until a wait on it.
     pub rung: u64,
 }
 
@@ -225,11 +230,11 @@ pub struct Tokens {
 pub struct Received {
     /// At least one event had come.
     pub event: bool,
-    /// The peer's process or domain has ended, or has let go of the event channel.
+    /// The peer's process or domain has ended, or has closed the event channel.
     pub ended: bool,
 }
 
-/// The two words by which a client finds its server.
+/// The two values by which a client finds its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rendezvous {
     /// The grant reference of the shared page.
@@ -243,10 +248,10 @@ pub trait Registry: Send + Sync {
     /// The whole path, for messages and for `xs_path`.
     fn path(&self) -> &str;
 
-    /// Publishes; what is returned withdraws the publication when dropped.
+    /// Publishes `rendezvous`, until the returned value is dropped.
     fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>>;
 
-    /// Finds what a server published, or fails with [`Error::NoServer`](crate::Error::NoServer).
+    /// The published rendezvous, or [`Error::NoServer`](crate::Error::NoServer).
     fn look_up(&self) -> Result<Rendezvous>;
 
     /// Watches for changes under the path, for a client that waits.
@@ -256,10 +261,10 @@ pub trait Registry: Send + Sync {
 /// A publication; dropping it withdraws it.
 pub trait Publication: Send + Sync {}
 
-/// Tells a waiting client when to look again.
+/// Wakes a waiting client when it should look again.
 pub trait Watch {
-    /// Forgets past changes and watches on. To be called before each look-up: a change after this call makes the
-    /// descriptor readable.
+    /// Discards past changes and continues to watch. Call it before each look-up: a change after this call
+    /// makes the descriptor readable.
     fn renew(&mut self) -> Result<()>;
 
     /// Readable when something may have changed.

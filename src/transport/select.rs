@@ -1,4 +1,4 @@
-//! Which transport a program gets that doesn't say.
+//! The choice of the transport.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use super::xen::XenTransport;
 use super::Transport;
 use crate::{Error, Result};
 
-/// The transport that the environment variable `VCHAN_TRANSPORT` names: `xen`, `unix`, or `auto`, which is what it
-/// is without the variable: Xen where `/dev/xen/evtchn` exists, Unix elsewhere.
+/// The transport that the environment variable `VCHAN_TRANSPORT` names: `xen`, `unix`, or `auto` (the
+/// default): Xen if `/dev/xen/evtchn` exists, otherwise Unix.
 ///
 /// Fails with [`Error::Invalid`] for any other name.
 pub fn from_env() -> Result<Box<dyn Transport>> {
@@ -25,7 +25,9 @@ pub fn by_name(name: &str) -> Result<Box<dyn Transport>> {
         "unix" => Ok(Box::new(UnixTransport::from_env()?)),
         "" | "auto" if Path::new("/dev/xen/evtchn").exists() => by_name("xen"),
         "" | "auto" => by_name("unix"),
-        other => Err(Error::Invalid(format!("VCHAN_TRANSPORT is {other:?}; it can be xen, unix or auto"))),
+        other => {
+            Err(Error::Invalid(format!("invalid VCHAN_TRANSPORT {other:?}, expected xen, unix or auto")))
+        }
     }
 }
 

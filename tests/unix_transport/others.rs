@@ -145,7 +145,7 @@ fn what_another_user_planted_is_no_root() {
     plant("socket", &|path| drop(UnixListener::bind(path).unwrap()));
     plant("fifo", &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap());
     for name in ["to-own", "to-theirs", "to-nowhere", "file", "socket", "fifo"] {
-        refused(&at(name), "is not a directory itself", public.path());
+        refused(&at(name), "is not itself a directory", public.path());
     }
     // A slash at the end would lead through a link.
     let slash = format!("{}/", at("to-own").display());

@@ -1,4 +1,4 @@
-//! Names for what is open, by /proc, and what is done where that is not mounted.
+//! Names for open files through /proc, and the fallback without it.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -8,12 +8,13 @@ use nix::sys::socket::UnixAddr;
 
 use crate::Error;
 
-/// The name of an open file. It is short, and stays that of this file whatever becomes of paths.
+/// The /proc name of an open file. It is short and does not depend on later renames.
 pub(super) fn by_descriptor(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
-/// Makes a call on such a name, or on the path, where there is no /proc. Somebody may have exchanged what that leads to.
+/// Calls `call` with such a name, or with the path if /proc is not mounted. The path can lead to another file
+/// by then.
 pub(super) fn by_either<T>(name: &str, path: &str, call: impl Fn(&str) -> nix::Result<T>) -> nix::Result<T> {
     match call(name) {
         Err(_) if !Path::new("/proc/self/fd").exists() => call(path),
@@ -21,7 +22,7 @@ pub(super) fn by_either<T>(name: &str, path: &str, call: impl Fn(&str) -> nix::R
     }
 }
 
-/// The same for a call on a socket's address, which holds 107 bytes.
+/// The same for a call with a socket's address, which holds 107 bytes.
 pub(super) fn by_address<T>(
     name: &str,
     path: &str,
@@ -34,7 +35,7 @@ pub(super) fn by_address<T>(
 pub(super) fn address_failed(doing: &str, path: &str, errno: Errno) -> Error {
     match errno {
         Errno::ENAMETOOLONG => {
-            let why = "it has more than 107 bytes, which takes /proc, and that is not mounted";
+            let why = "it is longer than 107 bytes, which requires /proc, and that is not mounted";
             Error::os(format!("{doing} {path} ({why})"), errno)
         }
         errno => Error::os(format!("{doing} {path}"), errno),

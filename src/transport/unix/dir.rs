@@ -1,5 +1,5 @@
-//! A directory held open: everything below it is reached through its descriptor, never through a path that
-//! somebody could have changed in the meantime.
+//! An open directory. Everything below it is reached through its descriptor, never through a path that can
+//! change in the meantime.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,24 +12,24 @@ use nix::unistd::{geteuid, linkat, mkdir, unlinkat, UnlinkatFlags};
 use super::{home, listing, mode};
 use crate::{Error, Result};
 
-/// How a directory is opened: itself, not what a symbolic link of that name points at.
+/// Opens the directory itself, not the target of a symbolic link.
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// What a directory is to the transport.
+/// The role of a directory in the transport.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// A root that was made for this.
+    /// A root that this transport creates.
     DefaultRoot,
-    /// A root that the user has chosen, and may use for something else, too.
+    /// A root that the user has chosen and may use for other things, too.
     GivenRoot,
-    /// One below a root.
+    /// A directory below a root.
     Below,
 }
 
 impl Kind {
-    /// Mode bits that nobody but the owner may have. Others can't get to what is below a root, and the historical program makes its
-    /// `memory` with whatever the umask leaves.
+    /// Mode bits that must not be set. Other users cannot reach what is below a root, and the historical
+    /// program creates its `memory` with the mode that the umask leaves.
     fn forbidden(self) -> libc::mode_t {
         match self {
             Kind::DefaultRoot | Kind::GivenRoot => 0o077,
@@ -38,7 +38,7 @@ impl Kind {
     }
 }
 
-/// An open directory that belongs to us alone.
+/// An open directory of this user that no other user can modify.
 #[derive(Debug)]
 pub(super) struct Dir {
     fd: OwnedFd,
@@ -46,8 +46,9 @@ pub(super) struct Dir {
 }
 
 impl Dir {
-    /// Opens the root directory `path`, where it exists. A default one is made by this transport only. If it lacks what its owner
-    /// needs, it was made under a strange umask, and by a process that was killed before it had set the mode.
+    /// Opens the root directory `path`, if it exists. A default root without the owner's own permissions was
+    /// created under an unusual umask by a process that was killed before it had set the mode; the mode is
+    /// set then.
     pub(super) fn open_root(path: &str, is_default: bool) -> Result<Option<Dir>> {
         let mut opened = open(path, DIRECTORY, Mode::empty());
         if is_default && matches!(opened, Err(Errno::EACCES)) && Dir::set_root_mode(path)? {
@@ -56,7 +57,7 @@ impl Dir {
         Dir::checked(opened, path.to_owned(), if is_default { Kind::DefaultRoot } else { Kind::GivenRoot })
     }
 
-    /// Makes the root directory `path`, closed to others.
+    /// Creates the root directory `path`, closed to other users.
     pub(super) fn make_root(path: &str) -> Result<()> {
         match mkdir(path, mode::DIRECTORY) {
             Ok(()) => Dir::set_root_mode(path).map(drop),
@@ -76,8 +77,8 @@ impl Dir {
             .map_err(|errno| Error::os(format!("set the mode of the directory {path}"), errno))
     }
 
-    /// Opens `path` again, which had been opened as a root before: without a look at who may enter it. `None` where it is no
-    /// directory that can be reached (any more).
+    /// Reopens `path`, a root that was opened and checked before, without checking its owner and mode again.
+    /// `None` if it is not a directory that can be reached (any more).
     pub(super) fn reopen_root(path: &str) -> Result<Option<Dir>> {
         match open(path, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(Some(Dir { fd, path: path.to_owned() })),
@@ -88,13 +89,13 @@ impl Dir {
         }
     }
 
-    /// Opens the directory `name`, where it exists.
+    /// Opens the directory `name`, if it exists.
     pub(super) fn sub(&self, name: &str) -> Result<Option<Dir>> {
         let opened = openat(&self.fd, name, DIRECTORY, Mode::empty());
         Dir::checked(opened, self.path_of(name), Kind::Below)
     }
 
-    /// Opens the directory `name`, made first where it doesn't exist.
+    /// Opens the directory `name`, creating it if necessary.
     pub(super) fn make_sub(&self, name: &str) -> Result<Dir> {
         match mkdirat(&self.fd, name, mode::DIRECTORY) {
             Ok(()) => {
@@ -107,14 +108,14 @@ impl Dir {
         self.sub(name)?.ok_or_else(|| self.failed("open the directory", name, Errno::ENOENT))
     }
 
-    /// The directory above. Only for directories that were reached from one of ours.
+    /// The parent directory. Only for directories that were reached from one of ours.
     pub(super) fn parent(&self) -> Result<Dir> {
         let path = self.path.rsplit_once('/').map_or(String::new(), |(above, _)| above.to_owned());
         let opened = openat(&self.fd, "..", DIRECTORY, Mode::empty());
         Dir::checked(opened, path, Kind::Below)?.ok_or_else(|| self.failed("open", "..", Errno::ENOENT))
     }
 
-    /// The same directory under a descriptor of its own, which can be locked against this one.
+    /// The same directory under a new open file description, which can be locked independently.
     pub(super) fn reopen(&self) -> Result<Dir> {
         let fd = openat(&self.fd, ".", DIRECTORY, Mode::empty())
             .map_err(|errno| self.failed("open", ".", errno))?;
@@ -128,8 +129,8 @@ impl Dir {
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 let why = home::obstacle(&path).filter(|_| kind != Kind::Below);
                 let why = why.map_or_else(
-                    || format!("{path} is not a directory itself (a file or a symbolic link?)"),
-                    |obstacle| format!("{path} can't be a root, {obstacle}"),
+                    || format!("{path} is not itself a directory (a file or a symbolic link?)"),
+                    |obstacle| format!("{path} cannot be a root, {obstacle}"),
                 );
                 return Err(Error::Refused(format!("{why}; choose another root with XEN_ROOT")));
             }
@@ -144,14 +145,14 @@ impl Dir {
             )));
         }
         if mode & kind.forbidden() != 0 {
-            // Only what was made for this is to be changed: a given root may be /tmp.
+            // Advise chmod only for a default root: a given root can be /tmp.
             let advice = match kind {
                 Kind::DefaultRoot => "run chmod 700 on it".to_owned(),
                 Kind::GivenRoot => home::advice_for_another(),
                 Kind::Below => "choose another root with XEN_ROOT".to_owned(),
             };
             return Err(Error::Refused(format!(
-                "the directory {path} has mode {mode:o}, so others could get in; {advice}"
+                "the directory {path} has mode {mode:o}, which lets other users in; {advice}"
             )));
         }
         if kind == Kind::DefaultRoot {
@@ -161,12 +162,12 @@ impl Dir {
         Ok(Some(Dir { fd, path }))
     }
 
-    /// What the directory is called in messages.
+    /// The directory's path, for messages.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// What an entry is called in messages.
+    /// An entry's path, for messages.
     pub(super) fn path_of(&self, name: &str) -> String {
         format!("{}/{name}", self.path)
     }
@@ -181,7 +182,7 @@ impl Dir {
         fstat(&self.fd).map_err(|errno| Error::os(format!("look at {}", self.path), errno))
     }
 
-    /// What kind of file the entry `name` is, if there is one.
+    /// The file type of the entry `name`, if it exists.
     pub(super) fn kind(&self, name: &str) -> Result<Option<SFlag>> {
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT))),
@@ -190,14 +191,14 @@ impl Dir {
         }
     }
 
-    /// Whether `below`, a path from here, names the file that `file` is open on.
+    /// Whether `below`, a path relative to this directory, names the file that `file` is open on.
     pub(super) fn names_file(&self, below: &str, file: &File) -> bool {
         let named = fstatat(&self.fd, below, AtFlags::AT_SYMLINK_NOFOLLOW);
         let same = |a: FileStat, b: FileStat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
         named.is_ok_and(|named| fstat(file).is_ok_and(|held| same(named, held)))
     }
 
-    /// Creates the file `name`, which must not exist, for reading and writing by its owner.
+    /// Creates the file `name`, which must not exist, readable and writable by its owner.
     pub(super) fn create(&self, name: &str) -> Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd =
@@ -209,9 +210,9 @@ impl Dir {
         Ok(File::from(fd))
     }
 
-    /// Opens the regular file `name` of ours, where it exists, for reading and writing.
+    /// Opens the regular file `name` of this user for reading and writing, if it exists.
     pub(super) fn open_file(&self, name: &str) -> Result<Option<File>> {
-        // O_NONBLOCK: a FIFO of that name must not hold us up.
+        // O_NONBLOCK: opening a FIFO of that name must not block.
         let flags = OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let fd = match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => fd,
@@ -241,16 +242,16 @@ impl Dir {
         ))
     }
 
-    /// Renames the entry `from` to `to`, replacing that.
+    /// Renames the entry `from` to `to`, replacing `to`.
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<()> {
         renameat(&self.fd, from, &self.fd, to).map_err(|errno| self.failed("rename to", to, errno))
     }
 
-    /// Gives the file `from` the name `to`, which must not exist. It may keep its old name beside it.
+    /// Links the file `from` as `to`, which must not exist. The old name may remain.
     pub(super) fn give_name(&self, from: &str, to: &str) -> Result<()> {
         match linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
-            // A filter of system calls, or a file system without links. An empty file takes the name exclusively, and
-            // the complete one replaces it. A client that opens the empty one looks again.
+            // A seccomp filter, or a file system without hard links. An empty file reserves the name, and the
+            // complete one replaces it. A client that opens the empty file retries.
             Err(Errno::EPERM | Errno::EACCES | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
                 self.create(to)?;
                 self.rename(from, to).inspect_err(|_| {
@@ -261,7 +262,7 @@ impl Dir {
         }
     }
 
-    /// Removes the entry `name`, which is no directory; whether it was there.
+    /// Removes the entry `name`, which is not a directory. Returns whether it existed.
     pub(super) fn remove(&self, name: &str) -> Result<bool> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => Ok(true),
@@ -270,7 +271,7 @@ impl Dir {
         }
     }
 
-    /// Removes the directory `name` where it is empty; whether it is gone now.
+    /// Removes the directory `name` if it is empty. Returns whether it is gone.
     pub(super) fn remove_empty(&self, name: &str) -> Result<bool> {
         match unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(true),
@@ -279,13 +280,14 @@ impl Dir {
         }
     }
 
-    /// At most `count` names from a position on, 0 or what the call before gave, and the position behind them.
+    /// Up to `count` names from the position `from` (0, or returned by the previous call), and the position
+    /// after them.
     pub(super) fn some_names(&self, from: i64, count: usize) -> Result<(Vec<String>, i64)> {
         listing::some_names(self.reopen()?.fd, from, count)
             .map_err(|errno| Error::os(format!("list the directory {}", self.path), errno))
     }
 
-    /// The names in the directory. Names that are not UTF-8 are none of ours and left out.
+    /// The names in the directory. Names that are not UTF-8 are not ours and are skipped.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         listing::names(self.reopen()?.fd)
             .map_err(|errno| Error::os(format!("list the directory {}", self.path), errno))
@@ -310,12 +312,12 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_others_could_enter_is_refused() {
+    fn root_open_to_others_is_refused() {
         let temp = private_dir();
         let path = temp.path().to_str().unwrap();
         for mode in [0o710, 0o701, 0o750, 0o777, 0o1777] {
             fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
-            // Only one that was made for this is to be changed.
+            // chmod is advised only for a default root.
             for (is_default, advice) in [(true, "run chmod 700 on it"), (false, "set XEN_ROOT to one")] {
                 let text = Dir::open_root(path, is_default).unwrap_err().to_string();
                 assert!(
@@ -331,19 +333,19 @@ mod tests {
     }
 
     #[test]
-    fn a_link_or_a_file_is_no_root() {
+    fn link_or_file_is_refused_as_root() {
         let temp = private_dir();
         fs::create_dir(temp.path().join("real")).unwrap();
         symlink(temp.path().join("real"), temp.path().join("link")).unwrap();
         fs::write(temp.path().join("file"), "").unwrap();
         for name in ["link", "file"] {
             let text = opened(&temp.path().join(name)).unwrap_err().to_string();
-            assert!(text.starts_with("refused: ") && text.contains("not a directory itself"), "{text}");
+            assert!(text.starts_with("refused: ") && text.contains("not itself a directory"), "{text}");
         }
     }
 
     #[test]
-    fn below_a_root_only_writing_is_refused() {
+    fn below_a_root_only_write_access_is_refused() {
         let temp = private_dir();
         let root = opened(temp.path()).unwrap().unwrap();
         let memory = temp.path().join("memory");
@@ -355,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened() {
+    fn non_regular_files_are_refused() {
         let temp = private_dir();
         let root = opened(temp.path()).unwrap().unwrap();
         nix::unistd::mkfifo(&temp.path().join("fifo"), Mode::S_IRWXU).unwrap();
@@ -371,6 +373,6 @@ mod tests {
         let mut names = root.names().unwrap();
         names.sort();
         assert_eq!(names, ["dir", "fifo", "file", "link"]);
-        assert_eq!(root.names().unwrap().len(), 4, "listing starts afresh each time");
+        assert_eq!(root.names().unwrap().len(), 4, "each listing starts at the beginning");
     }
 }

@@ -1,9 +1,9 @@
 //! Event channels over Unix stream sockets: one byte is one event, until both ends know each other's [doorbells](doorbell).
 //!
-//! A channel keeps one descriptor *number* for its whole life. What stands behind it changes: the server's listener
-//! is replaced by the connection of the client that it accepted, and (for a server of many clients, one after the
-//! other) by a listener again. So sending an event is one system call, without a lock and without a look at what
-//! state the channel is in.
+//! A channel keeps one descriptor *number* for its whole life. The socket behind it changes: the server's
+//! listener is replaced by the connection of the client that it accepted, and (for a server that takes one
+//! client after another) by a listener again. So sending an event is one system call, without a lock and
+//! without checking the channel's state.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,8 +25,8 @@ use super::socket;
 use crate::transport::{EventChannel, EventSet, Events, Readiness, Received, Tokens};
 use crate::{Error, Result};
 
-/// For how long a server waits before its name is watched. Most clients come sooner, and the end of a watch takes longer than
-/// all else that there is to do for them.
+/// How long a server waits before it watches its name. Most clients come sooner, and removing a watch takes
+/// longer than all the other work for them.
 const WITHOUT_WATCH: Duration = Duration::from_secs(1);
 
 /// The server's events.
@@ -42,11 +42,11 @@ impl Events for ServerEvents {
             name: slot.socket_path(),
             port: slot.number() + 1,
             many: AtomicBool::new(false),
-            another: AtomicBool::new(false),
-            owed: AtomicBool::new(false),
+            had_other_client: AtomicBool::new(false),
+            deferred_event: AtomicBool::new(false),
             state: Mutex::new(ConnectionState {
                 listening: true,
-                since: Some(Instant::now()),
+                waiting_since: Some(Instant::now()),
                 ..ConnectionState::default()
             }),
             slot: Some(slot),
@@ -54,7 +54,7 @@ impl Events for ServerEvents {
     }
 
     fn connect(&self, _remote: &str) -> Result<Box<dyn EventChannel>> {
-        Err(Error::Invalid("a server listens for its client, it does not connect to it".into()))
+        Err(Error::Invalid("a server listens for its client, it does not connect".into()))
     }
 }
 
@@ -63,20 +63,21 @@ pub(super) struct ClientEvents(pub(super) Arc<ClientSide>);
 
 impl Events for ClientEvents {
     fn listen(&self) -> Result<Box<dyn EventChannel>> {
-        Err(Error::Invalid("a client connects to its server, it does not listen for it".into()))
+        Err(Error::Invalid("a client connects to its server, it does not listen".into()))
     }
 
     fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
         let side = &self.0;
         let fd = socket::connect_to(remote, side)?;
-        // The name, the page and the socket were found one after the other. If the server went away in between and
-        // another one took its slot, they don't belong together; then one of them has changed by now.
+        // The name, the page and the socket were looked up one after the other. If the server went away in
+        // between and another one took its slot, they do not belong together; then one of them has changed by
+        // now.
         let page = side.page();
         let replaced = page.as_ref().map_or(Ok(false), |page| page.is_current().map(|current| !current))?;
         if replaced || side.look_up()?.event_channel != remote {
             return Err(side.no_server("the server went away"));
         }
-        side.note_met()?;
+        side.note_connected()?;
         if let Some(page) = page {
             page.set_connected();
         }
@@ -86,8 +87,8 @@ impl Events for ClientEvents {
             name: remote.to_owned(),
             port: remote.rsplit('/').next().and_then(number).unwrap_or_default().saturating_add(1),
             many: AtomicBool::new(false),
-            another: AtomicBool::new(false),
-            owed: AtomicBool::new(false),
+            had_other_client: AtomicBool::new(false),
+            deferred_event: AtomicBool::new(false),
             state: Mutex::new(ConnectionState::default()),
             slot: None,
         }))
@@ -100,33 +101,34 @@ struct Channel {
     doorbells: Doorbells,
     name: String,
     port: u32,
-    /// Clients may come one after the other. Changed with the lock held.
+    /// One client after another can connect. Changed with the lock held.
     many: AtomicBool,
-    /// A client connected and went before the one that was taken in.
-    another: AtomicBool,
-    /// An event could not be sent while somebody held the lock, who sends it then.
-    owed: AtomicBool,
+    /// A client connected and left before the one that was accepted.
+    had_other_client: AtomicBool,
+    /// An event could not be sent while another thread held the lock; that thread sends it.
+    deferred_event: AtomicBool,
     state: Mutex<ConnectionState>,
     /// The server's slot.
     slot: Option<Arc<Slot>>,
 }
 
-/// What changes, and only with the lock held, together with what stands behind the descriptor.
+/// The state that changes, only with the lock held, together with the socket behind the descriptor.
 #[derive(Default)]
 struct ConnectionState {
     listening: bool,
-    /// The client had come and could not be taken in: no other one comes, as the socket may be gone already.
+    /// A client connected but could not be set up: no other one can connect, as the socket's name may be gone
+    /// already.
     lost: bool,
     registered: Option<(Arc<EventSet>, Tokens)>,
-    /// Since when a client may come.
-    since: Option<Instant>,
-    /// Watches the name under which it comes.
+    /// When the server began to wait for a client.
+    waiting_since: Option<Instant>,
+    /// Watches the name that clients connect to.
     name: Option<NameWatch>,
-    /// An event may have gone to the doorbell of a client that had left: the next one is to be told.
-    overdue: bool,
-    /// Where clients may come one after the other: the listener, while a client's connection is behind the
-    /// descriptor. The next client may connect to it, and go about its business, before this side has noticed that
-    /// the one before has left.
+    /// An event may have gone to the doorbell of a client that had left: the next client gets one.
+    event_due: bool,
+    /// If one client after another can connect: the listener, while a client's connection is behind the
+    /// descriptor. The next client can connect to it and start to transfer before this side has noticed that
+    /// the previous one has left.
     next: Option<OwnedFd>,
 }
 
@@ -139,7 +141,7 @@ impl Channel {
         self.many.load(Ordering::SeqCst)
     }
 
-    /// Accepts the client, if one waits. Whether the channel is connected then.
+    /// Accepts a client, if one waits. Returns whether the channel is connected.
     fn try_accept(&self, state: &mut ConnectionState) -> Result<bool> {
         if !state.listening {
             return Ok(true);
@@ -147,42 +149,42 @@ impl Channel {
         if !is_ready(&self.fd, PollFlags::POLLIN) {
             return Ok(false);
         }
-        // Opened before the client is accepted, which would be lost if that couldn't be done then.
+        // Opened before accepting: if that failed afterwards, the client would be lost.
         let dir = if self.many() { None } else { self.root()? };
         let Some(connection) = socket::accept_own(self.fd.as_fd())? else { return Ok(false) };
         state.name = None;
-        let taken_in = self.take_in(state, connection, dir);
-        state.lost = taken_in.is_err() && !self.many();
-        taken_in.map(|()| true)
+        let result = self.set_up(state, connection, dir);
+        state.lost = result.is_err() && !self.many();
+        result.map(|()| true)
     }
 
-    /// Takes in a client. `dir` is where the socket's name is, which goes.
-    fn take_in(&self, state: &mut ConnectionState, mut connection: OwnedFd, dir: Option<Dir>) -> Result<()> {
+    /// Sets up the connection of a client. `dir` is the directory of the socket's name, which is removed.
+    fn set_up(&self, state: &mut ConnectionState, mut connection: OwnedFd, dir: Option<Dir>) -> Result<()> {
         if self.many() {
             let listener =
                 self.fd.try_clone().map_err(|error| Error::os("keep the listening socket", error))?;
             state.next = Some(listener);
         } else {
-            // First the name, then (with the exchange) the listener: nobody can get into its queue any more who would
-            // see a connection and never an answer.
+            // First remove the name, then (by the exchange) the listener: otherwise a client could enter the
+            // queue, see a connection, and never get an answer.
             self.remove_socket(dir)?;
-            // Who got in before that is taken where the first one has given up; perhaps it is the same client again.
-            // Where that can't be found out, the first one counts.
+            // A client that entered the queue before that is accepted if the first one has given up; it can
+            // be the same client again. If that cannot be determined, the first one counts.
             let second = socket::accept_own(self.fd.as_fd()).unwrap_or(None);
             if let Some(second) = second.filter(|_| hung_up(&connection)) {
-                self.another.store(true, Ordering::Relaxed);
+                self.had_other_client.store(true, Ordering::Relaxed);
                 connection = second;
             }
         }
         self.exchange(state, connection, false)?;
-        if state.overdue {
-            // One who has left at once leaves it to the next.
-            state.overdue = self.doorbells.send_event(self.fd.as_fd()).is_err();
+        if state.event_due {
+            // If this client has already left, the event stays due for the next.
+            state.event_due = self.doorbells.send_event(self.fd.as_fd()).is_err();
         }
         Ok(())
     }
 
-    /// Puts the listener back in the place of a connection that has ended.
+    /// Puts the listener back in place of a connection that has ended.
     fn listen_again(&self, state: &mut ConnectionState) -> Result<()> {
         let listener = match (&self.slot, state.next.take()) {
             (_, Some(listener)) => listener,
@@ -192,17 +194,17 @@ impl Channel {
                 listener
             }
             (None, None) => {
-                let what = "a client's event channel can't be made ready for another peer";
+                let what = "a client's event channel cannot be made ready for another peer";
                 return Err(Error::Invalid(what.into()));
             }
         };
-        state.overdue |= self.doorbells.reset();
-        state.since = Some(Instant::now());
+        state.event_due |= self.doorbells.reset();
+        state.waiting_since = Some(Instant::now());
         self.exchange(state, listener, true)
     }
 
-    /// The state, unless somebody has it. That may be this thread itself, in the call that a signal handler has interrupted, or one
-    /// that a fork has left behind: neither can be waited for.
+    /// The state, unless it is locked. The lock can be held by this thread itself, in a call that a signal
+    /// handler has interrupted, or be left over from a fork: neither can be waited for.
     fn state_now(&self) -> Option<MutexGuard<'_, ConnectionState>> {
         match self.state.try_lock() {
             Ok(state) => Some(state),
@@ -211,32 +213,32 @@ impl Channel {
         }
     }
 
-    /// Does something with the state that an event may have to wait for, which is sent after it.
+    /// Runs `body` with the state locked, and then sends an event that was held back meanwhile.
     fn with_state<T>(&self, body: impl FnOnce(&mut ConnectionState) -> Result<T>) -> Result<T> {
         let result = body(&mut self.state());
-        if self.owed.load(Ordering::SeqCst) && self.owed.swap(false, Ordering::SeqCst) {
+        if self.deferred_event.load(Ordering::SeqCst) && self.deferred_event.swap(false, Ordering::SeqCst) {
             self.notify()?;
         }
         result
     }
 
-    /// As `with_state`, for an event that could not be sent; says whether to send it again. Where somebody else has the state, they
-    /// send it.
-    fn before_an_event(&self, body: impl FnOnce(&mut ConnectionState) -> Result<bool>) -> Result<bool> {
+    /// As `with_state`, for an event that could not be sent; returns whether to send it again. If the lock is
+    /// held elsewhere, its holder sends the event.
+    fn with_state_for_event(&self, body: impl FnOnce(&mut ConnectionState) -> Result<bool>) -> Result<bool> {
         if let Some(mut state) = self.state_now() {
             return body(&mut state);
         }
-        self.owed.store(true, Ordering::SeqCst);
-        // They may have looked before that.
+        self.deferred_event.store(true, Ordering::SeqCst);
+        // The holder may have checked before that.
         match self.state_now() {
-            Some(mut state) if self.owed.swap(false, Ordering::SeqCst) => body(&mut state),
+            Some(mut state) if self.deferred_event.swap(false, Ordering::SeqCst) => body(&mut state),
             _ => Ok(false),
         }
     }
 
-    /// Turns to the next client after an event could not be sent to the last one; says whether there is one. Perhaps
-    /// another thread has done so already.
-    fn turn_to_next(&self, state: &mut ConnectionState) -> Result<bool> {
+    /// Switches to the next client after an event could not be sent to the previous one; returns whether
+    /// there is one. Another thread may have done so already.
+    fn switch_to_next(&self, state: &mut ConnectionState) -> Result<bool> {
         if !self.many() {
             return Ok(false);
         }
@@ -246,8 +248,9 @@ impl Channel {
         self.try_accept(state)
     }
 
-    /// Takes the peer's doorbell, if that is what came, and answers with our own. Says whether it is.
-    fn take_bell(&self, state: &ConnectionState, doorbell: OwnedFd) -> bool {
+    /// Accepts the peer's doorbell, if the descriptor is one, and answers with our own. Returns whether it
+    /// is.
+    fn accept_doorbell(&self, state: &ConnectionState, doorbell: OwnedFd) -> bool {
         let taken = self.doorbells.accept(doorbell);
         if taken && state.registered.is_some() {
             self.doorbells.answer(self.fd.as_fd());
@@ -255,7 +258,7 @@ impl Channel {
         taken
     }
 
-    /// Where the socket's name is, if this side has one and it can be reached.
+    /// The directory of the socket's name, if this side has one and it can be reached.
     fn root(&self) -> Result<Option<Dir>> {
         self.slot.as_ref().map_or(Ok(None), |slot| slot.dir())
     }
@@ -267,18 +270,18 @@ impl Channel {
         }
     }
 
-    /// Puts `new`, which is a listener or is not, behind the channel's descriptor, in place of what was there.
+    /// Replaces the socket behind the channel's descriptor by `new`, a listener or a connection.
     fn exchange(&self, state: &mut ConnectionState, new: OwnedFd, listening: bool) -> Result<()> {
         let failed = |error| Error::os("exchange the event channel's socket", error);
-        // The set watches what stands behind the descriptor, not the number.
+        // The set watches the open file, not the descriptor number.
         if let Some((set, _)) = &state.registered {
             set.remove(&self.fd).map_err(failed)?;
         }
-        // SAFETY: both descriptors are open and ours. The number of `self.fd` stays open and owned by it, whichever
-        // call of another thread is under way on what it stood for before.
+        // SAFETY: both descriptors are open and ours. The number of `self.fd` stays open and owned by it, also for
+        // calls of other threads that are under way on the previous socket.
         let result = unsafe { libc::dup3(new.as_raw_fd(), self.fd.as_raw_fd(), libc::O_CLOEXEC) };
         let exchanged = Errno::result(result).map(|_| state.listening = listening).map_err(io::Error::from);
-        // In any case, or a waiting thread would wait for ever.
+        // Even after a failure: otherwise a waiting thread would never wake up.
         self.register(state).and(exchanged).map_err(failed)
     }
 
@@ -289,49 +292,48 @@ impl Channel {
         }
     }
 
-    /// Watches our own doorbell, which stays the same. Only then the peer may get it.
-    fn watch_bell(&self, set: &EventSet, tokens: Tokens) -> io::Result<()> {
+    /// Registers our own doorbell, which stays the same. Only after that the peer can get it.
+    fn watch_doorbell(&self, set: &EventSet, tokens: Tokens) -> io::Result<()> {
         let edges = Readiness::WRITABLE.on_edges();
         set.add(&**self.doorbells.own(), edges, tokens.rung)
     }
 
     fn receive_with(&self, state: &mut ConnectionState) -> Result<Received> {
-        // A client that has come is no event: its first one follows, and by then it has said that it is there.
+        // A new client is not an event: its first event follows, and by then it has set its live byte.
         let mut event = false;
         if !self.try_accept(state)? {
             return self.check_name(state).map(|()| Received::default());
         }
-        // More than a socket's buffer holds of messages of one byte each.
+        // More than a socket's buffer holds in messages of one byte each.
         let mut bytes = [0; 4096];
         loop {
             let doorbell = match doorbell::receive(self.fd.as_fd(), &mut bytes) {
-                // After an event, the end is told when it is asked for again.
+                // After an event, the end is reported by the next call.
                 Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Received { event, ended: !event }),
                 Ok((_, doorbell)) => doorbell,
                 Err(Errno::EAGAIN) => return Ok(Received { event, ended: false }),
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(Error::os("receive events", errno)),
             };
-            let taken = doorbell.is_some_and(|doorbell| self.take_bell(state, doorbell));
-            // Also an answer: who polled the descriptor for it may wait for an event now, and must not sleep.
+            let taken = doorbell.is_some_and(|doorbell| self.accept_doorbell(state, doorbell));
+            // Also for an answer: a thread that polled the descriptor for it may wait for an event now, and
+            // must not sleep.
             event = true;
-            // The kernel stops at a descriptor: there may be more behind it. Only the first is worth another look.
+            // The kernel stops at a descriptor: more bytes can follow. Only the first descriptor is worth
+            // another read.
             if !taken {
                 return Ok(Received { event, ended: false });
             }
         }
     }
 
-    /// Fails if no client can come any more because the name is lost.
+    /// Fails if no client can connect any more because the name was removed.
     fn check_name(&self, state: &mut ConnectionState) -> Result<()> {
         if !state.name.as_ref().is_some_and(NameWatch::is_lost) {
             return Ok(());
         }
         state.lost = true;
-        Err(Error::os(
-            format!("wait for a client: somebody has removed the socket {}", self.name),
-            Errno::EIDRM,
-        ))
+        Err(Error::os(format!("wait for a client: the socket {} was removed", self.name), Errno::EIDRM))
     }
 
     fn serve_many_with(&self, state: &mut ConnectionState, many: bool) -> Result<()> {
@@ -365,7 +367,7 @@ impl EventChannel for Channel {
         self.port
     }
 
-    /// A doorbell never counts down to nothing, and so can always be read.
+    /// A doorbell practically never reaches zero, and so is always readable.
     fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
         (self.doorbells.own().as_fd(), Readiness::READABLE)
     }
@@ -376,7 +378,7 @@ impl EventChannel for Channel {
             return Err(Error::Invalid("the event channel is attached already".into()));
         }
         let failed = |error| Error::os("watch the event channel", error);
-        self.watch_bell(&set, tokens).map_err(failed)?;
+        self.watch_doorbell(&set, tokens).map_err(failed)?;
         state.registered = Some((set, tokens));
         self.register(&state).map_err(failed)?;
         if self.slot.is_none() {
@@ -386,20 +388,20 @@ impl EventChannel for Channel {
     }
 
     fn notify(&self) -> Result<()> {
-        // Clients may have come and gone before the one that is there now: each is accepted in its turn.
+        // Several clients may have come and gone before the current one: each is accepted in turn.
         for _ in 0..=socket::MANY_CLIENTS {
             let again = match self.doorbells.send_event(self.fd.as_fd()) {
-                // A doorbell doesn't say that nobody hears it.
+                // A doorbell does not report that its owner is gone.
                 Ok(true) if self.many() && hung_up(&self.fd) => {
-                    self.before_an_event(|state| self.turn_to_next(state))?
+                    self.with_state_for_event(|state| self.switch_to_next(state))?
                 }
-                // A full socket holds events enough.
+                // A full socket already holds an event.
                 Ok(_) | Err(Errno::EAGAIN) => false,
-                // A closed one has nobody to tell, unless the next client is there already.
+                // A closed one has no receiver, unless the next client is there already.
                 Err(Errno::EPIPE | Errno::ECONNRESET) => {
-                    self.before_an_event(|state| self.turn_to_next(state))?
+                    self.with_state_for_event(|state| self.switch_to_next(state))?
                 }
-                Err(Errno::ENOTCONN) => self.before_an_event(|state| self.try_accept(state))?,
+                Err(Errno::ENOTCONN) => self.with_state_for_event(|state| self.try_accept(state))?,
                 Err(Errno::EINTR) => true,
                 Err(errno) => return Err(Error::os("send an event", errno)),
             };
@@ -415,7 +417,7 @@ impl EventChannel for Channel {
     }
 
     fn ended(&self) -> bool {
-        // Whoever has the state is about to find out.
+        // If the state is locked, the holder is about to find out.
         self.state_now().is_some_and(|state| state.lost || !state.listening && hung_up(&self.fd))
     }
 
@@ -424,7 +426,7 @@ impl EventChannel for Channel {
     }
 
     fn has_had_another_peer(&self) -> bool {
-        self.another.load(Ordering::Relaxed)
+        self.had_other_client.load(Ordering::Relaxed)
     }
 
     fn serve_many(&self, many: bool) -> Result<()> {
@@ -434,7 +436,7 @@ impl EventChannel for Channel {
     fn name_is_due(&self) -> Option<Duration> {
         self.slot.as_ref()?;
         let state = self.state_now().filter(|state| state.listening && state.name.is_none())?;
-        Some(WITHOUT_WATCH.saturating_sub(state.since?.elapsed()))
+        Some(WITHOUT_WATCH.saturating_sub(state.waiting_since?.elapsed()))
     }
 
     fn watch_name(&self) {
@@ -460,11 +462,11 @@ impl EventChannel for Channel {
 
 /// Whether the peer has closed its end.
 fn hung_up(fd: &OwnedFd) -> bool {
-    // Without asking for anything else, only the hang-up of the peer is told.
+    // POLLHUP is always reported; no other event is requested.
     is_ready(fd, PollFlags::POLLHUP)
 }
 
-/// Whether there is something of this, or an error, to be told of the descriptor.
+/// Whether one of the events, or an error, is pending on the descriptor.
 fn is_ready(fd: &OwnedFd, what: PollFlags) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), what)];
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
@@ -472,12 +474,12 @@ fn is_ready(fd: &OwnedFd, what: PollFlags) -> bool {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        // No other thread has it any more, whatever a fork has left of its lock.
+        // No other thread uses it any more, whatever state a fork has left the lock in.
         let state = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
-        // Neither can fail in a way that could be mended here; the slot's own removal finds a socket, too.
+        // Failures cannot be handled here; the slot's own removal finds a remaining socket, too.
         if let Some((set, _)) = &state.registered {
             let _ = set.remove(&self.fd);
-            // The peer may still hold it, then it would stay.
+            // If the peer still holds it, closing would not remove it.
             let _ = set.remove(&**self.doorbells.own());
         }
         if state.listening || state.next.is_some() {

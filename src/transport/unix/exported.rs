@@ -1,19 +1,19 @@
-//! The lines by which a server tells its client where it is, to be put into the client's shell.
+//! The shell commands by which a server tells its client where it is.
 
 use super::sexp;
 use crate::transport::Rendezvous;
 use crate::{Error, Result};
 use std::path::Path;
 
-/// The two lines that a server prints for a Bourne shell, as the historical `unixcat` does: the first one sets
-/// `XEN_ROOT` (left out where `root` is `None`, as the user set it), the second one `XEN_CONFIGURATION`. They are
-/// quoted where the path needs it.
+/// The two lines that a server prints for a Bourne shell, as the historical `unixcat` does: the first one
+/// sets `XEN_ROOT` (omitted if `root` is `None`, because the user has set it), the second one
+/// `XEN_CONFIGURATION`. They are quoted where necessary.
 ///
 /// ```
 /// # use std::path::Path;
 /// # use vchan::transport::{unix, Rendezvous};
-/// let meeting = Rendezvous { ring_ref: 0, event_channel: "/tmp/u/0".into() };
-/// let (root, configuration) = unix::export_lines(Some(Path::new("/tmp/u")), &meeting)?;
+/// let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/tmp/u/0".into() };
+/// let (root, configuration) = unix::export_lines(Some(Path::new("/tmp/u")), &rendezvous)?;
 /// assert_eq!(root.as_deref(), Some("XEN_ROOT=/tmp/u; export XEN_ROOT;"));
 /// assert_eq!(
 ///     configuration,
@@ -43,7 +43,7 @@ pub(super) fn not_utf8(path: &Path) -> Error {
     Error::Invalid(format!("the path {path:?} is not UTF-8; choose another root with XEN_ROOT"))
 }
 
-/// Whether a shell takes the text as it stands, also between double quotes.
+/// Whether a shell leaves the text unchanged, also between double quotes.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+,:@%=".contains(&b))
 }
@@ -59,7 +59,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::process::Command;
 
-    /// What a shell that was given the lines hands on to a program.
+    /// The variables as a program sees them in a shell that has run the lines.
     fn through_a_shell(lines: &str) -> (String, String) {
         let script = r#"eval "$1"; sh -c 'printf "%s\0%s" "$XEN_ROOT" "$XEN_CONFIGURATION"'"#;
         let output = Command::new("sh")
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_survive_a_shell_with_any_path() {
+    fn lines_survive_a_shell_with_any_path() {
         let all_ascii: String = (1..=127u8).map(char::from).collect();
         let long = "x".repeat(1000);
         for name in
@@ -92,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_the_user_gave_is_not_exported() {
+    fn explicit_root_is_not_exported() {
         let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/r/0".into() };
         assert_eq!(export_lines(None, &rendezvous).unwrap().0, None);
     }
 
     #[test]
-    fn a_path_that_is_no_text_is_refused() {
+    fn non_utf8_path_is_refused() {
         let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/r/0".into() };
         let path = Path::new(OsStr::from_bytes(b"/\xff"));
         assert!(matches!(export_lines(Some(path), &rendezvous), Err(Error::Invalid(_))));

@@ -1,12 +1,13 @@
-//! Writing files under a limit on their size (`RLIMIT_FSIZE`): the kernel sends SIGXFSZ beside the error, which would
-//! end the program.
+//! Writing files under a size limit (`RLIMIT_FSIZE`): besides the error, the kernel sends SIGXFSZ, which
+//! would end the program.
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Runs `write` without SIGXFSZ. What exceeds the limit fails with `EFBIG` alone. A signal that was pending before stays.
+/// Runs `write` without SIGXFSZ. A write beyond the limit only fails with `EFBIG`. A signal that was pending
+/// before stays pending.
 ///
-/// The kernel sends this signal to the thread that writes, so other threads are not concerned.
+/// The kernel sends this signal to the writing thread, so other threads are not affected.
 pub(super) fn without_signal<T>(write: impl FnOnce() -> T) -> T {
     let _held = Held::new();
     write()
@@ -14,7 +15,7 @@ pub(super) fn without_signal<T>(write: impl FnOnce() -> T) -> T {
 
 /// SIGXFSZ is blocked in this thread.
 struct Held {
-    /// `None` where it could not be blocked.
+    /// `None` if it could not be blocked.
     before: Option<libc::sigset_t>,
     was_pending: bool,
 }

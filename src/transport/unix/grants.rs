@@ -1,15 +1,15 @@
-//! Grant numbers: which slot they belong to, and how a block of them names its memory file.
+//! Grant numbers: the slot they belong to, and the name of a block's memory file.
 
-/// How many grant numbers a slot has: enough for the shared page and two rings of the largest order.
+/// Grant numbers per slot: enough for the shared page and two rings of the largest order.
 pub(super) const PER_SLOT: u32 = 1024;
 
-/// How many slots the grant numbers suffice for.
+/// The number of slots.
 pub(super) const SLOTS: u32 = u32::MAX / PER_SLOT;
 
 /// The longest file name (NAME_MAX).
 const LONGEST_NAME: usize = 255;
 
-/// The end of a memory file's name while the file is being made.
+/// The suffix of a memory file's name while the file is being created.
 const UNFINISHED: &str = ".new";
 
 /// The slot that owns a grant number.
@@ -17,8 +17,9 @@ pub(super) fn slot_of(grant: u32) -> u32 {
     grant / PER_SLOT
 }
 
-/// The memory file's name for a block of grants: the numbers joined by commas, as the historical program has it. It
-/// has no name for a block whose list is too long for a file name; that is called `<first>-<last>`.
+/// The memory file's name for a block of grants: the numbers joined by commas, as in the historical program.
+/// That program has no name for a block whose list is too long for a file name; it is called
+/// `<first>-<last>`.
 pub(super) fn file_name(grants: &[u32]) -> String {
     let list = grants.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
     match grants {
@@ -27,24 +28,24 @@ pub(super) fn file_name(grants: &[u32]) -> String {
     }
 }
 
-/// What the memory file for a block of grants is called until it is complete.
+/// The name of an incomplete memory file.
 pub(super) fn unfinished_name(grants: &[u32]) -> String {
     format!("{}{UNFINISHED}", grants.first().copied().unwrap_or_default())
 }
 
-/// The grants in a memory file's name, each `None` if it isn't one.
+/// The grants in a memory file's name, `None` for each part that is not a number.
 pub(super) fn grants_in(name: &str) -> impl Iterator<Item = Option<u32>> + '_ {
     name.strip_suffix(UNFINISHED).unwrap_or(name).split([',', '-']).map(number)
 }
 
-/// The slot that all grants in a memory file's name belong to; `None` for a name that isn't of that form.
+/// The slot that all grants in a memory file's name belong to; `None` for any other name.
 pub(super) fn slot_of_file(name: &str) -> Option<u32> {
     let mut slots = grants_in(name).map(|grant| grant.map(slot_of));
     let first = slots.next()??;
     slots.all(|slot| slot == Some(first)).then_some(first)
 }
 
-/// Reads a number the way it is written here: decimal digits and nothing else.
+/// Parses a number as it is written here: decimal digits and nothing else.
 pub(super) fn number(text: &str) -> Option<u32> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_historical_ones() {
+    fn names_match_the_historical_program() {
         assert_eq!(file_name(&[0]), "0");
         let left: Vec<u32> = (1..=16).rev().collect();
         assert_eq!(file_name(&left), "16,15,14,13,12,11,10,9,8,7,6,5,4,3,2,1");
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_too_long_for_a_name_is_shortened() {
+    fn too_long_list_is_shortened() {
         let order_20: Vec<u32> = (1..=256).rev().collect();
         assert_eq!(file_name(&order_20), "256-1");
         for pages in 1..=256 {
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_one_slot_belong_to_it() {
+    fn slot_of_file_rejects_other_names() {
         assert_eq!(slot_of_file("0"), Some(0));
         assert_eq!(slot_of_file("1024,1025"), Some(1));
         assert_eq!(slot_of_file(&unfinished_name(&[2049, 2048])), Some(2));

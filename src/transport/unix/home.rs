@@ -1,4 +1,4 @@
-//! Which directory is the root where nobody chose one, and what to advise about those that can't be.
+//! The default root, and advice for directories that cannot be a root.
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-/// Where login managers make each user's runtime directory, also for those whose environment doesn't say so.
+/// Where login managers create each user's runtime directory, also if the environment does not name it.
 const RUNTIME_DIRS: &str = "/run/user";
 
-/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it is somebody else's), else
-/// `/run/user/<user id>/vchan`, else `/tmp/vchan-<user id>`, from which other programs remove what is old.
+/// `$XDG_RUNTIME_DIR/vchan`, if that variable names a directory of this user (after `su` it may not),
+/// otherwise `/run/user/<user id>/vchan`, otherwise `/tmp/vchan-<user id>`, where other programs delete old
+/// files.
 pub(super) fn default_root(runtime_dir: Option<OsString>) -> PathBuf {
     default_root_beside(runtime_dir, Path::new(RUNTIME_DIRS))
 }
@@ -26,16 +27,16 @@ fn default_root_beside(runtime_dir: Option<OsString>, runtime_dirs: &Path) -> Pa
     given.or_else(usual).map_or_else(|| PathBuf::from(format!("/tmp/vchan-{user}")), |dir| dir.join("vchan"))
 }
 
-/// What to set `XEN_ROOT` to instead of a directory that is not this transport's own: one that would be made for it.
+/// Advice for a directory that the transport did not create: a value for `XEN_ROOT` that it would create.
 pub(super) fn advice_for_another() -> String {
     let home = default_root(std::env::var_os("XDG_RUNTIME_DIR"));
     format!(
-        "set XEN_ROOT to one that only you can enter, such as {} (made where it doesn't exist)",
+        "set XEN_ROOT to one that only you can enter, such as {} (created if it does not exist)",
         home.display()
     )
 }
 
-/// What stands in the way to `path`: the first part of it that is missing, or no directory.
+/// What prevents reaching `path`: the first component that is missing, or is not a directory.
 pub(super) fn obstacle(path: &str) -> Option<String> {
     let parents: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
     for parent in parents.into_iter().rev() {
@@ -51,15 +52,17 @@ pub(super) fn obstacle(path: &str) -> Option<String> {
     None
 }
 
-/// The directory in which the first part of the way to `path` that is missing would appear.
-pub(super) fn brink(path: &str) -> Option<&str> {
+/// The directory in which the first missing component of `path` would appear.
+pub(super) fn nearest_existing_parent(path: &str) -> Option<&str> {
     let parents: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
     let is_missing = |path: &Path| {
         path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) && !path.is_symlink()
     };
-    let brink =
+    let nearest_existing_parent =
         parents.windows(2).find(|pair| is_missing(pair[0]) && !is_missing(pair[1])).map(|pair| pair[1]);
-    brink.filter(|brink| brink.is_dir()).and_then(Path::to_str)
+    nearest_existing_parent
+        .filter(|nearest_existing_parent| nearest_existing_parent.is_dir())
+        .and_then(Path::to_str)
 }
 
 #[cfg(test)]
@@ -68,7 +71,7 @@ mod tests {
     use crate::transport::unix::private_dir;
 
     #[test]
-    fn the_default_root_is_in_the_users_runtime_directory() {
+    fn default_root_is_in_the_users_runtime_directory() {
         use std::os::unix::fs::PermissionsExt;
         let temp = private_dir();
         let own = temp.path().join(geteuid().to_string());
@@ -90,14 +93,21 @@ mod tests {
     }
 
     #[test]
-    fn the_first_obstacle_is_named() {
+    fn first_obstacle_is_named() {
         let temp = private_dir();
         let at = |name: &str| temp.path().join(name).to_str().unwrap().to_owned();
         std::fs::write(at("file"), "").unwrap();
         std::os::unix::fs::symlink(at("nothing"), at("link")).unwrap();
         assert_eq!(obstacle(&at("missing")), None);
-        assert_eq!((brink(&at("missing")), brink(&at("link/b/c")), brink(&at("file/b"))), (None, None, None));
-        assert_eq!(brink(&at("a/b/c")), temp.path().to_str());
+        assert_eq!(
+            (
+                nearest_existing_parent(&at("missing")),
+                nearest_existing_parent(&at("link/b/c")),
+                nearest_existing_parent(&at("file/b"))
+            ),
+            (None, None, None)
+        );
+        assert_eq!(nearest_existing_parent(&at("a/b/c")), temp.path().to_str());
         assert_eq!(obstacle(&at("a/b/c")), Some(format!("the directory {} does not exist", at("a"))));
         assert_eq!(obstacle(&at("file/b/c")), Some(format!("{} is not a directory", at("file"))));
         assert_eq!(obstacle(&at("link/b")), Some(format!("{} is a symbolic link to nothing", at("link"))));

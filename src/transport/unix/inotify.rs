@@ -1,9 +1,10 @@
-//! One instance of inotify for all clients of a process that wait, and [another](super::name) for its servers: a user may have but few
-//! of them.
+//! One inotify instance for all waiting clients of a process, and [another](super::name) for its servers: the
+//! number of instances per user is small.
 //!
-//! The waiters poll the instance, and one that wakes takes all events and rings the doorbells of those whose directories they
-//! concern. An instance lives as long as somebody waits. It belongs to one process: after a fork both would take the events of
-//! both, so a child makes its own. Where a filter of system calls forbids inotify, a timer has the client look again.
+//! The clients poll the instance. One that wakes takes all events and signals the eventfds of those whose
+//! directories are concerned. An instance lives while a client waits. It belongs to one process: after a fork
+//! both processes would take the events of both, so a child creates its own. If a seccomp filter forbids
+//! inotify, a timer makes the client look periodically.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,8 +25,8 @@ use super::dir::Dir;
 use super::name::Servers;
 use crate::{Error, Result};
 
-/// A process, and its instance while there is one. The list of them is never freed: a child finds its parent's there and
-/// leaves it alone, with a lock that nobody may be left to open.
+/// A process, and its instances while they exist. The list is never freed: a child finds its parent's entry
+/// there and ignores it, because a lock in it can have been held at the time of the fork.
 pub(super) struct Process {
     pid: u32,
     instance: Mutex<Weak<Instance>>,
@@ -41,11 +42,11 @@ impl Process {
         let mut first = PROCESSES.load(Ordering::Acquire);
         let mut new: *mut Process = ptr::null_mut();
         loop {
-            // SAFETY: null, or leaked and never changed but for what its lock holds.
+            // SAFETY: null, or leaked; only what its locks protect changes.
             let each = std::iter::successors(unsafe { first.as_ref() }, |at| unsafe { at.next.as_ref() });
             if let Some(own) = { each }.find(|process| process.pid == pid) {
                 if !new.is_null() {
-                    // SAFETY: made below, and given to nobody.
+                    // SAFETY: made below, and not shared.
                     drop(unsafe { Box::from_raw(new) });
                 }
                 return own;
@@ -61,14 +62,14 @@ impl Process {
             // SAFETY: as above.
             unsafe { (*new).next = first };
             match PROCESSES.compare_exchange(first, new, Ordering::AcqRel, Ordering::Acquire) {
-                // SAFETY: leaked by this.
+                // SAFETY: leaked by this store.
                 Ok(_) => return unsafe { &*new },
                 Err(other) => first = other,
             }
         }
     }
 
-    /// The instance for servers, if there can be one. Waits for nobody.
+    /// The instance for servers, if one can be created. Does not block.
     pub(super) fn servers(&self) -> Option<Arc<Servers>> {
         let mut slot = self.servers.try_lock().ok()?;
         if let Some(servers) = slot.upgrade() {
@@ -79,7 +80,7 @@ impl Process {
         Some(servers)
     }
 
-    /// The instance, or `None` where the system forbids it.
+    /// The instance for clients, or `None` if inotify is forbidden.
     fn instance(&self) -> Result<Option<Arc<Instance>>> {
         let mut slot = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(instance) = slot.upgrade() {
@@ -93,7 +94,7 @@ impl Process {
                 return Err(Error::os(doing, errno));
             }
         };
-        let instance = Arc::new(Instance { inotify, concerns: Mutex::default() });
+        let instance = Arc::new(Instance { inotify, subscriptions: Mutex::default() });
         *slot = Arc::downgrade(&instance);
         Ok(Some(instance))
     }
@@ -101,23 +102,23 @@ impl Process {
 
 struct Instance {
     inotify: Inotify,
-    concerns: Mutex<Vec<Concern>>,
+    subscriptions: Mutex<Vec<Subscription>>,
 }
 
-/// What one waiter watches.
-struct Concern {
+/// What one client watches.
+struct Subscription {
     doorbell: Arc<EventFd>,
     watches: HashSet<WatchDescriptor>,
 }
 
 impl Instance {
-    fn concerns(&self) -> MutexGuard<'_, Vec<Concern>> {
-        self.concerns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn subscriptions(&self) -> MutexGuard<'_, Vec<Subscription>> {
+        self.subscriptions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes all events, and rings for those whom they concern.
+    /// Takes all events, and signals the clients they concern.
     fn distribute(&self) -> nix::Result<()> {
-        let mut concerns = self.concerns();
+        let mut subscriptions = self.subscriptions();
         loop {
             let events = match self.inotify.read_events() {
                 Ok(events) => events,
@@ -127,13 +128,13 @@ impl Instance {
             };
             for event in events {
                 let lost = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
-                for concern in concerns.iter_mut() {
-                    if lost || concern.watches.contains(&event.wd) {
-                        // It can't be full.
-                        let _ = concern.doorbell.write(1);
+                for subscription in subscriptions.iter_mut() {
+                    if lost || subscription.watches.contains(&event.wd) {
+                        // The counter cannot overflow.
+                        let _ = subscription.doorbell.write(1);
                     }
                     if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                        concern.watches.remove(&event.wd);
+                        subscription.watches.remove(&event.wd);
                     }
                 }
             }
@@ -141,69 +142,69 @@ impl Instance {
     }
 }
 
-/// What a filter of system calls answers, or a kernel without the call.
+/// The errors of a seccomp filter, or of a kernel without the call.
 fn is_forbidden(errno: Errno) -> bool {
     matches!(errno, Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
 }
 
-/// How long a client that can't watch anything waits before it looks again.
+/// How long a client that cannot watch anything waits before it looks again.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// One client that waits.
-pub(super) enum ChangeWaiter {
-    /// By the instance of its process.
+/// Wakes one waiting client.
+pub(super) enum ChangeWatcher {
+    /// By its process's inotify instance.
     Watching(Watching),
-    /// Inotify is forbidden: only time passes.
+    /// Inotify is forbidden: a periodic timer.
     Timed(TimerFd),
 }
 
-impl ChangeWaiter {
+impl ChangeWatcher {
     /// Watches nothing yet.
-    pub(super) fn new() -> Result<ChangeWaiter> {
+    pub(super) fn new() -> Result<ChangeWatcher> {
         match Process::own().instance()? {
-            Some(instance) => Watching::new(instance).map(ChangeWaiter::Watching),
-            None => ChangeWaiter::timed(),
+            Some(instance) => Watching::new(instance).map(ChangeWatcher::Watching),
+            None => ChangeWatcher::timed(),
         }
     }
 
-    fn timed() -> Result<ChangeWaiter> {
+    fn timed() -> Result<ChangeWatcher> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let period = Expiration::Interval(TimeSpec::from_duration(PERIOD));
         TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)
             .and_then(|timer| {
-                timer.set(period, TimerSetTimeFlags::empty()).map(|()| ChangeWaiter::Timed(timer))
+                timer.set(period, TimerSetTimeFlags::empty()).map(|()| ChangeWatcher::Timed(timer))
             })
-            .map_err(|errno| Error::os("make a timer, as inotify is forbidden", errno))
+            .map_err(|errno| Error::os("create a timer (inotify is forbidden)", errno))
     }
 
-    /// Watches the directory from now on. The inner result is that of inotify.
+    /// Watches the directory from now on. The inner result is inotify's.
     pub(super) fn watch(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<nix::Result<()>> {
         self.watch_by(|watching| {
             by_either(&by_descriptor(dir), dir.path(), |path| watching.watch(path, what))
         })
     }
 
-    /// The same for a directory that is not ours.
+    /// The same for any directory, by path.
     pub(super) fn watch_path(&mut self, path: &str, what: AddWatchFlags) -> Result<nix::Result<()>> {
         self.watch_by(|watching| watching.watch(path, what))
     }
 
     fn watch_by(&mut self, watch: impl Fn(&Watching) -> nix::Result<()>) -> Result<nix::Result<()>> {
-        let ChangeWaiter::Watching(watching) = self else { return Ok(Ok(())) };
+        let ChangeWatcher::Watching(watching) = self else { return Ok(Ok(())) };
         match watch(watching) {
             Err(errno) if is_forbidden(errno) => {
-                *self = ChangeWaiter::timed()?;
+                *self = ChangeWatcher::timed()?;
                 Ok(Ok(()))
             }
             watched => Ok(watched),
         }
     }
 
-    /// Forgets past events.
+    /// Discards past events.
     pub(super) fn reset(&self) -> nix::Result<()> {
         match self {
-            ChangeWaiter::Watching(watching) => watching.reset(),
-            ChangeWaiter::Timed(timer) => match timer.wait() {
+            ChangeWatcher::Watching(watching) => watching.reset(),
+            ChangeWatcher::Timed(timer) => match timer.wait() {
                 Ok(()) | Err(Errno::EAGAIN) => Ok(()),
                 Err(errno) => Err(errno),
             },
@@ -213,40 +214,45 @@ impl ChangeWaiter {
     /// Readable when there may be an event.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         match self {
-            ChangeWaiter::Watching(watching) => watching.set.0.as_fd(),
-            ChangeWaiter::Timed(timer) => timer.as_fd(),
+            ChangeWatcher::Watching(watching) => watching.set.0.as_fd(),
+            ChangeWatcher::Timed(timer) => timer.as_fd(),
         }
     }
 }
 
-/// A client that waits by the instance of its process.
+/// A client that uses its process's inotify instance.
 pub(super) struct Watching {
     instance: Arc<Instance>,
     doorbell: Arc<EventFd>,
-    /// Of both.
+    /// Contains the instance and the eventfd.
     set: Epoll,
 }
 
 impl Watching {
     fn new(instance: Arc<Instance>) -> Result<Watching> {
-        let failed = |errno| Error::os("make what a client waits by", errno);
+        let failed = |errno| Error::os("create an eventfd or an epoll set to wait for changes", errno);
         let doorbell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(failed)?;
         let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         for fd in [instance.inotify.as_fd(), doorbell.as_fd()] {
             set.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, 0)).map_err(failed)?;
         }
         let doorbell = Arc::new(doorbell);
-        instance.concerns().push(Concern { doorbell: Arc::clone(&doorbell), watches: HashSet::new() });
+        instance
+            .subscriptions()
+            .push(Subscription { doorbell: Arc::clone(&doorbell), watches: HashSet::new() });
         Ok(Watching { instance, doorbell, set })
     }
 
     fn watch(&self, path: &str, what: AddWatchFlags) -> nix::Result<()> {
-        // Others may watch the same directory for something else.
+        // Other clients may watch the same directory for other events.
         let what = what | AddWatchFlags::IN_ONLYDIR | AddWatchFlags::from_bits_retain(libc::IN_MASK_ADD);
-        // With the lock held, so that nobody takes an event before it is known whom it concerns.
-        let mut concerns = self.instance.concerns();
+        // With the lock held, so that no event is taken before the watch is recorded.
+        let mut subscriptions = self.instance.subscriptions();
         let watch = self.instance.inotify.add_watch(path, what)?;
-        for own in concerns.iter_mut().filter(|concern| Arc::ptr_eq(&concern.doorbell, &self.doorbell)) {
+        for own in subscriptions
+            .iter_mut()
+            .filter(|subscription| Arc::ptr_eq(&subscription.doorbell, &self.doorbell))
+        {
             own.watches.insert(watch);
         }
         Ok(())
@@ -263,15 +269,16 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut concerns = self.instance.concerns();
-        let Some(own) = concerns.iter().position(|concern| Arc::ptr_eq(&concern.doorbell, &self.doorbell))
+        let mut subscriptions = self.instance.subscriptions();
+        let Some(own) =
+            subscriptions.iter().position(|subscription| Arc::ptr_eq(&subscription.doorbell, &self.doorbell))
         else {
             return;
         };
-        let own = concerns.swap_remove(own);
+        let own = subscriptions.swap_remove(own);
         for watch in own.watches {
-            if !concerns.iter().any(|other| other.watches.contains(&watch)) {
-                // Gone by itself, at worst.
+            if !subscriptions.iter().any(|other| other.watches.contains(&watch)) {
+                // Fails only if the watch is gone already.
                 let _ = self.instance.inotify.rm_watch(watch);
             }
         }
@@ -294,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_another_waiter_takes_is_passed_on() {
+    fn event_taken_by_another_waiter_is_forwarded() {
         let temp = private_dir();
         let waiters = [(); 3].map(|()| watching());
         let other = temp.path().join("other");
@@ -313,26 +320,26 @@ mod tests {
         third.reset().unwrap();
         assert!(
             readable(second.set.0.as_fd()) && !readable(third.set.0.as_fd()),
-            "its watch went with another waiter's"
+            "its watch was removed with another client's"
         );
         drop(second);
         fs::write(temp.path().join("third"), "").unwrap();
         let events = third.instance.inotify.read_events().expect("the end of the watch");
         let ended = |event: &nix::sys::inotify::InotifyEvent| event.mask.contains(AddWatchFlags::IN_IGNORED);
-        assert!(events.iter().all(ended), "a watch has stayed: {events:?}");
+        assert!(events.iter().all(ended), "a watch was left: {events:?}");
     }
 
     #[test]
-    fn a_forked_child_has_an_instance_of_its_own() {
+    fn forked_child_has_its_own_instance() {
         let waiter = watching();
         assert!(Arc::ptr_eq(&waiter.instance, &Process::own().instance().unwrap().unwrap()));
-        // SAFETY: the child makes system calls and leaves.
+        // SAFETY: the child makes system calls and exits.
         match unsafe { nix::unistd::fork() }.unwrap() {
             nix::unistd::ForkResult::Child => {
                 let shares = Process::own()
                     .instance()
                     .is_ok_and(|own| own.is_some_and(|own| Arc::ptr_eq(&waiter.instance, &own)));
-                // SAFETY: ends the child without a look at what it has inherited.
+                // SAFETY: ends the child without running destructors or exit handlers.
                 unsafe { libc::_exit(shares.into()) }
             }
             nix::unistd::ForkResult::Parent { child } => {

@@ -1,5 +1,5 @@
-//! What a directory holds. Neither nix's `Dir`, which forgets its descriptor where it can't begin, nor that of the
-//! standard library, which panics where closing fails.
+//! Directory listings. nix's `Dir` leaks its descriptor if `fdopendir` fails, and that of the standard
+//! library panics if closing fails.
 
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -12,23 +12,23 @@ struct Listing(NonNull<libc::DIR>);
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        // SAFETY: it is open, and nobody uses it after this. The descriptor is closed also where this fails.
+        // SAFETY: it is open, and not used after this. The descriptor is closed even if this fails.
         unsafe { libc::closedir(self.0.as_ptr()) };
     }
 }
 
-/// The names in a directory, just opened. Names that are not UTF-8 are none of ours and left out.
+/// The names in a directory that was just opened. Names that are not UTF-8 are not ours and are skipped.
 pub(super) fn names(directory: OwnedFd) -> nix::Result<Vec<String>> {
     // SAFETY: an open descriptor.
     let opened = unsafe { libc::fdopendir(directory.as_raw_fd()) };
     let listing = Listing(NonNull::new(opened).ok_or_else(Errno::last)?);
-    // It belongs to the listing now.
+    // The listing owns it now.
     let _ = directory.into_raw_fd();
     let mut names = Vec::new();
     loop {
-        // The end and a failure differ in nothing else.
+        // Only errno distinguishes the end from a failure.
         Errno::clear();
-        // SAFETY: it is open, and the entry is not used beyond the next call.
+        // SAFETY: it is open, and the entry is not used after the next call.
         let name = unsafe {
             match NonNull::new(libc::readdir(listing.0.as_ptr())) {
                 Some(entry) => CStr::from_ptr((*entry.as_ptr()).d_name.as_ptr()),
@@ -44,15 +44,15 @@ pub(super) fn names(directory: OwnedFd) -> nix::Result<Vec<String>> {
     }
 }
 
-/// At most `count` names from the position `from` on, and the position behind them: 0 at the end, and where `from` is no
-/// position (any more). One call of the system, however many entries there are.
+/// Up to `count` names from the position `from`, and the position after them: 0 at the end, and if `from` is
+/// not a position (any more). One system call, however large the directory is.
 pub(super) fn some_names(directory: OwnedFd, from: i64, count: usize) -> nix::Result<(Vec<String>, i64)> {
     const NAME: usize = std::mem::offset_of!(libc::dirent64, d_name);
     if lseek64(&directory, from, Whence::SeekSet).is_err() {
         return Ok((Vec::new(), 0));
     }
     let mut buffer = [0_u8; 512];
-    // SAFETY: an open descriptor, and a buffer of the length that is told.
+    // SAFETY: an open descriptor, and a buffer of the given length.
     let filled = Errno::result(unsafe {
         libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
     })?;

@@ -1,16 +1,17 @@
-//! Locked files. Unlike nix's `Flock`, letting go of one never panics: where unlocking fails, closing the file does it.
+//! Locked files. Unlike nix's `Flock`, dropping one never panics: if unlocking fails, closing the file
+//! releases the lock.
 
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd};
 
 use nix::errno::Errno;
 
-/// A file, or a directory, that is locked against everybody else until this is dropped.
+/// A file or directory with an exclusive lock, held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Locked<T: AsFd>(Option<T>);
 
 impl<T: AsFd> Locked<T> {
-    /// Locks `file`, or gives it back: `EAGAIN` where somebody else has it.
+    /// Locks `file`, or returns it: `EAGAIN` if it is locked elsewhere.
     pub(super) fn try_lock(file: T) -> Result<Locked<T>, (T, Errno)> {
         match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
             Ok(()) => Ok(Locked(Some(file))),
@@ -18,13 +19,13 @@ impl<T: AsFd> Locked<T> {
         }
     }
 
-    /// Unlocks the file and gives it back, if it can be unlocked without closing it.
+    /// Unlocks the file and returns it, if it can be unlocked without closing it.
     pub(super) fn unlock(mut self) -> Option<T> {
         self.0.take().filter(|file| flock(file, libc::LOCK_UN).is_ok())
     }
 }
 
-/// Whether nobody has locked the file.
+/// Whether the file is not locked exclusively.
 pub(super) fn is_free(file: impl AsFd) -> nix::Result<bool> {
     match flock(&file, libc::LOCK_SH | libc::LOCK_NB) {
         Ok(()) => flock(&file, libc::LOCK_UN).map(|()| true),
@@ -53,7 +54,7 @@ impl<T: AsFd> Deref for Locked<T> {
 
 impl<T: AsFd> Drop for Locked<T> {
     fn drop(&mut self) {
-        // Not only by closing: a forked child may hold the file open.
+        // Closing is not enough: a forked child can hold the file open.
         if let Some(file) = &self.0 {
             let _ = flock(file, libc::LOCK_UN);
         }

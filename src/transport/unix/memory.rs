@@ -1,4 +1,4 @@
-//! Shared memory: one file for each block of pages, mapped by both sides.
+//! Shared memory: one file per block of pages, mapped by both sides.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -26,30 +26,31 @@ use crate::{Error, Result};
 
 const PAGE: usize = 4096;
 
-/// How long a client tries to become the only one. A client that was killed may hold its lock for a moment after
-/// its socket has told the server, and the server has told us, that it is gone.
+/// How long a client tries to lock the page. A client that was killed can hold its lock for a moment after
+/// its socket has reported the end to the server, and the server has published it.
 const RETRY_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The server's memory.
 pub(super) struct ServerMemory(pub(super) Arc<ServerSide>);
 
 impl Memory for ServerMemory {
-    // A killed server is noticed by its socket, so the notice is not needed.
+    // A killed server is detected by its socket, so no notice is needed.
     fn share(&self, pages: usize, _crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
         let slot = Arc::clone(self.0.slot()?);
         let grants = slot.allot(pages)?;
         let unfinished = MemoryFile { slot: Arc::clone(&slot), name: unfinished_name(&grants) };
         let (memory, file) = {
-            // With the root locked, so that no other server removes the directory while it is still empty.
+            // With the root locked, so that no other server removes the directory while it is empty.
             let locked = slot.lock_root()?;
             let memory = locked.dir().make_sub(MEMORY)?;
             let file = memory.create(&unfinished.name)?;
             (memory, file)
         };
-        // All of it now: a file system that is full must say so here, not kill us at some later access.
+        // Allocate everything now: on a full file system this fails here, instead of killing the process at a
+        // later access.
         allocate(&file, pages)
             .map_err(|errno| Error::os(format!("allocate {pages} pages for {}", unfinished.path()), errno))?;
-        // The name comes last: a client that waits for it finds the file complete.
+        // The final name comes last: a client that waits for it finds the file complete.
         let name = file_name(&grants);
         memory.give_name(&unfinished.name, &name)?;
         let shared = MemoryFile { slot, name };
@@ -59,7 +60,7 @@ impl Memory for ServerMemory {
     }
 
     fn map(&self, _grants: &[u32]) -> Result<Box<dyn Mapping>> {
-        Err(Error::Invalid("a server shares memory, it does not map its client's".into()))
+        Err(Error::Invalid("a server shares memory, it does not map the client's".into()))
     }
 }
 
@@ -82,17 +83,17 @@ impl ClientMemory {
         }
         let root = self.0.root.path();
         if stat.st_size == 0 {
-            // A historical server makes the file first and gives it its size then.
+            // A historical server creates the file first and sets its size later.
             return Err(self.0.no_server(format!("the memory file {root}/{MEMORY}/{name} is still empty")));
         }
         Err(Error::Refused(format!(
-            "the memory file {root}/{MEMORY}/{name} has {} bytes where {pages} pages are said to be; is its server \
-             one of this protocol?",
+            "the memory file {root}/{MEMORY}/{name} has {} bytes, expected at least {pages} pages of {PAGE}; does \
+             its server use this protocol?",
             stat.st_size
         )))
     }
 
-    /// Makes sure that no other client of ours has the page.
+    /// Ensures that no other client of this implementation has mapped the page.
     fn lock_page(&self, mut file: File, name: &str) -> Result<PageFile> {
         let deadline = Instant::now() + RETRY_TIMEOUT;
         loop {
@@ -111,11 +112,10 @@ impl ClientMemory {
 
 impl Memory for ClientMemory {
     fn share(&self, _pages: usize, _crash: Option<CrashNotice>) -> Result<Box<dyn Mapping>> {
-        Err(Error::Invalid("a client maps its server's memory, it does not share its own".into()))
+        Err(Error::Invalid("a client maps the server's memory, it does not share its own".into()))
     }
 
-    /// The first block that is mapped is the shared page. It is locked against other clients for as long as it
-    /// stays mapped.
+    /// The first mapped block is the shared page. It is locked against other clients while it is mapped.
     fn map(&self, grants: &[u32]) -> Result<Box<dyn Mapping>> {
         if grants.is_empty() {
             return Err(Error::Invalid("no grants to map".into()));
@@ -148,7 +148,7 @@ fn map_failed(path: &str, errno: Errno) -> Error {
     Error::os(format!("map the memory file {path}"), errno)
 }
 
-/// A memory file that the server made, removed with the mapping.
+/// A memory file that the server created, removed with the mapping.
 struct MemoryFile {
     slot: Arc<Slot>,
     name: String,
@@ -162,7 +162,7 @@ impl MemoryFile {
 
 impl Drop for MemoryFile {
     fn drop(&mut self) {
-        // What can't be removed here is removed with the slot, at the latest by the next sweep.
+        // A file that cannot be removed here is removed with the slot, at the latest by the next sweep.
         let removed = self.slot.dir().and_then(|root| {
             let memory = root.map(|root| root.sub(MEMORY)).transpose()?.flatten();
             memory.map(|memory| memory.remove(&self.name)).transpose()
@@ -173,20 +173,21 @@ impl Drop for MemoryFile {
     }
 }
 
-/// What lives as long as a mapping and is undone after it.
+/// Resources held by a mapping, released after it.
 enum Keeper {
     Shared(#[allow(dead_code, reason = "held for its drop")] MemoryFile),
     Page(#[allow(dead_code, reason = "held for its drop")] Arc<PageFile>),
     None,
 }
 
-/// A block of mapped pages. The fields are dropped in this order: unmapped, then let go of.
+/// A block of mapped pages. The fields are dropped in this order: the pages are unmapped, then the keeper is
+/// released.
 struct Block {
     mapped: Mapped,
     _keeper: Keeper,
 }
 
-// SAFETY: `Mapped` maps `grants.len()` whole pages, checked to be within the file, for as long as it lives.
+// SAFETY: `Mapped` maps `grants.len()` whole pages, checked to be within the file, while it lives.
 unsafe impl Mapping for Block {
     fn base(&self) -> NonNull<u8> {
         self.mapped.base.cast()
@@ -205,7 +206,7 @@ unsafe impl Mapping for Block {
 struct Mapped {
     base: NonNull<libc::c_void>,
     grants: Vec<u32>,
-    /// Gone before the pages are.
+    /// Dropped before the pages are unmapped.
     guard: Option<Guard>,
 }
 
@@ -213,7 +214,7 @@ impl Mapped {
     fn new(file: impl AsFd, pages: usize, grants: Vec<u32>) -> nix::Result<Mapped> {
         let bytes = pages.checked_mul(PAGE).and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, at an address of the kernel's choice, touches no memory that is in use.
+        // SAFETY: a new mapping, at an address that the kernel chooses, touches no memory in use.
         let base = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, file, 0) }?;
         let mut mapped = Mapped { base, grants, guard: None };
         let guard = Guard::new(base.as_ptr() as usize, bytes.get());
@@ -225,15 +226,15 @@ impl Mapped {
 impl Drop for Mapped {
     fn drop(&mut self) {
         self.guard = None;
-        // SAFETY: exactly what `new` mapped, and nobody can hold on to it beyond this value's life.
-        // It can't fail for a range that is mapped.
+        // SAFETY: exactly what `new` mapped; no reference to it outlives this value. It cannot fail for a
+        // mapped range.
         let _ = unsafe { munmap(self.base, self.grants.len() * PAGE) };
     }
 }
 
-// SAFETY: the mapping belongs to the process, not to a thread; the value only hands its address out.
+// SAFETY: the mapping belongs to the process, not to a thread; the value only hands out its address.
 unsafe impl Send for Mapped {}
-// SAFETY: as above; nothing in it changes after it was made.
+// SAFETY: as above; nothing in it changes after construction.
 unsafe impl Sync for Mapped {}
 
 #[cfg(test)]
@@ -241,7 +242,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
-    use crate::transport::unix::side::{Source, Told};
+    use crate::transport::unix::side::{Exported, Source};
     use crate::transport::Rendezvous;
     use std::fs;
     use std::os::unix::fs::{symlink, PermissionsExt};
@@ -254,7 +255,7 @@ mod tests {
     fn client(root: &Path) -> ClientMemory {
         let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientMemory(Arc::new(ClientSide::new(root, Source::Told(Told::new(rendezvous, None)))))
+        ClientMemory(Arc::new(ClientSide::new(root, Source::Exported(Exported::new(rendezvous, None)))))
     }
 
     fn refusal(result: Result<Box<dyn Mapping>>) -> String {
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_one_client_at_a_time() {
+    fn page_has_one_client_at_a_time() {
         let temp = private_dir();
         let server = server(temp.path());
         let page = server.share(1, None).unwrap();
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_of_the_right_size_and_kind_is_mapped() {
+    fn file_of_wrong_size_or_type_is_refused() {
         let temp = private_dir();
         let memory = temp.path().join("memory");
         let client = client(temp.path());

@@ -1,19 +1,19 @@
-//! Channels between processes of one user, on any Linux: memory is files, events are bytes on a Unix socket, and
-//! the configuration is a tree of files laid out like xenstore.
+//! Channels between processes of one user, on any Linux: memory is files, events are bytes on a Unix socket,
+//! and the registry is a tree of files laid out like xenstore.
 //!
-//! Everything lives under one *root directory*, which belongs to the user and is closed to everybody else:
+//! Everything lives under one *root directory*, which belongs to the user and is closed to all others:
 //!
 //! | where | what |
 //! |---|---|
-//! | `memory/<grants>` | the shared pages, one file for each block, named by its grant numbers |
-//! | `<n>` | the socket at which the server with slot *n* waits for its client |
-//! | `locks/<n>` | locked by the server with slot *n* for as long as it lives |
-//! | `local/domain/…/ring-ref`, `…/event-channel` | what the servers published |
+//! | `memory/<grants>` | the shared pages, one file per block, named by its grant numbers |
+//! | `<n>` | the socket at which the server in slot *n* waits for its client |
+//! | `locks/<n>` | locked by the server in slot *n* while it lives |
+//! | `local/domain/…/ring-ref`, `…/event-channel` | what the servers have published |
 //!
-//! The first server on a root uses the same names as the historical `unixcat` of ocaml-vchan, and both understand
-//! each other. (A block of so many pages that the list of its grants is too long for a file name is called
-//! `<first>-<last>`. That program can't share so many.) What a killed server leaves is removed by the
-//! next client that looks for it and, some at a time, by the servers that start later.
+//! The first server on a root uses the same names as the historical `unixcat` of ocaml-vchan, and the two can
+//! talk to each other. (A block whose list of grants is too long for a file name is called `<first>-<last>`;
+//! that program cannot share blocks of that size.) Files of a killed server are removed by the next client
+//! that looks for it and, a few at a time, by servers that start later.
 
 mod descriptor;
 mod dir;
@@ -55,9 +55,9 @@ use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
 use registry::{ClientRegistry, ServerRegistry};
 use root::Root;
-use side::{ClientSide, ServerSide, Source, Told};
+use side::{ClientSide, Exported, ServerSide, Source};
 
-/// Xen's numbers from 0x7FF0 on have special meanings and name no domain.
+/// Xen reserves the IDs from 0x7FF0 on; they name no domain.
 const LAST_DOMID: DomId = 0x7FEF;
 
 /// The transport between processes of one user. Cheap to clone.
@@ -71,11 +71,11 @@ const LAST_DOMID: DomId = 0x7FEF;
 /// let server = transport.open(Role::Server, 2, "data/greeting")?;
 /// let channel = server.events.listen()?;
 /// let page = server.memory.share(1, None)?;
-/// let meeting = Rendezvous { ring_ref: page.grants()[0], event_channel: channel.name() };
-/// let publication = server.registry.publish(&meeting)?;
+/// let rendezvous = Rendezvous { ring_ref: page.grants()[0], event_channel: channel.name() };
+/// let publication = server.registry.publish(&rendezvous)?;
 ///
 /// let client = transport.clone().domid(2).open(Role::Client, 1, "/local/domain/1/data/greeting")?;
-/// assert_eq!(client.registry.look_up()?, meeting);
+/// assert_eq!(client.registry.look_up()?, rendezvous);
 /// # drop((publication, page, channel));
 /// # Ok::<(), vchan::Error>(())
 /// ```
@@ -83,16 +83,16 @@ const LAST_DOMID: DomId = 0x7FEF;
 pub struct UnixTransport {
     root: Root,
     domid: DomId,
-    told: Option<Rendezvous>,
+    exported: Option<Rendezvous>,
 }
 
 impl UnixTransport {
-    /// The transport that the environment asks for.
+    /// The transport that the environment selects.
     ///
-    /// The root is `$XEN_ROOT` (made if it doesn't exist, and left when done), else `vchan` in `$XDG_RUNTIME_DIR`, or in
-    /// `/run/user/<user id>`, whichever is a directory of this user (the latter closed to others' writing), else
-    /// `/tmp/vchan-<user id>` (all made when needed and removed when empty). This domain's number is `$VCHAN_DOMID`,
-    /// from 0 to 32751, else 0.
+    /// The root is `$XEN_ROOT` (created if it does not exist, never removed), otherwise `vchan` in
+    /// `$XDG_RUNTIME_DIR` or in `/run/user/<user id>`, whichever is a directory of this user (the latter not
+    /// writable by others), otherwise `/tmp/vchan-<user id>` (all created when needed and removed when
+    /// empty). The domain ID is `$VCHAN_DOMID`, from 0 to 32751, otherwise 0.
     pub fn from_env() -> Result<UnixTransport> {
         UnixTransport::from_vars(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
@@ -105,42 +105,41 @@ impl UnixTransport {
         if let Some(domid) = var("VCHAN_DOMID") {
             let number = domid.to_str().and_then(grants::number).and_then(|number| number.try_into().ok());
             transport.domid = number.filter(|&number| number <= LAST_DOMID).ok_or_else(|| {
-                Error::Invalid(format!(
-                    "VCHAN_DOMID is {domid:?}; it must be a domain number from 0 to {LAST_DOMID}"
-                ))
+                Error::Invalid(format!("invalid VCHAN_DOMID {domid:?}, expected 0 to {LAST_DOMID}"))
             })?;
         }
         Ok(transport)
     }
 
-    /// The transport under the directory `root`, for domain 0. The directory is made if it doesn't exist, and never
-    /// removed.
+    /// The transport under the directory `root`, for domain 0. The directory is created if it does not exist,
+    /// and never removed.
     pub fn with_root(root: impl AsRef<Path>) -> Result<UnixTransport> {
         UnixTransport::new(root.as_ref(), false)
     }
 
     fn new(root: &Path, removable: bool) -> Result<UnixTransport> {
-        let root =
-            absolute(root).map_err(|error| Error::os(format!("find the root directory {root:?}"), error))?;
+        let root = absolute(root)
+            .map_err(|error| Error::os(format!("resolve the root directory {root:?}"), error))?;
         let path = root.to_str().ok_or_else(|| exported::not_utf8(&root))?;
         if path.contains('\0') {
             return Err(Error::Invalid(format!("the root directory {path:?} contains a NUL byte")));
         }
-        Ok(UnixTransport { root: Root::new(path, removable), domid: 0, told: None })
+        Ok(UnixTransport { root: Root::new(path, removable), domid: 0, exported: None })
     }
 
-    /// Sets the number of the domain that this process claims to be.
+    /// Sets the domain ID that this process claims.
     pub fn domid(mut self, domid: DomId) -> UnixTransport {
         self.domid = domid;
         self
     }
 
-    /// Lets clients meet the server that printed `configuration`, the value of `XEN_CONFIGURATION`, whatever path
-    /// they ask for. Servers are not concerned.
+    /// Makes clients connect to the server that printed `configuration`, the value of `XEN_CONFIGURATION`,
+    /// whatever path they ask for. Servers are not affected.
     ///
-    /// That server may have ended since, and another one may be in its place. So a client's [`path`](crate::Vchan::path) is that of
-    /// the server which it has met (or that server's socket, if it is a historical program). A client is not led away from a server
-    /// that waits where it asked for: that is [`Error::Invalid`].
+    /// That server may have ended since, and another one may be in its place. So a client's
+    /// [`path`](crate::Vchan::path) is that of the server it has connected to (or that server's socket, if it
+    /// is a historical program). If a server waits at the path that the client asked for, connecting to
+    /// another one is refused with [`Error::Invalid`].
     ///
     /// ```
     /// # use vchan::transport::unix::UnixTransport;
@@ -153,7 +152,7 @@ impl UnixTransport {
     /// # Ok::<(), vchan::Error>(())
     /// ```
     pub fn exported(mut self, configuration: &str) -> Result<UnixTransport> {
-        self.told = Some(sexp::parse(configuration)?);
+        self.exported = Some(sexp::parse(configuration)?);
         Ok(self)
     }
 
@@ -162,7 +161,7 @@ impl UnixTransport {
         Path::new(self.root.path())
     }
 
-    /// Whether the root is one of the default ones, rather than one that was asked for.
+    /// Whether the root is a default one, rather than one that was set explicitly.
     pub fn has_default_root(&self) -> bool {
         self.root.is_removable()
     }
@@ -177,7 +176,7 @@ impl Transport for UnixTransport {
         Ok(self.domid)
     }
 
-    /// The peer's number is not checked: who may connect is a question of the user.
+    /// The peer's ID is not checked: the file system's permissions decide which processes can connect.
     fn open(&self, role: Role, _peer: DomId, path: &str) -> Result<Parts> {
         let root = self.root.clone();
         match role {
@@ -191,10 +190,11 @@ impl Transport for UnixTransport {
                 })
             }
             Role::Client => {
-                let source = match &self.told {
-                    Some(rendezvous) => {
-                        Source::Told(Told::new(rendezvous.clone(), NodePath::new(path, self.domid).ok()))
-                    }
+                let source = match &self.exported {
+                    Some(rendezvous) => Source::Exported(Exported::new(
+                        rendezvous.clone(),
+                        NodePath::new(path, self.domid).ok(),
+                    )),
                     None => Source::Name(NodePath::new(path, self.domid)?),
                 };
                 let side = Arc::new(ClientSide::new(root, source));
@@ -208,7 +208,7 @@ impl Transport for UnixTransport {
     }
 
     fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
-        // Whoever gave the root by XEN_ROOT knows it.
+        // A root that was set by XEN_ROOT need not be exported.
         let root = self.has_default_root().then(|| self.root_path());
         let (root, configuration) = export_lines(root, rendezvous)?;
         Ok(root.into_iter().chain([configuration]).collect())
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_chooses_the_root() {
+    fn environment_selects_the_root() {
         let runtime = private_dir();
         let runtime = runtime.path().to_str().unwrap();
         let given = from(&[("XEN_ROOT", "/some/root/"), ("XDG_RUNTIME_DIR", runtime)]).unwrap();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_chooses_the_domain() {
+    fn environment_selects_the_domain() {
         assert_eq!(from(&[]).unwrap().own_domid().unwrap(), 0);
         assert_eq!(from(&[("VCHAN_DOMID", "32751")]).unwrap().own_domid().unwrap(), 32751);
         for bad in ["32752", "65535", "65536", "-1", "x", " 1"] {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_no_text_is_refused() {
+    fn non_utf8_root_is_refused() {
         use std::os::unix::ffi::OsStringExt;
         let root = OsString::from_vec(b"/\xff".to_vec());
         assert!(matches!(UnixTransport::with_root(&root), Err(Error::Invalid(_))));

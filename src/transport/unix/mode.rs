@@ -1,4 +1,5 @@
-//! The modes of what is made. The umask may keep back what even the owner needs, so a mode is looked at and set.
+//! The modes of created files. The umask can remove even the owner's permissions, so a mode is checked and
+//! set.
 
 use std::os::fd::AsFd;
 
@@ -12,17 +13,17 @@ pub(super) const DIRECTORY: Mode = Mode::S_IRWXU;
 /// The mode of files.
 pub(super) const FILE: Mode = Mode::S_IRUSR.union(Mode::S_IWUSR);
 
-/// Whether the owner has less of it than `mode`.
+/// Whether the file's mode lacks bits of `mode`.
 fn lacks(stat: &FileStat, mode: Mode) -> bool {
     !Mode::from_bits_truncate(stat.st_mode).contains(mode)
 }
 
-/// Gives the open file that was just made its mode.
+/// Sets the mode of a file that was just created.
 pub(super) fn set_on_file(file: impl AsFd) -> nix::Result<()> {
     set_if_lacking(&file, &fstat(&file)?, FILE)
 }
 
-/// Gives what is open, and has this status, a mode unless its owner has all of that already.
+/// Sets the mode of an open file with the given status, unless it already includes `mode`.
 pub(super) fn set_if_lacking(open: impl AsFd, stat: &FileStat, mode: Mode) -> nix::Result<()> {
     if lacks(stat, mode) {
         fchmod(open, mode)?;
@@ -30,8 +31,8 @@ pub(super) fn set_if_lacking(open: impl AsFd, stat: &FileStat, mode: Mode) -> ni
     Ok(())
 }
 
-/// Gives the directory `name`, which perhaps can't be opened, its mode; says whether it had another one. What has gone meanwhile,
-/// or isn't ours, is left to whoever opens it next.
+/// Sets the mode of the directory `name`, which possibly cannot be opened. Returns whether it was changed. A
+/// directory that is gone or belongs to another user is left alone; the next open reports it.
 pub(super) fn set_on_directory(at: impl AsFd, name: &str) -> nix::Result<bool> {
     let found = match fstatat(&at, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(found) => found,
@@ -42,7 +43,7 @@ pub(super) fn set_on_directory(at: impl AsFd, name: &str) -> nix::Result<bool> {
     if !is_directory || found.st_uid != geteuid().as_raw() || !lacks(&found, DIRECTORY) {
         return Ok(false);
     }
-    // Never what a link leads to: somebody may have put one there.
+    // Never follow a link: the entry can have been replaced by one.
     match fchmodat(at, name, DIRECTORY, FchmodatFlags::NoFollowSymlink) {
         Err(Errno::ENOENT) => Ok(false),
         result => result.map(|()| true),

@@ -1,8 +1,9 @@
-//! Noticing that a waiting server has lost its name: somebody has removed its socket, or the whole root.
+//! Detects that a waiting server has lost its name: its socket, or the whole root, was removed.
 //!
-//! All such servers of a process share one instance of inotify, another one than its clients, whose events are many. The socket's own
-//! inode is watched, so that the comings and goings of others say nothing. Whoever waits takes the events of all, and makes the
-//! sets of those readable, for good, that are lost. No lock is waited for: a signal handler may have interrupted its holder.
+//! All such servers of a process share one inotify instance, separate from that of its clients, which get
+//! many events. The socket's own inode is watched, so that other files in the directory cause no events. Any
+//! waiting server takes the events of all, and makes the epoll sets of the lost ones permanently readable. No
+//! lock is waited for: a signal handler can have interrupted its holder.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
@@ -15,7 +16,7 @@ use super::descriptor::{by_descriptor, by_either};
 use super::slot::Slot;
 use crate::transport::{EventSet, Readiness};
 
-/// A link to it was removed, or the whole file system.
+/// A link to the inode was removed, or the file system was unmounted.
 const REMOVED: AddWatchFlags = AddWatchFlags::IN_ATTRIB
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF)
@@ -31,7 +32,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Without any. Whatever stands in the way, such as a limit, is no reason for a server to fail.
+    /// Without any names. A failure, such as a limit, is no reason for a server to fail.
     pub(super) fn new() -> Option<Servers> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
         Some(Servers { pid: std::process::id(), inotify, names: Mutex::default() })
@@ -56,7 +57,7 @@ impl Servers {
         Some(watch)
     }
 
-    /// Takes all events, and has those look whom they concern.
+    /// Takes all events, and checks the names they concern.
     fn distribute(&self, names: &[(WatchDescriptor, Arc<Name>)]) {
         loop {
             let events = match self.inotify.read_events() {
@@ -67,14 +68,14 @@ impl Servers {
             for event in events {
                 let all = event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW);
                 for (_, name) in names.iter().filter(|(watch, _)| all || *watch == event.wd) {
-                    name.look();
+                    name.check();
                 }
             }
         }
     }
 }
 
-/// One server's.
+/// One server's name.
 struct Name {
     slot: Weak<Slot>,
     lost: AtomicBool,
@@ -84,24 +85,25 @@ struct Name {
 }
 
 impl Name {
-    /// Looks whether it is lost, and makes that known.
-    fn look(&self) {
+    /// Checks whether the name is lost, and if so makes its epoll set readable.
+    fn check(&self) {
         if self.slot.upgrade().is_some_and(|slot| slot.is_lost()) {
             self.lost.store(true, Ordering::SeqCst);
-            // The doorbell has no peer, and is always ready for this. What isn't in the set any more has nobody to tell.
+            // The doorbell has no peer and is always readable. A failure means that it is not in the set any
+            // more.
             let _ = self.set.modify(&*self.doorbell, Readiness::READABLE, self.token);
         }
     }
 }
 
-/// A name that is watched until this is dropped.
+/// Watches a name until this is dropped.
 pub(super) struct NameWatch {
     name: Arc<Name>,
     watched: Option<(Arc<Servers>, WatchDescriptor)>,
 }
 
 impl NameWatch {
-    /// Watches the slot's socket. What is to be told makes `set` readable with `token`; `doorbell` is in that set.
+    /// Watches the slot's socket. Its loss makes `set` readable with `token`; `doorbell` is in that set.
     pub(super) fn new(
         servers: Option<Arc<Servers>>,
         slot: &Arc<Slot>,
@@ -123,18 +125,18 @@ impl NameWatch {
             let added = set.add(&servers.inotify, Readiness::READABLE, token).is_ok();
             added.then_some(watched)
         });
-        // It may have been lost before that.
-        name.look();
+        // It may have been lost before the watch.
+        name.check();
         watched.unwrap_or(NameWatch { name, watched: None })
     }
 
-    /// Whether the name is lost. Takes the events that tell of that.
+    /// Whether the name is lost. Takes the inotify events.
     pub(super) fn is_lost(&self) -> bool {
         if let Some((servers, _)) = &self.watched {
             if servers.pid != std::process::id() {
-                // A forked child has the events of its parent, and none of its names.
+                // A forked child shares the parent's events, but has none of its names.
                 servers.distribute(&[]);
-                self.name.look();
+                self.name.check();
             } else if let Some(names) = servers.names() {
                 servers.distribute(&names);
             }
@@ -151,11 +153,11 @@ impl Drop for NameWatch {
         if let Some(names) = &mut names {
             names.retain(|(_, name)| !Arc::ptr_eq(name, &self.name));
             if names.is_empty() {
-                // Nobody is left to be told, and the end of the instance ends the watch.
+                // No name is left, and dropping the instance removes the watch.
                 return;
             }
         }
-        // It may have ended by itself. Its end is an event, which must not wake the others.
+        // The watch may be gone already. Its removal is an event, which must not wake the others.
         let _ = servers.inotify.rm_watch(watch);
         servers.distribute(names.as_deref().map_or(&[], Vec::as_slice));
     }

@@ -1,6 +1,6 @@
 //! The configuration tree: xenstore's layout as directories and files under the root.
 //!
-//! All but [`read`] is called with the root locked.
+//! Everything except [`read`] is called with the root locked.
 
 use std::io::{Read, Write};
 
@@ -13,17 +13,17 @@ use crate::{DomId, Error, Result};
 const RING_REF: &str = "ring-ref";
 const EVENT_CHANNEL: &str = "event-channel";
 
-/// What a node is called until it is complete. Only whoever holds the root's lock has such files, so any that is
-/// found was left by a killed process.
+/// The names of incomplete nodes. Only the holder of the root's lock creates such files, so an existing one
+/// was left by a killed process.
 const UNFINISHED: [&str; 2] = ["ring-ref.new", "event-channel.new"];
 
-/// The longest content that a node may have, as in xenstore.
+/// The maximum size of a node in bytes, as in xenstore.
 const LONGEST_NODE: usize = 4096;
 
-/// The longest path, well above xenstore's 3072.
+/// The maximum length of a path in bytes, well above xenstore's 3072.
 const LONGEST_PATH: usize = 65536;
 
-/// A configuration path, checked: absolute, and safe to walk.
+/// A configuration path that was checked: absolute, and safe to walk.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NodePath(String);
 
@@ -40,17 +40,17 @@ impl NodePath {
         }
         for component in whole[1..].split('/') {
             match component {
-                "" => return invalid("has an empty component; drop the extra slash"),
-                "." | ".." => return invalid("has a component `.` or `..`; write it without"),
+                "" => return invalid("has an empty component; remove the extra slash"),
+                "." | ".." => return invalid("has a component `.` or `..`; remove it"),
                 _ if component.contains('\0') => return invalid("contains a NUL byte"),
                 _ if component.len() > 255 => return invalid("has a component of more than 255 bytes"),
                 _ => {}
             }
         }
-        // These names in the root are the transport's own.
+        // The transport uses these names in the root itself.
         let first = whole[1..].split('/').next().unwrap_or_default();
         if first == "memory" || first == "locks" || first.starts_with(|c: char| c.is_ascii_digit()) {
-            return invalid("begins with a name that the transport needs itself; begin with /local");
+            return invalid("begins with a name that is reserved for the transport; begin it with /local");
         }
         Ok(NodePath(whole))
     }
@@ -66,7 +66,7 @@ impl NodePath {
     }
 }
 
-/// Opens the directories along the path, as far as they exist: the last one, and how many components lead to it.
+/// Opens the directories along the path, as far as they exist. Returns the last one and its depth.
 fn descend(root: &Dir, path: &NodePath) -> Result<(Dir, usize)> {
     let (mut dir, mut depth) = (root.reopen()?, 0);
     for component in path.components() {
@@ -110,12 +110,12 @@ fn write_node(dir: &Dir, name: &str, unfinished: &str, text: &str) -> Result<()>
     dir.rename(unfinished, name)
 }
 
-/// How often a publication that changes meanwhile is read again.
+/// How often a publication is read if it changes in the meantime.
 const READS: usize = 16;
 
-/// Reads a publication. `Err` in the inner result says what is missing. The root need not be locked: a server that
-/// publishes removes the ring-ref first and writes it last, so the two nodes belong together if it is the same before
-/// and after the other.
+/// Reads a publication. `Err` in the inner result is what is missing. The root need not be locked: a server
+/// that publishes removes ring-ref first and writes it last, so the two nodes belong together if ring-ref is
+/// the same before and after event-channel is read.
 pub(super) fn read(root: &Dir, path: &NodePath) -> Result<std::result::Result<Rendezvous, String>> {
     let Some(dir) = leaf(root, path)? else { return Ok(Err("nothing is published there".into())) };
     let Some(mut ring_ref) = read_node(&dir, RING_REF)? else {
@@ -168,7 +168,7 @@ fn slot_in_event_channel(dir: &Dir) -> Result<Option<u32>> {
     Ok(read_own_node(dir, EVENT_CHANNEL)?.and_then(|socket| socket.rsplit('/').next().and_then(number)))
 }
 
-/// Reads a node to see whose it is: what none of ours can have written is nobody's.
+/// Reads a node to determine its owner. Content that none of our servers writes has no owner.
 fn read_own_node(dir: &Dir, name: &str) -> Result<Option<String>> {
     match read_node(dir, name) {
         Err(Error::Refused(_)) => Ok(None),
@@ -176,7 +176,7 @@ fn read_own_node(dir: &Dir, name: &str) -> Result<Option<String>> {
     }
 }
 
-/// Publishes, in place of whatever stands there.
+/// Publishes, replacing any previous content.
 pub(super) fn write(root: &Dir, path: &NodePath, rendezvous: &Rendezvous) -> Result<()> {
     let mut dir = root.reopen()?;
     for component in path.components() {
@@ -187,7 +187,7 @@ pub(super) fn write(root: &Dir, path: &NodePath, rendezvous: &Rendezvous) -> Res
     write_node(&dir, RING_REF, UNFINISHED[0], &rendezvous.ring_ref.to_string())
 }
 
-/// Removes what `slot` published at the path, and the directories that are empty then.
+/// Removes what `slot` published at the path, and the directories that become empty.
 pub(super) fn withdraw(root: &Dir, path: &NodePath, slot: u32) -> Result<()> {
     let (mut dir, depth) = descend(root, path)?;
     if depth == path.components().count() {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_checked() {
+    fn invalid_paths_are_refused() {
         assert_eq!(NodePath::new("data/foo", 7).unwrap().as_str(), "/local/domain/7/data/foo");
         assert_eq!(NodePath::new("/x", 7).unwrap().as_str(), "/x");
         let long = "y".repeat(256);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_withdrawn() {
+    fn written_nodes_are_read_and_withdrawn() {
         let (temp, root) = setting();
         let path = NodePath::new("/local/domain/0/data/vchan/1/x", 0).unwrap();
         assert!(read(&root, &path).unwrap().is_err());
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_in_use_stay_and_empty_ones_go() {
+    fn withdraw_removes_only_empty_directories() {
         let (temp, root) = setting();
         let path = NodePath::new("/a/b/c", 0).unwrap();
         fs::create_dir_all(temp.path().join("a/b")).unwrap();
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_content_is_an_error_that_names_the_file() {
+    fn invalid_content_error_names_the_file() {
         let (temp, root) = setting();
         let path = NodePath::new("/p", 0).unwrap();
         let long = "1".repeat(5000);

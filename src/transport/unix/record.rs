@@ -1,5 +1,5 @@
-//! What a server writes into its lock file: where it has published, which process made it, and whether it takes one client
-//! after the other.
+//! The content of a server's lock file: where it has published, which process created it, and whether it
+//! takes one client after another.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -7,13 +7,13 @@ use std::os::unix::fs::MetadataExt;
 
 use super::nodes::NodePath;
 
-/// The longest record that is read.
+/// The maximum number of bytes read from a record.
 const LONGEST: u64 = 1 << 20;
 
 const MANY: &str = "many";
 const OWNER: &str = "owner ";
 
-/// The record of one slot. Each entry has a NUL behind it. A path begins with a slash, and nothing else does.
+/// The record of one slot. Each entry is terminated by NUL. Only paths begin with a slash.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Record {
     pub(super) published: Vec<NodePath>,
@@ -22,7 +22,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// The text of the lock file.
+    /// The content of the lock file.
     pub(super) fn text(&self) -> String {
         let owner =
             self.owner.iter().map(|owner| format!("{OWNER}{} {} {}", owner.space, owner.pid, owner.start));
@@ -31,7 +31,7 @@ impl Record {
         owner.chain(many).chain(paths).map(|entry| entry + "\0").collect()
     }
 
-    /// Reads such a text. An entry that its writer was killed over, or that is unknown, is left out.
+    /// Parses such content. Incomplete and unknown entries are skipped.
     pub(super) fn read(file: &File) -> io::Result<Record> {
         let mut bytes = Vec::new();
         file.take(LONGEST).read_to_end(&mut bytes)?;
@@ -50,18 +50,19 @@ impl Record {
     }
 }
 
-/// The process that claimed a slot. Its forked children inherit the lock, so the lock alone does not say that it lives.
+/// The process that claimed a slot. Its forked children inherit the lock, so the lock alone does not prove
+/// that the process lives.
 #[derive(Debug, PartialEq)]
 pub(super) struct Owner {
-    /// The inode of its namespace of process numbers.
+    /// The inode of its PID namespace.
     space: u64,
     pid: u32,
-    /// When it started, in the kernel's ticks: its number may be given to another process later.
+    /// Its start time in the kernel's clock ticks: the PID can be reused by another process.
     start: u64,
 }
 
 impl Owner {
-    /// The calling process. `None` where `/proc` can't say.
+    /// The calling process. `None` if `/proc` is not available.
     pub(super) fn own() -> Option<Owner> {
         let pid = std::process::id();
         Some(Owner { space: own_space()?, pid, start: start_of(pid).ok()? })
@@ -76,7 +77,7 @@ impl Owner {
         })
     }
 
-    /// Whether the process has certainly ended. A process of another namespace can't be seen from here.
+    /// Whether the process has certainly ended. Processes of other PID namespaces are not visible.
     pub(super) fn has_ended(&self) -> bool {
         own_space() == Some(self.space)
             && match start_of(self.pid) {
@@ -90,15 +91,16 @@ fn own_space() -> Option<u64> {
     fs::metadata("/proc/self/ns/pid").ok().map(|found| found.ino())
 }
 
-/// When the process started. `ESRCH` where it has ended, also where nobody has waited for it yet.
+/// The start time of the process. `ESRCH` if it has ended, including zombies.
 fn start_of(pid: u32) -> io::Result<u64> {
     let stat = fs::read(format!("/proc/{pid}/stat"))?;
-    // The name of the program stands in brackets, and may contain some.
+    // The name of the program is in parentheses, and can contain some.
     let behind_name = stat.iter().rposition(|&b| b == b')').map_or(stat.len(), |last| last + 1);
     let text = String::from_utf8_lossy(&stat[behind_name..]);
     let fields: Vec<&str> = text.split_ascii_whitespace().collect();
     let field = |index: usize| fields.get(index).copied().unwrap_or_default();
-    // A first thread that has ended before the others is in the same state, beside them.
+    // A main thread that has ended before the others is in the same state, but then the process has more
+    // threads.
     if ["Z", "X"].contains(&field(0)) && ["0", "1"].contains(&field(17)) {
         return Err(io::Error::from_raw_os_error(libc::ESRCH));
     }
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn written_record_is_read() {
         let published = ["/a/b", "/c"].map(|path| NodePath::new(path, 0).unwrap()).to_vec();
         let record = Record { published, owner: Owner::own(), many: true };
         assert!(record.owner.is_some());
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_written_record_is_read_as_far_as_it_goes() {
+    fn incomplete_and_unknown_entries_are_skipped() {
         assert_eq!(paths("/a/b\0/c\0"), ["/a/b", "/c"]);
         assert_eq!(paths("/a/b\0/c"), ["/a/b"]);
         assert_eq!(paths("relative\0/../x\0/ok\0"), ["/ok"]);
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_nobody_has_waited_for_has_ended() {
+    fn zombie_has_ended() {
         let own = Owner::own().unwrap();
         assert!(!own.has_ended());
         assert!(Owner { start: own.start + 1, ..Owner::own().unwrap() }.has_ended());
@@ -149,7 +151,8 @@ mod tests {
         let other = Owner { pid: child.id(), start: start_of(child.id()).unwrap(), ..own };
         assert!(!other.has_ended());
         child.kill().unwrap();
-        // SAFETY: zeros are such a structure, and it is valid for the call, which leaves the child to be waited for.
+        // SAFETY: all zeros are a valid structure, and it is valid for the call, which leaves the child a
+        // zombie.
         let waited = unsafe {
             let mut info = std::mem::zeroed();
             libc::waitid(libc::P_PID, child.id(), &mut info, libc::WEXITED | libc::WNOWAIT)

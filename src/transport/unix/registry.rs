@@ -1,4 +1,4 @@
-//! Rendezvous by name: what a server publishes under the root, and a client finds there.
+//! Rendezvous by name: servers publish under the root, and clients look up there.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::watch::RootWatch;
 use crate::transport::{Publication, Registry, Rendezvous, Watch};
 use crate::{Error, Result};
 
-/// The server's configuration.
+/// The server's registry.
 pub(super) struct ServerRegistry {
     pub(super) side: Arc<ServerSide>,
     pub(super) path: NodePath,
@@ -26,15 +26,16 @@ impl Registry for ServerRegistry {
         let slot = self.side.slot()?;
         let locked = slot.lock_root()?;
         if let Some(page) = nodes::published_page(locked.dir(), &self.path)? {
-            // A killed server is swept up first: what still stands there then has a living owner, or one unknown.
+            // Files of a killed server are removed first: what remains has a living owner, or an unknown one.
             sweep::sweep_slot(&locked, slot_of(page))?;
-            // One that has its client needs the name no more, nor does the child of one that has ended.
-            if sweep::is_awaited_at(locked.dir(), page, &self.path)? {
+            // A server that has its client does not need the name any more, nor does a child of a server
+            // process that has ended.
+            if sweep::waits_for_client_at(locked.dir(), page, &self.path)? {
                 let other = slot_of(page);
                 return Err(Error::InUse {
                     path: self.path.as_str().into(),
                     why: format!(
-                        "another server (slot {other} of {}) waits there for its client",
+                        "another server (slot {other} of {}) already waits for a client there",
                         self.side.root.path()
                     ),
                     serving: true,
@@ -42,7 +43,7 @@ impl Registry for ServerRegistry {
             }
         }
         slot.note_published(&self.path)?;
-        // From here on, whatever fails, dropping this undoes it.
+        // From here on dropping this undoes everything.
         let published = Published { slot: Arc::clone(slot), path: self.path.clone() };
         let written = nodes::write(locked.dir(), &self.path, rendezvous);
         drop(locked);
@@ -50,11 +51,11 @@ impl Registry for ServerRegistry {
     }
 
     fn look_up(&self) -> Result<Rendezvous> {
-        Err(Error::Invalid("a server publishes, it looks nobody up".into()))
+        Err(Error::Invalid("a server publishes, it does not look up".into()))
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Err(Error::Invalid("a server publishes, it waits for no publication".into()))
+        Err(Error::Invalid("a server publishes, it does not watch for a publication".into()))
     }
 }
 
@@ -76,12 +77,12 @@ impl Publication for Published {}
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // What can't be withdrawn now stays in the slot's record, and goes with the slot.
+        // What cannot be withdrawn now stays in the slot's record, and is removed with the slot.
         let _ = self.withdraw();
     }
 }
 
-/// The client's configuration.
+/// The client's registry.
 pub(super) struct ClientRegistry(pub(super) Arc<ClientSide>);
 
 impl Registry for ClientRegistry {
@@ -90,7 +91,7 @@ impl Registry for ClientRegistry {
     }
 
     fn publish(&self, _rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
-        Err(Error::Invalid("a client looks its server up, it does not publish".into()))
+        Err(Error::Invalid("a client looks up, it does not publish".into()))
     }
 
     fn look_up(&self) -> Result<Rendezvous> {

@@ -1,4 +1,4 @@
-//! The root directory, under which everything of the Unix transport lives, and its lock.
+//! The root directory of the Unix transport, and its lock.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,61 +18,61 @@ pub(super) const LOCKS: &str = "locks";
 /// The directory of the memory files, in the root.
 pub(super) const MEMORY: &str = "memory";
 
-/// How long the root's lock is waited for. Its holders need some milliseconds.
+/// How long to wait for the root's lock. Its holders need some milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it is waited for by what can be left to a later server.
-const BRIEFLY: Duration = Duration::from_millis(50);
+/// The same for work that a later server can do instead.
+const SHORT_LOCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Which directory, and whether it goes away again when it became empty.
+/// The path of a root, and whether the directory is removed when it becomes empty.
 ///
-/// No descriptor is kept: a root may come and go, so each operation opens what the path names at that moment.
+/// No descriptor is kept: a root can be removed and created again, so each operation opens the path anew.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
     path: Arc<str>,
     removable: bool,
-    patience: Duration,
+    lock_timeout: Duration,
 }
 
-/// What to do about a root that doesn't exist.
+/// What to do if the root does not exist.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Missing {
-    /// Make it.
+    /// Create it.
     Create,
-    /// Leave it so.
+    /// Do not create it.
     Leave,
 }
 
 impl Root {
-    /// The root at `path`, which is absolute. A `removable` one is removed when it became empty.
+    /// The root at the absolute `path`. A `removable` one is removed when it becomes empty.
     pub(super) fn new(path: &str, removable: bool) -> Root {
-        // A slash at the end would make the system follow a symbolic link.
+        // With a trailing slash the kernel would follow a symbolic link.
         let path = match path.trim_end_matches('/') {
             "" => "/",
             trimmed => trimmed,
         };
-        Root { path: path.into(), removable, patience: LOCK_TIMEOUT }
+        Root { path: path.into(), removable, lock_timeout: LOCK_TIMEOUT }
     }
 
-    /// The same root for work that can be left to a later server: a lock held by a stopped process blocks that for some
-    /// milliseconds only.
-    pub(super) fn hurried(&self) -> Root {
-        Root { patience: BRIEFLY, ..self.clone() }
+    /// The same root for work that a later server can do instead: a lock held by a stopped process delays it
+    /// by some milliseconds only.
+    pub(super) fn with_short_timeout(&self) -> Root {
+        Root { lock_timeout: SHORT_LOCK_TIMEOUT, ..self.clone() }
     }
 
-    /// Where it is.
+    /// The path.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 
-    /// Whether it is one of the default roots, which come and go.
+    /// Whether it is a default root, which is removed when empty.
     pub(super) fn is_removable(&self) -> bool {
         self.removable
     }
 
     /// Opens the directory.
     pub(super) fn open(&self, missing: Missing) -> Result<Option<Dir>> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.lock_timeout;
         loop {
             if let Some(dir) = Dir::open_root(&self.path, self.removable)? {
                 return Ok(Some(dir));
@@ -81,7 +81,7 @@ impl Root {
                 return Ok(None);
             }
             Dir::make_root(&self.path)?;
-            // Somebody may remove it before we have opened it; not for ever, though.
+            // Another process can remove it before it is opened, but not for ever.
             if Instant::now() > deadline {
                 return Err(Error::os(format!("open the directory {}", self.path), Errno::ENOENT));
             }
@@ -90,7 +90,7 @@ impl Root {
 
     /// Opens and locks the directory. While it is locked, no other process claims, publishes, withdraws or sweeps.
     pub(super) fn lock(&self, missing: Missing) -> Result<Option<LockedRoot>> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.lock_timeout;
         loop {
             let Some(dir) = self.open(missing)? else { return Ok(None) };
             let locked = self.lock_dir(dir, deadline)?;
@@ -103,9 +103,10 @@ impl Root {
         }
     }
 
-    /// Locks the root that `dir` is open on, whether or not the path still names it. Nobody else has that descriptor.
+    /// Locks the root that `dir` is open on, whether or not the path still names it. `dir` must be a new open
+    /// file description.
     pub(super) fn relock(&self, dir: Dir) -> Result<LockedRoot> {
-        self.lock_dir(dir, Instant::now() + self.patience)
+        self.lock_dir(dir, Instant::now() + self.lock_timeout)
     }
 
     fn lock_dir(&self, dir: Dir, deadline: Instant) -> Result<LockedRoot> {
@@ -134,14 +135,14 @@ impl Root {
     fn busy(&self) -> Error {
         let doing = format!(
             "lock the directory {} (another process has held the lock for {:?}; `fuser {}` names it)",
-            self.path, self.patience, self.path
+            self.path, self.lock_timeout, self.path
         );
         Error::os(doing, io::Error::from_raw_os_error(libc::ETIMEDOUT))
     }
 
     #[cfg(test)]
-    pub(super) fn with_patience(mut self, patience: Duration) -> Root {
-        self.patience = patience;
+    pub(super) fn with_lock_timeout(mut self, timeout: Duration) -> Root {
+        self.lock_timeout = timeout;
         self
     }
 }
@@ -150,7 +151,7 @@ fn same_file(a: &FileStat, b: &FileStat) -> bool {
     (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }
 
-/// A root directory that is ours until this is dropped.
+/// A root directory, locked until this is dropped.
 pub(super) struct LockedRoot {
     dir: Dir,
     root: Root,
@@ -164,7 +165,7 @@ impl LockedRoot {
         &self.dir
     }
 
-    /// Removes the root, if it is a removable one and empty.
+    /// Removes the root, if it is removable and empty.
     pub(super) fn prune(&self) -> Result<()> {
         if !self.root.removable || !self.in_place {
             return Ok(());
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_root_comes_and_goes() {
+    fn default_root_is_created_and_removed() {
         let temp = private_dir();
         let root = root_in(&temp, true);
         assert!(root.lock(Missing::Leave).unwrap().is_none());
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_root_stays() {
+    fn explicit_root_is_not_removed() {
         let temp = private_dir();
         let root = root_in(&temp, false);
         root.lock(Missing::Create).unwrap().unwrap().prune().unwrap();
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_root_that_its_owner_can_t_use_is_mended() {
+    fn mode_of_default_root_is_repaired() {
         use std::os::unix::fs::PermissionsExt;
         for (removable, after) in [(true, 0o700), (false, 0o500)] {
             let temp = private_dir();
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_without_a_parent_is_an_error_that_names_it() {
+    fn error_names_the_missing_parent_of_a_root() {
         let temp = private_dir();
         let root = Root::new(temp.path().join("no/root").to_str().unwrap(), true);
         let text = root.open(Missing::Create).unwrap_err().to_string();
@@ -235,9 +236,9 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_excludes_and_is_waited_for_only_so_long() {
+    fn lock_excludes_and_times_out() {
         let temp = private_dir();
-        let root = root_in(&temp, true).with_patience(Duration::from_millis(50));
+        let root = root_in(&temp, true).with_lock_timeout(Duration::from_millis(50));
         let locked = root.lock(Missing::Create).unwrap();
         let error = root.lock(Missing::Leave).err().unwrap();
         assert_eq!(error.errno(), libc::ETIMEDOUT);
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_was_replaced_while_waiting_is_opened_again() {
+    fn root_replaced_while_waiting_is_reopened() {
         let temp = private_dir();
         let root = root_in(&temp, true);
         let first = root.lock(Missing::Create).unwrap().unwrap();
@@ -257,6 +258,6 @@ mod tests {
         });
         first.prune().unwrap();
         drop(first);
-        assert!(waiter.join().unwrap() > 0, "the waiter got the removed directory");
+        assert!(waiter.join().unwrap() > 0, "the waiting thread got the removed directory");
     }
 }

@@ -3,7 +3,7 @@
 use crate::transport::Rendezvous;
 use crate::{Error, Result};
 
-/// Writes a meeting as an s-expression.
+/// Formats a rendezvous as an s-expression.
 pub(super) fn print(rendezvous: &Rendezvous) -> String {
     format!("((ring_ref {}) (event_channel {}))", rendezvous.ring_ref, atom(&rendezvous.event_channel))
 }
@@ -30,10 +30,10 @@ fn atom(text: &str) -> String {
     quoted + "\""
 }
 
-/// Reads such an s-expression: its two fields in any order, atoms plain or quoted.
+/// Parses such an s-expression: its two fields in any order, atoms plain or quoted.
 pub(super) fn parse(text: &str) -> Result<Rendezvous> {
     parse_fields(text).map_err(|why| {
-        Error::Invalid(format!("the configuration {text:?} (XEN_CONFIGURATION) is unusable: {why}"))
+        Error::Invalid(format!("the configuration {text:?} (XEN_CONFIGURATION) is invalid: {why}"))
     })
 }
 
@@ -45,7 +45,7 @@ fn parse_fields(text: &str) -> std::result::Result<Rendezvous, String> {
         match tokens.next()? {
             Token::Close => break,
             Token::Open => {}
-            other => return Err(format!("{} where a field `(name value)` should begin", other.describe())),
+            other => return Err(format!("found {}, expected a field `(name value)`", other.describe())),
         }
         let name = tokens.atom("a field's name")?;
         let value = tokens.atom(&format!("the value of {name}"))?;
@@ -53,15 +53,15 @@ fn parse_fields(text: &str) -> std::result::Result<Rendezvous, String> {
         let field = match name.as_str() {
             "ring_ref" => &mut ring_ref,
             "event_channel" => &mut event_channel,
-            _ => return Err(format!("it has a field {name:?}; only ring_ref and event_channel are known")),
+            _ => return Err(format!("unknown field {name:?}, expected ring_ref or event_channel")),
         };
         if field.replace(value).is_some() {
-            return Err(format!("it has the field {name} twice"));
+            return Err(format!("duplicate field {name}"));
         }
     }
     tokens.expect(&Token::End)?;
-    let ring_ref = ring_ref.ok_or("it has no field ring_ref")?;
-    let event_channel = event_channel.ok_or("it has no field event_channel")?;
+    let ring_ref = ring_ref.ok_or("missing field ring_ref")?;
+    let event_channel = event_channel.ok_or("missing field event_channel")?;
     let ring_ref = super::grants::number(&ring_ref)
         .ok_or_else(|| format!("ring_ref is {ring_ref:?}, not a grant number"))?;
     if event_channel.is_empty() || event_channel.contains('\0') {
@@ -94,18 +94,18 @@ struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    fn expect(&mut self, wanted: &Token) -> std::result::Result<(), String> {
+    fn expect(&mut self, expected: &Token) -> std::result::Result<(), String> {
         let found = self.next()?;
-        if found == *wanted {
+        if found == *expected {
             return Ok(());
         }
-        Err(format!("{} where {} should be", found.describe(), wanted.describe()))
+        Err(format!("found {}, expected {}", found.describe(), expected.describe()))
     }
 
     fn atom(&mut self, what: &str) -> std::result::Result<String, String> {
         match self.next()? {
             Token::Atom(text) => Ok(text),
-            other => Err(format!("{} where {what} should be", other.describe())),
+            other => Err(format!("found {}, expected {what}", other.describe())),
         }
     }
 
@@ -143,7 +143,7 @@ impl Tokens<'_> {
         self.rest = &self.rest[1..];
         loop {
             match self.rest {
-                [] => return Err("a quoted value has no end".into()),
+                [] => return Err("unterminated quoted value".into()),
                 [b'"', rest @ ..] => {
                     self.rest = rest;
                     return Ok(bytes);
@@ -160,17 +160,17 @@ impl Tokens<'_> {
         }
     }
 
-    /// What stands behind a backslash. An escape that OCaml doesn't know stands for itself, as there.
+    /// Parses what follows a backslash. An unknown escape stands for itself, as in OCaml.
     fn escape(&mut self, bytes: &mut Vec<u8>) -> std::result::Result<(), String> {
         let (byte, length) = match *self.rest {
-            [] => return Err("a quoted value has no end".into()),
+            [] => return Err("unterminated quoted value".into()),
             [b'n', ..] => (b'\n', 1),
             [b't', ..] => (b'\t', 1),
             [b'r', ..] => (b'\r', 1),
             [b'b', ..] => (8, 1),
             [b @ (b'\\' | b'"' | b'\'' | b' '), ..] => (b, 1),
             [b'\n', ..] | [b'\r', b'\n', ..] => {
-                // A line that goes on: the indentation of its second half does not count.
+                // A continued line: the indentation of the next one is skipped.
                 self.skip(|b| b"\r\n".contains(b));
                 self.skip(|b| b" \t".contains(b));
                 return Ok(());
@@ -189,7 +189,7 @@ impl Tokens<'_> {
 
 fn number_in(digits: &[u8], radix: u32) -> std::result::Result<u8, String> {
     let text = String::from_utf8_lossy(digits);
-    u8::from_str_radix(&text, radix).map_err(|_| format!("the escape \\{text} is no byte"))
+    u8::from_str_radix(&text, radix).map_err(|_| format!("the escape \\{text} is not a byte"))
 }
 
 #[cfg(test)]
@@ -201,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn the_historical_form_is_printed_and_read() {
+    fn historical_form_round_trips() {
         let text = "((ring_ref 0) (event_channel /tmp/unixcat.12.0/0))";
         assert_eq!(print(&rendezvous(0, "/tmp/unixcat.12.0/0")), text);
         assert_eq!(parse(text).unwrap(), rendezvous(0, "/tmp/unixcat.12.0/0"));
     }
 
     #[test]
-    fn other_ways_to_write_it_are_read() {
+    fn other_spellings_are_parsed() {
         for text in [
             "((event_channel /a/0)(ring_ref 7))",
-            "(\n ( ring_ref 7 ) ; as told\r\n\t(event_channel \"/a/0\"))\n",
+            "(\n ( ring_ref 7 ) ; comment\r\n\t(event_channel \"/a/0\"))\n",
             "((\"ring_ref\" \"7\") (\"event_\\\n    channel\" \"\\047\\x61/\\048\"))",
         ] {
             assert_eq!(parse(text).unwrap(), rendezvous(7, "/a/0"), "{text}");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn any_path_survives() {
+    fn any_path_round_trips() {
         let all_ascii: String = (1..=127u8).map(char::from).collect();
         for path in ["/a b", "/$HOME`x`", "/\"\\", "/(;)", "/é\u{1f600}", "/#|x|#", "/x\ny", &all_ascii] {
             let printed = print(&rendezvous(1, path));
@@ -231,25 +231,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_mistake() {
         for (text, why) in [
-            ("", "the end where `(` should be"),
-            ("()", "no field ring_ref"),
-            ("((ring_ref 0))", "no field event_channel"),
-            ("((ring_ref 0) (ring_ref 0) (event_channel /a))", "ring_ref twice"),
+            ("", "found the end, expected `(`"),
+            ("()", "missing field ring_ref"),
+            ("((ring_ref 0))", "missing field event_channel"),
+            ("((ring_ref 0) (ring_ref 0) (event_channel /a))", "duplicate field ring_ref"),
             ("((ring_ref -1) (event_channel /a))", "not a grant number"),
             ("((ring_ref 4294967296) (event_channel /a))", "not a grant number"),
             ("((ring_ref 0) (event_channel \"\"))", "not a socket's path"),
             ("((ring_ref 0) (event_channel \"\\000\"))", "not a socket's path"),
             ("((ring_ref 0) (event_channel /a) (more 1))", "\"more\""),
-            ("((ring_ref 0 0) (event_channel /a))", "\"0\" where `)` should be"),
-            ("((ring_ref) (event_channel /a))", "`)` where the value of ring_ref"),
-            ("(ring_ref 0)", "\"ring_ref\" where a field"),
-            ("((ring_ref 0) (event_channel /a)", "the end where a field"),
-            ("((ring_ref 0) (event_channel /a)) x", "\"x\" where the end"),
-            ("((ring_ref 0) (event_channel \"/a))", "has no end"),
-            ("((ring_ref 0) (event_channel \"\\", "has no end"),
-            ("((ring_ref 0) (event_channel \"\\256\"))", "\\256 is no byte"),
+            ("((ring_ref 0 0) (event_channel /a))", "found \"0\", expected `)`"),
+            ("((ring_ref) (event_channel /a))", "found `)`, expected the value of ring_ref"),
+            ("(ring_ref 0)", "found \"ring_ref\", expected a field"),
+            ("((ring_ref 0) (event_channel /a)", "found the end, expected a field"),
+            ("((ring_ref 0) (event_channel /a)) x", "found \"x\", expected the end"),
+            ("((ring_ref 0) (event_channel \"/a))", "unterminated"),
+            ("((ring_ref 0) (event_channel \"\\", "unterminated"),
+            ("((ring_ref 0) (event_channel \"\\256\"))", "\\256 is not a byte"),
             ("((ring_ref 0) (event_channel \"\\255\"))", "not UTF-8"),
         ] {
             let error = parse(text).unwrap_err().to_string();

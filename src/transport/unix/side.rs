@@ -1,4 +1,5 @@
-//! What the parts of one channel share: the server's slot, or what the client has found out about its server.
+//! The state that the parts of one channel share: the server's slot, or what the client knows about its
+//! server.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -15,7 +16,7 @@ use super::sweep;
 use crate::transport::Rendezvous;
 use crate::{Error, Result};
 
-/// The server's side. Its slot is claimed when something is first made in it.
+/// The server's side. Its slot is claimed when the first part is created.
 pub(super) struct ServerSide {
     pub(super) root: Root,
     slot: OnceCell<Arc<Slot>>,
@@ -32,48 +33,49 @@ impl ServerSide {
     }
 }
 
-/// Where a client learns of its server.
+/// Where a client gets its rendezvous from.
 pub(super) enum Source {
     /// From the tree under the root.
     Name(NodePath),
-    /// It was told, by way of the environment, whatever path it asked for.
-    Told(Told),
+    /// From the environment, whatever path it asked for.
+    Exported(Exported),
 }
 
-/// What a client was told, perhaps by a server that has ended since: another one may be there now.
-pub(super) struct Told {
+/// The rendezvous that a server exported. That server may have ended since, and another one may be in its
+/// place.
+pub(super) struct Exported {
     rendezvous: Rendezvous,
-    asked: Option<NodePath>,
-    /// Where the server serves that was met.
+    requested: Option<NodePath>,
+    /// The path of the server that this client has connected to.
     served: OnceCell<NodePath>,
 }
 
-impl Told {
-    /// `asked` is the path that the client was to go to, if it can be one.
-    pub(super) fn new(rendezvous: Rendezvous, asked: Option<NodePath>) -> Told {
-        Told { rendezvous, asked, served: OnceCell::new() }
+impl Exported {
+    /// `requested` is the path that the client asked for, if it is valid.
+    pub(super) fn new(rendezvous: Rendezvous, requested: Option<NodePath>) -> Exported {
+        Exported { rendezvous, requested, served: OnceCell::new() }
     }
 
-    /// Where the server of that slot serves. A historical one doesn't say.
+    /// The path of the server in that slot. A historical one does not publish it.
     fn served(&self, root: &Dir) -> Result<Option<NodePath>> {
         sweep::published_by(root, slot_of(self.rendezvous.ring_ref))
     }
 
-    /// Refuses to lead a client away from a server that waits where the client was to go.
+    /// Fails if a server waits at the requested path, and it is not the exported one.
     fn check(&self, root: &Dir) -> Result<()> {
-        let (Some(served), Some(asked)) = (self.served(root)?, &self.asked) else { return Ok(()) };
-        let page = if served == *asked { None } else { nodes::published_page(root, asked)? };
+        let (Some(served), Some(requested)) = (self.served(root)?, &self.requested) else { return Ok(()) };
+        let page = if served == *requested { None } else { nodes::published_page(root, requested)? };
         let Some(page) = page.filter(|&page| slot_of(page) != slot_of(self.rendezvous.ring_ref)) else {
             return Ok(());
         };
-        if !sweep::is_awaited_at(root, page, asked)? {
+        if !sweep::waits_for_client_at(root, page, requested)? {
             return Ok(());
         }
         Err(Error::Invalid(format!(
-            "XEN_CONFIGURATION leads to the server at {}, but another one waits at {}, which was asked for; unset it to \
-             go there",
+            "XEN_CONFIGURATION refers to the server at {}, but another one waits at the requested path {}; unset it to \
+             connect there",
             served.as_str(),
-            asked.as_str()
+            requested.as_str()
         )))
     }
 }
@@ -90,42 +92,44 @@ impl ClientSide {
         ClientSide { root, source, page: Mutex::new(Weak::new()) }
     }
 
-    /// Where the client looks its server up, if it does.
+    /// The path where the client looks up its server, if it does.
     pub(super) fn node_path(&self) -> Option<&NodePath> {
         match &self.source {
             Source::Name(path) => Some(path),
-            Source::Told(_) => None,
+            Source::Exported(_) => None,
         }
     }
 
-    /// What to call the channel: the path, or the socket of a server of which no path is known.
+    /// The channel's path, or the socket of a server whose path is unknown.
     pub(super) fn path(&self) -> &str {
         match &self.source {
             Source::Name(path) => path.as_str(),
-            Source::Told(told) => told.served.get().map_or(&told.rendezvous.event_channel, NodePath::as_str),
+            Source::Exported(exported) => {
+                exported.served.get().map_or(&exported.rendezvous.event_channel, NodePath::as_str)
+            }
         }
     }
 
-    /// Notes which server was met, for [`path`](Self::path).
-    pub(super) fn note_met(&self) -> Result<()> {
-        let Source::Told(told) = &self.source else { return Ok(()) };
+    /// Records the connected server's path, for [`path`](Self::path).
+    pub(super) fn note_connected(&self) -> Result<()> {
+        let Source::Exported(exported) = &self.source else { return Ok(()) };
         let root = self.root.open(Missing::Leave)?;
-        if let Some(served) = root.map(|root| told.served(&root)).transpose()?.flatten() {
-            // A second time it is the same server.
-            let _ = told.served.set(served);
+        if let Some(served) = root.map(|root| exported.served(&root)).transpose()?.flatten() {
+            // Later calls find the same server.
+            let _ = exported.served.set(served);
         }
         Ok(())
     }
 
-    /// Finds what the server published. What is found has a living owner, or one that locks nothing. This does not wait
-    /// for the root's lock, which a stopped process may hold.
+    /// Finds what the server published. Its owner lives, or is one that locks nothing. This does not wait for
+    /// the root's lock, which a stopped process can hold.
     pub(super) fn look_up(&self) -> Result<Rendezvous> {
         let path = match &self.source {
-            Source::Told(told) => {
+            Source::Exported(exported) => {
                 if let Some(root) = self.root.open(Missing::Leave)? {
-                    told.check(&root)?;
+                    exported.check(&root)?;
                 }
-                return Ok(told.rendezvous.clone());
+                return Ok(exported.rendezvous.clone());
             }
             Source::Name(path) => path,
         };
@@ -138,14 +142,15 @@ impl ClientSide {
             .map_err(|why| self.no_server(format!("{why}, in {}", self.root.path())))?;
         let slot = slot_of(rendezvous.ring_ref);
         if sweep::is_dead(&root, slot)? {
-            // Where this fails, the next server does it.
+            // If this fails, the next server removes the files.
             let _ = self.sweep_slot(slot);
             return Err(self.no_server(format!("the server (slot {slot} of {}) has died", self.root.path())));
         }
         Ok(Rendezvous { event_channel: self.in_own_root(rendezvous.event_channel, slot), ..rendezvous })
     }
 
-    /// The path of a socket as seen from here. Its server may see the same root at another path, or the root was moved.
+    /// The path of a socket as seen from here. Its server can see the same root at another path, or the root
+    /// was moved.
     fn in_own_root(&self, socket: String, slot: u32) -> String {
         match socket.rsplit_once('/') {
             Some((_, name)) if name == slot.to_string() => format!("{}/{name}", self.root.path()),
@@ -154,12 +159,12 @@ impl ClientSide {
     }
 
     fn sweep_slot(&self, slot: u32) -> Result<()> {
-        let Some(locked) = self.root.hurried().lock(Missing::Leave)? else { return Ok(()) };
+        let Some(locked) = self.root.with_short_timeout().lock(Missing::Leave)? else { return Ok(()) };
         sweep::sweep_slot(&locked, slot)?;
         sweep::prune(&locked)
     }
 
-    /// Remembers the file of the shared page, by which [`ClientSide::page_is_current`] knows the server.
+    /// Stores the file of the shared page, which identifies the server.
     pub(super) fn set_page(&self, page: &Arc<PageFile>) {
         *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(page);
     }
@@ -169,12 +174,12 @@ impl ClientSide {
         self.page.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// Nobody serves (yet, or any more).
+    /// The error for a missing server (not yet, or not any more).
     pub(super) fn no_server(&self, why: impl Into<String>) -> Error {
         Error::NoServer { path: self.path().into(), why: why.into() }
     }
 
-    /// Another client was first.
+    /// The error for a server that has another client.
     pub(super) fn has_another_client(&self) -> Error {
         Error::InUse { path: self.path().into(), why: "its server has another client".into(), serving: false }
     }

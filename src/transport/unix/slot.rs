@@ -1,8 +1,8 @@
-//! A server's slot: a number that no other living server on the root has, and everything that hangs on it.
+//! A server's slot: a number that no other living server on the root has, and everything that belongs to it.
 //!
-//! Slot *k* owns the grant numbers from 1024 *k* on, the socket `<root>/<k>` and the lock file `<root>/locks/<k>`,
-//! locked for as long as the server lives. The first server on a root has slot 0 and with it the numbers and names
-//! which the historical program uses.
+//! Slot *k* owns the grant numbers from 1024 *k* on, the socket `<root>/<k>` and the lock file
+//! `<root>/locks/<k>`, which is locked while the server lives. The first server on a root has slot 0 and with
+//! it the numbers and names of the historical program.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -24,18 +24,18 @@ use super::root::{LockedRoot, Missing, Root, LOCKS, MEMORY};
 use super::sweep;
 use crate::{Error, Result};
 
-/// The largest ring has this power of two of pages.
+/// The largest ring has two to the power of this pages.
 const LARGEST_RING: u32 = 8;
 
-/// What a lock file is called until it is locked.
+/// The name of a lock file until it is locked.
 const UNFINISHED_LOCK: &str = "new";
 
-/// A claimed slot, given up when dropped.
+/// A claimed slot, released when dropped.
 pub(super) struct Slot {
     number: u32,
     root: Root,
-    /// The locked lock file. It says where the slot has published, for whoever sweeps up after us. And it tells which
-    /// directory is the root of this slot: the one in which it is.
+    /// The locked lock file. It contains where the slot has published, for the sweep after a crash. Its
+    /// directory identifies the root of this slot.
     lock: Locked<File>,
     record: Mutex<Record>,
     allotted: AtomicU32,
@@ -43,13 +43,14 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// Claims a free slot of the root, on an unused root the first one. The cost is logarithmic in the number of slots.
+    /// Claims a free slot of the root; on an unused root the first one. The cost is logarithmic in the number
+    /// of slots.
     pub(super) fn claim(root: &Root) -> Result<Slot> {
         let Some(locked) = root.lock(Missing::Create)? else {
             return Err(Error::os(format!("open the directory {}", root.path()), Errno::ENOENT));
         };
         Slot::claim_in(root, &locked).inspect_err(|_| {
-            // The error in hand matters more than an empty directory that could not be removed.
+            // The first error matters more than an empty directory that remains.
             let _ = sweep::prune(&locked);
         })
     }
@@ -59,7 +60,7 @@ impl Slot {
         sweep::sweep_some(locked.dir(), &locks)?;
         let number = free_slot(locked.dir(), &locks)?;
         let name = number.to_string();
-        // A client may look at the file at any moment: it gets its name when it is locked.
+        // A client can look at the file at any moment, so it gets its name after it is locked.
         locks.remove(UNFINISHED_LOCK)?;
         let file = locks.create(UNFINISHED_LOCK)?;
         let lock = Locked::try_lock(file)
@@ -88,8 +89,9 @@ impl Slot {
         self.root.path()
     }
 
-    /// The root directory in which the slot was claimed, wherever it is now. `None` where it has been removed, or can't be
-    /// reached. It is opened each time: a descriptor for each server would be dear in programs with many of them.
+    /// The root directory in which the slot was claimed, wherever it is now. `None` if it was removed or
+    /// cannot be reached. It is opened each time: one descriptor per server would be expensive in programs
+    /// with many servers.
     pub(super) fn dir(&self) -> Result<Option<Dir>> {
         let own = format!("{LOCKS}/{}", self.number);
         let moved = || {
@@ -104,14 +106,14 @@ impl Slot {
         Ok(Dir::reopen_root(&path)?.filter(|dir| dir.names_file(&own, &self.lock)))
     }
 
-    /// As [`dir`](Self::dir), for what can't be done without it.
+    /// As [`dir`](Self::dir), but an error instead of `None`.
     pub(super) fn existing_dir(&self) -> Result<Dir> {
-        let gone = || Error::os(format!("find the directory {} again", self.root.path()), Errno::ENOENT);
+        let gone = || Error::os(format!("find the root directory {} again", self.root.path()), Errno::ENOENT);
         self.dir()?.ok_or_else(gone)
     }
 
-    /// Whether it is certain that no client finds the slot any more: its lock file or its socket has been removed. What can't be
-    /// reached from here may be there for others.
+    /// Whether it is certain that no client can find the slot any more: its lock file or its socket was
+    /// removed. A root that cannot be reached from here can still be visible to others.
     pub(super) fn is_lost(&self) -> bool {
         let is_removed = fstat(&*self.lock).is_ok_and(|lock| lock.st_nlink == 0);
         let has_socket = |dir: Dir| dir.kind(&self.socket_name()).map_or(true, |kind| kind.is_some());
@@ -123,12 +125,12 @@ impl Slot {
         self.root.relock(self.existing_dir()?)
     }
 
-    /// As [`lock_root`](Self::lock_root), for what the next sweep of the slot would do as well.
+    /// As [`lock_root`](Self::lock_root), for work that the next sweep of the slot can do instead.
     pub(super) fn lock_root_briefly(&self) -> Result<LockedRoot> {
-        self.root.hurried().relock(self.existing_dir()?)
+        self.root.with_short_timeout().relock(self.existing_dir()?)
     }
 
-    /// Notes that a memory file could not be removed, so that the end of the slot looks for it.
+    /// Records that a memory file could not be removed, so that releasing the slot looks for it.
     pub(super) fn note_memory_left(&self) {
         self.memory_left.store(true, Ordering::Relaxed);
     }
@@ -151,24 +153,24 @@ impl Slot {
             self.allotted.fetch_update(Ordering::Relaxed, Ordering::Relaxed, end).map_err(|taken| {
                 let left = PER_SLOT - taken;
                 Error::Invalid(format!(
-                    "{pages} pages can't be shared: the channel has {left} of {PER_SLOT} left"
+                    "cannot share {pages} pages: the channel has {left} of {PER_SLOT} left"
                 ))
             })?;
         let first = self.number * PER_SLOT + taken;
         Ok((first..first + wanted).rev().collect())
     }
 
-    /// Writes down that the slot publishes at `path`, before it does. With the root locked.
+    /// Records that the slot publishes at `path`, before it does. With the root locked.
     pub(super) fn note_published(&self, path: &NodePath) -> Result<()> {
         self.update_record(|record| record.published.push(path.clone()))
     }
 
-    /// Writes down that it no longer does. With the root locked.
+    /// Records that it no longer does. With the root locked.
     pub(super) fn note_withdrawn(&self, path: &NodePath) -> Result<()> {
         self.update_record(|record| record.published.retain(|other| other != path))
     }
 
-    /// Writes down whether the server takes one client after the other.
+    /// Records whether the server takes one client after another.
     pub(super) fn note_many(&self, many: bool) -> Result<()> {
         let noted = self.record.lock().unwrap_or_else(PoisonError::into_inner).many;
         if noted == many {
@@ -199,12 +201,12 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // What can't be removed now is swept up by whoever opens the root next, as the lock ends with us.
+        // What cannot be removed now is removed by a later sweep, as the lock ends with this process.
         let _ = self.release();
     }
 }
 
-/// A slot number nothing of which is in use.
+/// The number of an unused slot.
 fn free_slot(root: &Dir, locks: &Dir) -> Result<u32> {
     let memory = root.sub(MEMORY)?;
     let mut from = 0;
@@ -221,8 +223,8 @@ fn free_slot(root: &Dir, locks: &Dir) -> Result<u32> {
     }
 }
 
-/// A number from `from` on that no living server of ours has, or `SLOTS`. Steps of growing length find an end of the
-/// numbers that are taken, halving finds where it begins. Dead slots that are met are swept up.
+/// A slot from `from` on that no living server of ours has, or `SLOTS`. Exponential, then binary search for
+/// the end of the slots in use. Dead slots on the way are swept.
 fn unlocked_from(root: &Dir, locks: &Dir, from: u32) -> Result<u32> {
     let taken = |slot: u32| Ok::<_, Error>(slot < SLOTS && sweep::is_alive(root, locks, slot)?);
     if !taken(from)? {
@@ -247,8 +249,8 @@ fn unlocked_from(root: &Dir, locks: &Dir, from: u32) -> Result<u32> {
     Ok(high)
 }
 
-/// Whether a slot without a lock file has a socket or a memory file of the names that a server in it uses. They belong to
-/// a historical program, which locks nothing.
+/// Whether a slot without a lock file has a socket or a memory file under the names that a server in it uses.
+/// They belong to a historical program, which locks nothing.
 fn is_historical(root: &Dir, memory: Option<&Dir>, slot: u32) -> Result<bool> {
     if root.kind(&slot.to_string())?.is_some() {
         return Ok(true);
@@ -306,7 +308,7 @@ mod tests {
         let (before, after) = (temp.path().join("before"), temp.path().join("after"));
         let slot = Slot::claim(&Root::new(before.to_str().unwrap(), false)).unwrap();
         fs::rename(&before, &after).unwrap();
-        // Another server has the same number in what stands in its place now.
+        // Another server has the same slot in the new directory at the old path.
         let other = Slot::claim(&Root::new(before.to_str().unwrap(), false)).unwrap();
         assert_eq!(slot.existing_dir().unwrap().path(), after.to_str().unwrap());
         drop(slot);

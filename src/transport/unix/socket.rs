@@ -1,5 +1,5 @@
-//! The sockets behind event channels: made, found, and their owners checked. Paths may be of any length, though a
-//! socket's address holds only 107 bytes: what is bound or connected to is named through an open descriptor.
+//! The sockets behind event channels: creation, look-up, and the check of their owners. Paths can have any
+//! length, though a socket's address holds only 107 bytes: sockets are addressed through an open descriptor.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -19,19 +19,19 @@ use super::slot::Slot;
 use super::sweep::unfinished_socket;
 use crate::{Error, Result};
 
-/// With this backlog one client can wait to be accepted, and a second one is told that it comes too late.
+/// With this backlog one client can wait to be accepted, and a second one gets an error.
 const ONE_CLIENT: i32 = 0;
-/// For clients that come one after the other: how many may have come and gone before the server looks.
+/// For one client after another: how many can have come and gone before the server looks.
 pub(super) const MANY_CLIENTS: i32 = 128;
 
 fn new_socket() -> Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     socket(AddressFamily::Unix, SockType::Stream, flags, None)
-        .map_err(|errno| Error::os("make a socket", errno))
+        .map_err(|errno| Error::os("create a socket", errno))
 }
 
-/// A socket that listens under the slot's name. It gets that name when it does listen, so whoever sees it appear
-/// can connect.
+/// A socket that listens under the slot's name. It gets that name after `listen`, so a client that sees it
+/// appear can connect.
 pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
     let (dir, name) = (slot.existing_dir()?, slot.socket_name());
     let unfinished = unfinished_socket(slot.number());
@@ -45,14 +45,14 @@ pub(super) fn listen_in(slot: &Slot) -> Result<OwnedFd> {
     match listening {
         Ok(()) => Ok(socket),
         Err(error) => {
-            // The sweep of the slot would find it, too.
+            // The sweep of the slot would remove it, too.
             let _ = dir.remove(&unfinished);
             Err(error)
         }
     }
 }
 
-/// Lets one client wait to be accepted, or more.
+/// Sets how many clients can wait to be accepted: one or many.
 pub(super) fn set_backlog(listener: &OwnedFd, many: bool) -> Result<()> {
     Backlog::new(if many { MANY_CLIENTS } else { ONE_CLIENT })
         .and_then(|backlog| listen(listener, backlog))
@@ -62,17 +62,17 @@ pub(super) fn set_backlog(listener: &OwnedFd, many: bool) -> Result<()> {
 fn listen_as(dir: &Dir, name: &str, socket: &OwnedFd) -> nix::Result<()> {
     let named = format!("{}/{name}", by_descriptor(dir));
     by_address(&named, &dir.path_of(name), |address| bind(socket.as_raw_fd(), address))?;
-    // Fails where the path led elsewhere.
+    // Fails if the path led elsewhere.
     fchmodat(dir, name, mode::FILE, FchmodatFlags::FollowSymlink)?;
     listen(socket, Backlog::new(ONE_CLIENT)?)
 }
 
-/// Accepts the next client of our own user, if one waits. Others are sent away.
+/// Accepts the next client of this user, if one waits. Connections of other users are closed.
 pub(super) fn accept_own(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
     loop {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let accepted = match accept4(listener.as_raw_fd(), flags) {
-            // SAFETY: the call succeeded, so this is a new descriptor that nobody else owns.
+            // SAFETY: the call succeeded, so this is a new descriptor without another owner.
             Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd) },
             Err(Errno::EAGAIN) => return Ok(None),
             Err(Errno::EINTR | Errno::ECONNABORTED) => continue,
@@ -88,7 +88,8 @@ pub(super) fn accept_own(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
 pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
     let target = match open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()) {
         Ok(target) => target,
-        // A server that has its client listens no more, but its page is still there, and says so.
+        // A server that has its client does not listen any more, but its page still exists and shows the
+        // client.
         Err(Errno::ENOENT | Errno::ENOTDIR) => {
             return Err(match side.page() {
                 Some(page) if !page.is_current()? => side.no_server("the server went away"),
@@ -107,7 +108,7 @@ pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
     match by_address(&by_descriptor(&target), path, |address| connect(socket.as_raw_fd(), address)) {
         Ok(()) => {}
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => {
-            return Err(side.no_server(format!("nobody listens at the socket {path}")))
+            return Err(side.no_server(format!("no process listens at the socket {path}")))
         }
         Err(Errno::EAGAIN) => return Err(side.has_another_client()),
         Err(errno) => return Err(address_failed("connect to the socket", path, errno)),
@@ -121,10 +122,10 @@ pub(super) fn connect_to(path: &str, side: &ClientSide) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// The user who connected to us, or who made the socket that we connected to listen.
+/// The user of the peer's process at the time of its `connect` or `listen`.
 fn user_behind(socket: &OwnedFd) -> Result<libc::uid_t> {
     let peer = getsockopt(socket, sockopt::PeerCredentials)
-        .map_err(|errno| Error::os("ask who the peer is", errno))?;
+        .map_err(|errno| Error::os("get the peer's credentials", errno))?;
     Ok(peer.uid())
 }
 
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
-    use crate::transport::unix::side::{Source, Told};
+    use crate::transport::unix::side::{Exported, Source};
     use crate::transport::Rendezvous;
     use std::fs::{set_permissions, Permissions};
     use std::os::fd::AsFd;
@@ -143,15 +144,15 @@ mod tests {
 
     const NOBODY: libc::uid_t = 65534;
 
-    /// Runs `act` in a thread that belongs to another user, while the process does not. Only root can do that.
-    fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
+    /// Runs `act` in a thread with another user ID than the process. Requires root.
+    fn as_other_user<T: Send>(act: impl FnOnce() -> T + Send) -> Option<T> {
         if !geteuid().is_root() {
-            println!("not root: not tested");
+            println!("skipped: not root");
             return None;
         }
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                // SAFETY: the bare system call changes this thread alone, which ends with `act`.
+                // SAFETY: the raw system call changes only this thread, which ends with `act`.
                 let result = unsafe { libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY) };
                 assert_eq!(result, 0);
                 act()
@@ -163,7 +164,7 @@ mod tests {
     fn client_side(root: &Path) -> ClientSide {
         let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientSide::new(root, Source::Told(Told::new(rendezvous, None)))
+        ClientSide::new(root, Source::Exported(Exported::new(rendezvous, None)))
     }
 
     fn open_to_all(temp: &tempfile::TempDir, mode: u32) {
@@ -171,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_another_user_is_sent_away() {
+    fn client_of_another_user_is_disconnected() {
         let temp = private_dir();
         let path = temp.path().join("0");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
         open_to_all(&temp, 0o711);
         set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
-        let Some(theirs) = as_nobody(|| UnixStream::connect(&path).unwrap()) else { return };
+        let Some(theirs) = as_other_user(|| UnixStream::connect(&path).unwrap()) else { return };
         let _own = UnixStream::connect(&path).unwrap();
         let accepted = accept_own(listener.as_fd()).unwrap().expect("our own client, behind the other");
         assert_eq!(user_behind(&accepted).unwrap(), geteuid().as_raw());
@@ -192,22 +193,22 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_another_user_is_refused() {
+    fn server_of_another_user_is_refused() {
         let temp = private_dir();
         let path = temp.path().join("0");
         open_to_all(&temp, 0o777);
-        let Some(_listener) = as_nobody(|| UnixListener::bind(&path).unwrap()) else { return };
+        let Some(_listener) = as_other_user(|| UnixListener::bind(&path).unwrap()) else { return };
         let error = connect_to(path.to_str().unwrap(), &client_side(temp.path())).unwrap_err();
         assert!(matches!(error, Error::Refused(_)), "{error}");
         assert!(error.to_string().contains("runs as user 65534"), "{error}");
     }
 
     #[test]
-    fn a_directory_of_another_user_is_refused() {
+    fn directory_of_another_user_is_refused() {
         let temp = private_dir();
         let path = temp.path().join("root");
         open_to_all(&temp, 0o777);
-        let made = as_nobody(|| nix::unistd::mkdir(&path, Mode::S_IRWXU).unwrap());
+        let made = as_other_user(|| nix::unistd::mkdir(&path, Mode::S_IRWXU).unwrap());
         if made.is_none() {
             return;
         }
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_listener_in_a_slot_fails_and_leaves_the_first() {
+    fn second_listener_in_a_slot_fails() {
         let temp = private_dir();
         let slot = Slot::claim(&Root::new(temp.path().to_str().unwrap(), false)).unwrap();
         let _listener = listen_in(&slot).unwrap();

@@ -1,6 +1,6 @@
-//! Removing what servers leave behind: in order, or after they were killed.
+//! Removes the files of servers, at their end or after they were killed.
 //!
-//! All of this is called with the root locked, where nothing else is said.
+//! Everything is called with the root locked, unless noted otherwise.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,13 +18,13 @@ use super::root::{LockedRoot, LOCKS, MEMORY};
 use crate::ring::{SharedPage, WAITING};
 use crate::{Error, Result};
 
-/// Where the next look at some slots goes on, for this process.
+/// Where this process continues to sweep.
 static CURSOR: AtomicI64 = AtomicI64::new(0);
 
-/// How many slots that look is at.
-const SOME: usize = 2;
+/// How many slots are swept at a time.
+const BATCH: usize = 2;
 
-/// Whether the slot has a living owner. One that has died is swept up: everything of it is removed.
+/// Whether the slot has a living owner. If the owner has died, everything of the slot is removed.
 pub(super) fn is_alive(root: &Dir, locks: &Dir, slot: u32) -> Result<bool> {
     let name = slot.to_string();
     let Some(file) = locks.open_file(&name)? else { return Ok(false) };
@@ -40,7 +40,7 @@ pub(super) fn is_alive(root: &Dir, locks: &Dir, slot: u32) -> Result<bool> {
     }
 }
 
-/// Sweeps up one slot, if its owner has died.
+/// Sweeps one slot, if its owner has died.
 pub(super) fn sweep_slot(locked: &LockedRoot, slot: u32) -> Result<()> {
     if let Some(locks) = locked.dir().sub(LOCKS)? {
         is_alive(locked.dir(), &locks, slot)?;
@@ -48,12 +48,12 @@ pub(super) fn sweep_slot(locked: &LockedRoot, slot: u32) -> Result<()> {
     Ok(())
 }
 
-/// Sweeps up among some slots, each time among the next ones: what a server does for others must not grow with their number.
+/// Sweeps a few slots, each time the next ones: the cost for a server must not grow with the number of slots.
 pub(super) fn sweep_some(root: &Dir, locks: &Dir) -> Result<()> {
-    let (mut names, mut next) = locks.some_names(CURSOR.load(Ordering::Relaxed), SOME)?;
-    if names.len() < SOME {
-        // The end, or the position was one of another directory.
-        let (more, after) = locks.some_names(0, SOME - names.len())?;
+    let (mut names, mut next) = locks.some_names(CURSOR.load(Ordering::Relaxed), BATCH)?;
+    if names.len() < BATCH {
+        // The end of the directory, or the position was one of another directory.
+        let (more, after) = locks.some_names(0, BATCH - names.len())?;
         names.extend(more);
         next = after;
     }
@@ -75,7 +75,7 @@ pub(super) fn is_dead(root: &Dir, slot: u32) -> Result<bool> {
     is_free(&file).map_err(|errno| locks.failed("lock", &name, errno))
 }
 
-/// Removes the directories that may be empty now, the root last.
+/// Removes the directories that are empty now, the root last.
 pub(super) fn prune(locked: &LockedRoot) -> Result<()> {
     locked.dir().remove_empty(MEMORY)?;
     locked.dir().remove_empty(LOCKS)?;
@@ -94,7 +94,7 @@ pub(super) fn remove_memory(root: &Dir, slot: u32) -> Result<()> {
     Ok(())
 }
 
-/// Removes all else that a slot owns, its lock file last.
+/// Removes everything else of a slot, its lock file last.
 pub(super) fn remove_slot(root: &Dir, slot: u32, published: &[NodePath]) -> Result<()> {
     for path in published {
         nodes::withdraw(root, path, slot)?;
@@ -110,12 +110,12 @@ pub(super) fn remove_slot(root: &Dir, slot: u32, published: &[NodePath]) -> Resu
     Ok(())
 }
 
-/// What a slot's socket is called until it listens.
+/// The name of a slot's socket until it listens.
 pub(super) fn unfinished_socket(slot: u32) -> String {
     format!("{slot}.new")
 }
 
-/// Where the server in a slot has published last, if it says so. Needs no lock of the root.
+/// The last path that the server in a slot has published, if recorded. Needs no lock of the root.
 pub(super) fn published_by(root: &Dir, slot: u32) -> Result<Option<NodePath>> {
     let Some(locks) = root.sub(LOCKS)? else { return Ok(None) };
     let Some(file) = locks.open_file(&slot.to_string())? else { return Ok(None) };
@@ -126,9 +126,9 @@ fn read_record(locks: &Dir, file: &File, slot: u32) -> Result<Record> {
     Record::read(file).map_err(|error| Error::os(format!("read {}", locks.path_of(&slot.to_string())), error))
 }
 
-/// Whether a living server that says it publishes at `path` still waits there for a client. `page` is the grant of its
-/// shared page. Without the root's lock, the answer is that of a moment.
-pub(super) fn is_awaited_at(root: &Dir, page: u32, path: &NodePath) -> Result<bool> {
+/// Whether a living server that publishes at `path` according to its record still waits there for a client.
+/// `page` is the grant of its shared page. Without the root's lock, the answer can be outdated at once.
+pub(super) fn waits_for_client_at(root: &Dir, page: u32, path: &NodePath) -> Result<bool> {
     let Some(locks) = root.sub(LOCKS)? else { return Ok(false) };
     let name = slot_of(page).to_string();
     let Some(file) = locks.open_file(&name)? else { return Ok(false) };
@@ -139,13 +139,13 @@ pub(super) fn is_awaited_at(root: &Dir, page: u32, path: &NodePath) -> Result<bo
     if is_free(&file).map_err(|errno| locks.failed("lock", &name, errno))? {
         return Ok(false);
     }
-    // One that doesn't take another client listens no longer once it has noticed its own.
+    // A server that takes one client stops listening once it has seen that client.
     let listens = root.kind(&name)? == Some(SFlag::S_IFSOCK);
-    Ok(listens && (record.many || !has_been_met(root, page)?))
+    Ok(listens && (record.many || !has_had_client(root, page)?))
 }
 
-/// Whether the page says that its server has had a client. What can't be read says nothing.
-fn has_been_met(root: &Dir, page: u32) -> Result<bool> {
+/// Whether the server has had a client according to the page. `false` if the page cannot be read.
+fn has_had_client(root: &Dir, page: u32) -> Result<bool> {
     let Some(memory) = root.sub(MEMORY)? else { return Ok(false) };
     let Some(file) = memory.open_file(&file_name(&[page]))? else { return Ok(false) };
     let live = |offset: usize| {
@@ -166,7 +166,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     #[test]
-    fn all_that_a_dead_slot_owned_is_removed_and_nothing_else() {
+    fn sweep_removes_everything_of_a_dead_slot_and_nothing_else() {
         let temp = private_dir();
         let root = Root::new(temp.path().to_str().unwrap(), false);
         let locked = root.lock(Missing::Leave).unwrap().unwrap();

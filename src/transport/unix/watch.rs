@@ -1,4 +1,4 @@
-//! Waiting for a server to come, by [inotify](super::inotify).
+//! Waiting for a server to appear, by [inotify](super::inotify).
 
 use std::os::fd::BorrowedFd;
 
@@ -7,65 +7,67 @@ use nix::sys::inotify::AddWatchFlags;
 
 use super::dir::Dir;
 use super::home;
-use super::inotify::ChangeWaiter;
+use super::inotify::ChangeWatcher;
 use super::nodes::NodePath;
 use super::root::MEMORY;
 use super::root::{Missing, Root};
 use crate::transport::Watch;
 use crate::{Error, Result};
 
-/// What makes it worthwhile to look again: something appears (under its final name), or the directory goes away, so
-/// that what comes after it has to be watched.
+/// Reasons to look again: an entry appears (under its final name), or the directory goes away, so that its
+/// successor has to be watched.
 const APPEARS: AddWatchFlags = AddWatchFlags::IN_CREATE
     .union(AddWatchFlags::IN_MOVED_TO)
     .union(AddWatchFlags::IN_DELETE_SELF)
     .union(AddWatchFlags::IN_MOVE_SELF);
 
-/// In the memory directory also this: a client that leaves says so by the times of the page's file.
+/// In the memory directory also attribute changes: a client that leaves updates the times of the page's file.
 const CLIENT_LEAVES: AddWatchFlags = AddWatchFlags::IN_ATTRIB;
 
-/// Watches the root (sockets appear there) or the directory where one above it is to appear, the directories that lead to a publication, and the memory.
+/// Watches the root, where sockets appear (or the directory where a missing parent of the root will appear),
+/// the directories that lead to a publication, and the memory directory.
 pub(super) struct RootWatch {
     root: Root,
     path: Option<NodePath>,
-    waiter: ChangeWaiter,
+    watcher: ChangeWatcher,
 }
 
 impl RootWatch {
-    /// Watches nothing before it is renewed.
+    /// Watches nothing until [`renew`](Watch::renew) is called.
     pub(super) fn new(root: Root, path: Option<NodePath>) -> Result<RootWatch> {
-        Ok(RootWatch { root, path, waiter: ChangeWaiter::new()? })
+        Ok(RootWatch { root, path, watcher: ChangeWatcher::new()? })
     }
 
     fn add(&mut self, dir: &Dir, what: AddWatchFlags) -> Result<()> {
-        match self.waiter.watch(dir, what)? {
-            // Gone since it was opened: the directory above it, watched before, tells.
+        match self.watcher.watch(dir, what)? {
+            // Removed since it was opened: its parent directory, watched before, reports that.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(errno) => Err(failed(dir.path(), errno)),
         }
     }
 
-    /// Whether a directory above the root is missing, for which there is a watch then. Only the root itself is made.
+    /// Whether a parent directory of the root is missing; then a watch for it was added. Only the root itself
+    /// is created.
     fn awaits_parent(&mut self) -> Result<bool> {
-        while let Some(brink) = home::brink(self.root.path()) {
-            let watched = self.waiter.watch_path(brink, APPEARS)?;
-            // Only from now on nothing can appear unseen there.
-            if home::brink(self.root.path()) == Some(brink) {
-                return watched.map(|()| true).map_err(|errno| failed(brink, errno));
+        while let Some(parent) = home::nearest_existing_parent(self.root.path()) {
+            let watched = self.watcher.watch_path(parent, APPEARS)?;
+            // Only if it is still the same, nothing can have appeared unseen before the watch.
+            if home::nearest_existing_parent(self.root.path()) == Some(parent) {
+                return watched.map(|()| true).map_err(|errno| failed(parent, errno));
             }
         }
         Ok(false)
     }
 
-    /// Puts a watch on each directory before looking into it, so that nothing can appear unseen in between.
+    /// Watches each directory before looking into it, so that nothing can appear unseen in between.
     fn scan(&mut self) -> Result<()> {
         let opened = loop {
             if self.awaits_parent()? {
                 return Ok(());
             }
-            // A waiting client needs something that it can watch, so it makes the root.
+            // A waiting client needs a directory to watch, so it creates the root.
             match self.root.open(Missing::Create) {
-                Err(_) if home::brink(self.root.path()).is_some() => {}
+                Err(_) if home::nearest_existing_parent(self.root.path()).is_some() => {}
                 opened => break opened?,
             }
         };
@@ -90,19 +92,19 @@ fn failed(path: &str, errno: Errno) -> Error {
 
 impl Watch for RootWatch {
     fn renew(&mut self) -> Result<()> {
-        self.waiter.reset().map_err(|errno| Error::os("read the inotify events", errno))?;
+        self.watcher.reset().map_err(|errno| Error::os("read the inotify events", errno))?;
         self.scan()
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        self.waiter.fd()
+        self.watcher.fd()
     }
 }
 
 impl Drop for RootWatch {
     fn drop(&mut self) {
-        // An empty default root that stays behind does no harm; the next server's end removes it.
-        if let Ok(Some(locked)) = self.root.hurried().lock(Missing::Leave) {
+        // A remaining empty default root is harmless; the end of the next server removes it.
+        if let Ok(Some(locked)) = self.root.with_short_timeout().lock(Missing::Leave) {
             let _ = locked.prune();
         }
     }

@@ -1,4 +1,4 @@
-//! The three Xen devices of Linux: opening them, and their requests.
+//! The three Xen devices of Linux, and their ioctl requests.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use crate::{Error, Result};
 
-/// A device, and the kernel module that brings it.
+/// A device, and the kernel module that provides it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Device {
     pub path: &'static str,
@@ -18,7 +18,7 @@ pub(super) const GNTALLOC: Device = Device { path: "/dev/xen/gntalloc", module: 
 pub(super) const GNTDEV: Device = Device { path: "/dev/xen/gntdev", module: "xen-gntdev" };
 
 impl Device {
-    /// Opens the device, without blocking where it can be read. The error says what to do.
+    /// Opens the device, non-blocking for reads. The error includes advice.
     pub(super) fn open(self) -> Result<File> {
         OpenOptions::new()
             .read(true)
@@ -28,7 +28,7 @@ impl Device {
             .map_err(|error| self.explain("open", error))
     }
 
-    /// An error of this device, with what to do about it.
+    /// An error of this device, with advice.
     pub(super) fn explain(self, doing: &str, error: impl Into<io::Error>) -> Error {
         let error = error.into();
         let (path, module) = (self.path, self.module);
@@ -40,7 +40,7 @@ impl Device {
                 " (run as root, or give yourself access to the device)".into()
             }
             Some(libc::ENOSPC) if module == GNTALLOC.module => {
-                " (all pages that may be shared are in use: close channels, or raise \
+                " (the limit of shared pages is reached: close channels, or raise \
                  /sys/module/xen_gntalloc/parameters/limit)"
                     .into()
             }
@@ -50,8 +50,8 @@ impl Device {
     }
 }
 
-/// The requests' structures and numbers, as in Linux' `include/uapi/xen`. A request number holds the structure's
-/// size; where that ends in an array, the size with one element.
+/// The requests' structures and numbers, as in Linux' `include/uapi/xen`. A request number contains the
+/// structure's size; if that ends in an array, the size with one element.
 pub(super) mod request {
     #[repr(C)]
     #[derive(Debug)]
@@ -107,7 +107,7 @@ pub(super) mod request {
         pub index: u64,
     }
 
-    /// ALLOC_GREF's flag for pages that the peer may write.
+    /// ALLOC_GREF's flag for pages that the peer can write.
     pub const WRITABLE: u16 = 1;
     /// SET_UNMAP_NOTIFY's actions.
     pub const CLEAR_BYTE: u32 = 1;
@@ -131,9 +131,9 @@ pub(super) mod request {
         use super::*;
         use std::mem::size_of;
 
-        /// The numbers were read off a running system.
+        /// The numbers were taken from a running system.
         #[test]
-        fn numbers_and_sizes_are_the_kernels() {
+        fn numbers_and_sizes_match_the_kernel() {
             assert_eq!(number(b'E', 1, size_of::<BindInterdomain>()), 0x84501);
             assert_eq!(number(b'E', 2, size_of::<BindUnboundPort>()), 0x44502);
             assert_eq!(number(b'E', 4, size_of::<Port>()), 0x44504);

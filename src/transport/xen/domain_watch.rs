@@ -1,18 +1,23 @@
-//! Noticing that the peer's whole domain has gone: its kernel can't tell any more, so nobody would be woken.
+//! Detects that the peer's whole domain is gone: its kernel cannot send events any more, so this side would
+//! not be woken.
 //!
-//! Each end watches one node, its *sign*, that vanishes with the peer's domain and at hardly any other time. `@releaseDomain`, which
-//! tells of every domain's end, would wake whoever polls the channel for each.
+//! Each end watches one xenstore node, its *liveness node*, which vanishes with the peer's domain and rarely
+//! at any other time. `@releaseDomain`, which reports the end of every domain, would wake callers that poll
+//! the channel each time.
 //!
-//! Dom0's sign is the `domid` of the peer's domain, which goes with the domain alone. A guest may read only what the
-//! peer gave it, and that goes with the peer's domain too. So a guest's client watches its server's `ring-ref`, and a
-//! guest's server watches a *mark* which its client makes below the published path, in a directory that the server
-//! leaves open to it. Peers that know nothing of the mark make none, and a guest's server isn't told of their end.
+//! In dom0 this is the `domid` of the peer's domain, which vanishes only with the domain. A guest can read
+//! only nodes that the peer has opened to it, and those vanish with the peer's domain too. So a guest's
+//! client watches its server's `ring-ref`, and a guest's server watches a *mark* that its client creates
+//! below the published path, in a directory that the server makes writable for it. Peers that do not know the
+//! mark create none, and a guest's server does not detect their end.
 //!
-//! While a server waits for its client, nothing but the client may wake it. So a mark is watched from the client's first event on.
+//! While a server waits for its client, only the client may wake it. So a mark is watched from the client's
+//! first event on.
 //!
-//! The server's program may remove what it published, when its client has come. The server then knows by the directory, which
-//! goes along. The client looks whether the `ring-ref` is there at the server's first event, since such programs remove it before they
-//! do anything else. If it vanishes before that event, the domain has gone, or an event will come yet: [`ANSWER_TIMEOUT`].
+//! The server's program can remove its publication when its client has come. The server detects that by the
+//! directory, which is removed too. The client checks whether `ring-ref` exists at the server's first event,
+//! since such programs remove it before anything else. If it vanishes before that event, either the domain is
+//! gone, or an event will still come: [`ANSWER_TIMEOUT`].
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -28,15 +33,15 @@ use super::xenstore_error;
 use crate::transport::{EventSet, Readiness, Role, Tokens};
 use crate::{DomId, Result};
 
-/// The directory, below the published path, in which the client may leave its mark.
+/// The directory below the published path in which the client can create its mark.
 pub(super) const MARKS: &str = "client";
 const MARK: &str = "client/alive";
 const TOKEN: &str = "domain";
 
-/// How long a server that has sent no event yet may keep silence after its `ring-ref` has vanished.
+/// How long a server that has sent no event yet can stay silent after its `ring-ref` has vanished.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a server in `server` hears of the end of `client` by a mark only.
+/// Whether a server in `server` can detect the end of `client` only by a mark.
 pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
     server != 0 && client != 0 && server != client
 }
@@ -46,67 +51,69 @@ pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
 pub struct DomainWatch {
     peer: DomId,
     xs: Arc<XsClient>,
-    sign: Sign,
-    /// One of [`UNBEGUN`], [`CONNECTED`], [`SILENT`], [`WATCHING`], [`WITHOUT`] and [`LOST`].
+    node: LivenessNode,
+    /// One of [`UNWATCHED`], [`CONNECTED`], [`SILENT`], [`WATCHING`], [`NO_NODE`] and [`LOST`].
     stage: AtomicU8,
     gone: AtomicBool,
     doubt: Mutex<Option<Doubt>>,
     attached: OnceCell<(Arc<EventSet>, Tokens)>,
 }
 
-/// The sign is not watched yet: there is none so far.
-const UNBEGUN: u8 = 0;
-/// The sign is watched, and no event was taken yet. The first one may be Xen's own, which it sends to whoever connects a port.
+/// The node is not watched yet: it does not exist so far.
+const UNWATCHED: u8 = 0;
+/// The node is watched, and no event was taken yet. The first one can be Xen's own, which it sends when a
+/// port is connected.
 const CONNECTED: u8 = 1;
-/// The sign is watched, and the peer itself has sent no event yet, after which its vanishing means more.
+/// The node is watched, and the peer itself has sent no event yet. After that the node's removal is proof.
 const SILENT: u8 = 2;
 const WATCHING: u8 = 3;
-/// There is no sign, as far as this client goes.
-const WITHOUT: u8 = 4;
-/// Xenstored can't be heard any more.
+/// There is no such node for this client.
+const NO_NODE: u8 = 4;
+/// The connection to xenstored is lost.
 const LOST: u8 = 5;
 
-/// By what the peer's domain is seen to be alive.
+/// The node that shows that the peer's domain is alive.
 #[derive(Debug)]
-struct Sign {
+struct LivenessNode {
     path: String,
     kind: Kind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// It goes with the domain only.
+    /// It vanishes only with the domain.
     Domid,
-    /// The server's program may remove it.
+    /// The server's program can remove it.
     RingRef,
-    /// It comes with the client.
+    /// The client creates it.
     Mark,
 }
 
-/// What a look after the sign has found.
+/// The result of a check of the node.
 #[derive(Clone, Copy, Debug)]
-enum Sight {
-    There,
+enum Presence {
+    Present,
     Gone,
 }
 
-impl Sign {
-    fn new(own: DomId, peer: DomId, role: Role, path: &str) -> Sign {
+impl LivenessNode {
+    fn new(own: DomId, peer: DomId, role: Role, path: &str) -> LivenessNode {
         match role {
-            _ if own == 0 => Sign { path: format!("/local/domain/{peer}/domid"), kind: Kind::Domid },
-            Role::Client => Sign { path: format!("{path}/ring-ref"), kind: Kind::RingRef },
-            Role::Server => Sign { path: format!("{path}/{MARK}"), kind: Kind::Mark },
+            _ if own == 0 => LivenessNode { path: format!("/local/domain/{peer}/domid"), kind: Kind::Domid },
+            Role::Client => LivenessNode { path: format!("{path}/ring-ref"), kind: Kind::RingRef },
+            Role::Server => LivenessNode { path: format!("{path}/{MARK}"), kind: Kind::Mark },
         }
     }
 
-    /// Where it is.
+    /// The directory that contains it.
     fn directory(&self) -> &str {
         self.path.rsplit_once('/').map_or("/", |(directory, _)| directory)
     }
 }
 
 impl DomainWatch {
-    /// From `own`'s end of the channel at `path`, or `None` where the peer can't go without this domain going too.
+    /// For the end of the channel at `path` in the domain `own`; `None` if the peer cannot end without this
+    /// domain.
     pub(super) fn new(own: DomId, peer: DomId, role: Role, path: &str) -> Result<Option<DomainWatch>> {
         if peer == 0 || peer == own {
             return Ok(None);
@@ -115,35 +122,35 @@ impl DomainWatch {
         Self::over(xs, own, peer, role, path).map(Some)
     }
 
-    /// The same, over this connection.
+    /// The same, over a given connection.
     pub fn over(xs: XsClient, own: DomId, peer: DomId, role: Role, path: &str) -> Result<DomainWatch> {
         let watch = DomainWatch {
             peer,
             xs: Arc::new(xs),
-            sign: Sign::new(own, peer, role, path),
-            stage: AtomicU8::new(UNBEGUN),
+            node: LivenessNode::new(own, peer, role, path),
+            stage: AtomicU8::new(UNWATCHED),
             gone: AtomicBool::new(false),
             doubt: Mutex::default(),
             attached: OnceCell::new(),
         };
-        if watch.sign.kind != Kind::Mark {
+        if watch.node.kind != Kind::Mark {
             watch.begin().map_err(xenstore_error)?;
         }
         Ok(watch)
     }
 
-    /// Watches the sign, if there is one. Only what becomes of it from now on is news.
+    /// Watches the node, if it exists. Returns whether it does.
     fn begin(&self) -> std::result::Result<bool, XsError> {
-        self.xs.watch(&self.sign.path, TOKEN)?;
-        // It comes at once, and tells nothing.
+        self.xs.watch(&self.node.path, TOKEN)?;
+        // The initial event of every watch carries no information.
         self.xs.next_event(Some(DEFAULT_TIMEOUT))?;
-        if self.exists(&self.sign.path)? {
-            let stage = if self.sign.kind == Kind::RingRef { CONNECTED } else { WATCHING };
+        if self.exists(&self.node.path)? {
+            let stage = if self.node.kind == Kind::RingRef { CONNECTED } else { WATCHING };
             self.stage.store(stage, Ordering::Release);
             return Ok(true);
         }
-        // Its coming would be no news.
-        self.xs.unwatch(&self.sign.path, TOKEN)?;
+        // Its creation would only cause useless events.
+        self.xs.unwatch(&self.node.path, TOKEN)?;
         Ok(false)
     }
 
@@ -155,7 +162,7 @@ impl DomainWatch {
         }
     }
 
-    /// Makes `set` readable when there may be news. Called once.
+    /// Makes `set` readable when there may be watch events. Called once.
     pub fn attach(&self, set: &Arc<EventSet>, tokens: Tokens) -> io::Result<()> {
         for fd in self.fds() {
             set.add(fd, Readiness::READABLE, tokens.readable)?;
@@ -168,9 +175,9 @@ impl DomainWatch {
         self.xs.fds()
     }
 
-    /// Leaves a mark at the server in the domain that is watched, for the channel at `path`. `None` where that isn't wanted:
-    /// the server is another program's, or closes the channel just now.
-    pub(super) fn leave_mark(&self, own: DomId, path: &str) -> Result<Option<Mark>> {
+    /// Creates the mark for the server in the watched domain, for the channel at `path`. `None` if the server
+    /// is another implementation, or is closing the channel.
+    pub(super) fn create_mark(&self, own: DomId, path: &str) -> Result<Option<Mark>> {
         if !marks_are_needed(self.peer, own) {
             return Ok(None);
         }
@@ -187,33 +194,33 @@ impl DomainWatch {
         }
     }
 
-    /// An event has come. After the peer's first one its sign is there, or never.
+    /// Handles an event. After the peer's first one its node exists, or never will.
     pub fn take_event(&self) {
-        if matches!(self.stage.load(Ordering::Acquire), WATCHING | WITHOUT | LOST) {
+        if matches!(self.stage.load(Ordering::Acquire), WATCHING | NO_NODE | LOST) {
             return;
         }
         let mut doubt = self.doubt();
         let there = match self.stage.load(Ordering::Acquire) {
-            UNBEGUN => self.begin(),
+            UNWATCHED => self.begin(),
             CONNECTED => {
                 self.stage.store(SILENT, Ordering::Release);
                 return;
             }
             SILENT => {
                 *doubt = None;
-                self.exists(&self.sign.path)
+                self.exists(&self.node.path)
             }
             _ => return,
         };
         match there {
             Ok(true) => self.stage.store(WATCHING, Ordering::Release),
-            Ok(false) => self.stage.store(WITHOUT, Ordering::Release),
-            // A channel works without, as with Xen's library.
+            Ok(false) => self.stage.store(NO_NODE, Ordering::Release),
+            // A channel works without it, as with Xen's library.
             Err(_) => self.lose(),
         }
     }
 
-    /// Takes the news; says whether there were any. Then [`is_gone`](Self::is_gone) knows.
+    /// Takes the watch events; returns whether there were any. Updates [`is_gone`](Self::is_gone).
     pub fn take(&self) -> bool {
         let mut doubt = self.doubt();
         let over = doubt.as_ref().is_some_and(Doubt::is_over);
@@ -221,9 +228,9 @@ impl DomainWatch {
             *doubt = None;
             self.gone.store(true, Ordering::Release);
         }
-        match self.news().and_then(|news| self.judge(news, &mut doubt).map(|()| news.is_some())) {
+        match self.check_events().and_then(|news| self.judge(news, &mut doubt).map(|()| news.is_some())) {
             Ok(news) => news || over,
-            // The channel itself lives on.
+            // The channel itself still works.
             Err(_) => {
                 self.lose();
                 true
@@ -231,16 +238,16 @@ impl DomainWatch {
         }
     }
 
-    fn judge(&self, news: Option<Sight>, doubt: &mut Option<Doubt>) -> std::result::Result<(), XsError> {
+    fn judge(&self, news: Option<Presence>, doubt: &mut Option<Doubt>) -> std::result::Result<(), XsError> {
         let gone = match news {
             None => return Ok(()),
-            Some(Sight::There) => {
+            Some(Presence::Present) => {
                 *doubt = None;
                 return Ok(());
             }
-            Some(Sight::Gone) => match (self.sign.kind, self.stage.load(Ordering::Acquire)) {
+            Some(Presence::Gone) => match (self.node.kind, self.stage.load(Ordering::Acquire)) {
                 (Kind::Domid, _) => true,
-                (Kind::Mark, _) => self.exists(self.sign.directory())?,
+                (Kind::Mark, _) => self.exists(self.node.directory())?,
                 (Kind::RingRef, CONNECTED | SILENT) => {
                     if doubt.is_none() {
                         *doubt = self
@@ -259,8 +266,8 @@ impl DomainWatch {
         Ok(())
     }
 
-    /// Takes all watch events; if there were any, looks after the sign.
-    fn news(&self) -> std::result::Result<Option<Sight>, XsError> {
+    /// Takes all watch events; if there were any, checks the node.
+    fn check_events(&self) -> std::result::Result<Option<Presence>, XsError> {
         let mut seen = None;
         if self.stage.load(Ordering::Acquire) == LOST {
             return Ok(seen);
@@ -273,12 +280,13 @@ impl DomainWatch {
             if !any {
                 return Ok(seen);
             }
-            // What arrives while the store is asked is kept inside, where no poll sees it: hence another look.
-            seen = Some(if self.exists(&self.sign.path)? { Sight::There } else { Sight::Gone });
+            // Events that arrive during a request are queued in the client, where poll does not see them:
+            // hence another round.
+            seen = Some(if self.exists(&self.node.path)? { Presence::Present } else { Presence::Gone });
         }
     }
 
-    /// Listens to xenstored no more: a connection that is broken would stay readable.
+    /// Stops watching: a broken connection would stay readable.
     fn lose(&self) {
         self.stage.store(LOST, Ordering::Release);
         if let Some((set, _)) = self.attached.get() {
@@ -293,24 +301,24 @@ impl DomainWatch {
         self.doubt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the domain was seen to have gone.
+    /// Whether the domain is known to be gone.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Begins anew with the next client; `false` where the domain is known to have gone for good.
-    pub fn forget(&self) -> bool {
-        if self.sign.kind == Kind::Domid {
+    /// Starts over for the next client; `false` if the domain is known to be gone for good.
+    pub fn reset(&self) -> bool {
+        if self.node.kind == Kind::Domid {
             return !self.is_gone();
         }
         self.gone.store(false, Ordering::Release);
-        // The next client's mark is no news before that client has come.
-        if self.sign.kind == Kind::Mark {
+        // The next client's mark must not cause events before that client has come.
+        if self.node.kind == Kind::Mark {
             match self.stage.load(Ordering::Acquire) {
-                // It takes the events along.
-                WATCHING if self.xs.unwatch(&self.sign.path, TOKEN).is_err() => self.lose(),
+                // This also drops its pending events.
+                WATCHING if self.xs.unwatch(&self.node.path, TOKEN).is_err() => self.lose(),
                 LOST => {}
-                _ => self.stage.store(UNBEGUN, Ordering::Release),
+                _ => self.stage.store(UNWATCHED, Ordering::Release),
             }
         }
         true
@@ -326,7 +334,7 @@ pub(super) struct Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        // The server may have removed it together with the rest.
+        // The server may have removed it with its directory.
         let _ = self.xs.rm(&self.path);
     }
 }

@@ -1,4 +1,5 @@
-//! The time in which it isn't known whether the peer's domain has gone, or a program has removed the node that stood for it.
+//! The time during which it is unknown whether the peer's domain is gone, or a program has removed the node
+//! that stands for it.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use crate::transport::{EventSet, Readiness, Tokens};
 
-/// It ends by itself, and then makes the channel readable.
+/// A one-shot timer that makes the channel readable when it ends.
 #[derive(Debug)]
 pub(super) struct Doubt {
     set: Arc<EventSet>,
@@ -17,7 +18,7 @@ pub(super) struct Doubt {
 }
 
 impl Doubt {
-    /// `None` where there is no timer to be had.
+    /// `None` if no timer can be created.
     pub(super) fn new(set: Arc<EventSet>, tokens: Tokens, limit: Duration) -> Option<Doubt> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).ok()?;
@@ -26,7 +27,7 @@ impl Doubt {
         Some(Doubt { set, timer })
     }
 
-    /// Whether it has ended. It says so once.
+    /// Whether it has ended. Returns `true` once.
     pub(super) fn is_over(&self) -> bool {
         nix::unistd::read(self.timer.as_fd(), &mut [0; 8]).is_ok()
     }
@@ -34,7 +35,7 @@ impl Doubt {
 
 impl Drop for Doubt {
     fn drop(&mut self) {
-        // A forked child may keep the timer open: then closing wouldn't remove it.
+        // A forked child can hold the timer open: then closing would not remove it.
         let _ = self.set.remove(&self.timer);
     }
 }

@@ -10,7 +10,7 @@ use super::domain_watch::{DomainWatch, Mark};
 use crate::transport::{EventChannel, EventSet, Events, Readiness, Received, Role, Tokens};
 use crate::{DomId, Error, Result};
 
-/// Makes the event channel to one peer domain.
+/// Creates the event channel to one peer domain.
 #[derive(Debug)]
 pub(super) struct XenEvents {
     pub own: DomId,
@@ -45,7 +45,7 @@ impl Events for XenEvents {
             .parse()
             .ok()
             .filter(|&port: &u32| port > 0)
-            .ok_or_else(|| no_server("it is no port number".into()))?;
+            .ok_or_else(|| no_server("it is not a port number".into()))?;
         let device = EVTCHN.open()?;
         let mut bind = request::BindInterdomain { remote_domain: self.peer.into(), remote_port };
         // SAFETY: the structure is the request's.
@@ -54,13 +54,14 @@ impl Events for XenEvents {
             Ok(port) => {
                 let mut channel = self.channel(device, port as u32)?;
                 if let Some(watch) = &channel.peer {
-                    channel._mark = watch.leave_mark(self.own, &self.path)?;
+                    channel._mark = watch.create_mark(self.own, &self.path)?;
                 }
                 Ok(Box::new(channel))
             }
-            // Bound to another client, or left over from a server that is gone: Xen doesn't say which.
+            // Bound to another client, or left over from a server that is gone: Xen does not distinguish
+            // them.
             Err(errno @ (nix::Error::EINVAL | nix::Error::ESRCH | nix::Error::ENOENT)) => Err(no_server(format!(
-                "domain {} doesn't offer that port to this domain: the server is gone, or has a client already \
+                "domain {} does not offer that port to this domain: the server is gone, or has a client already \
                  ({errno})",
                 self.peer
             ))),
@@ -99,7 +100,7 @@ impl EventChannel for XenChannel {
         Some(self.device.as_fd())
     }
 
-    /// The device can always be written.
+    /// The device is always writable.
     fn always_ready(&self) -> (BorrowedFd<'_>, Readiness) {
         (self.device.as_fd(), Readiness::WRITABLE)
     }
@@ -131,8 +132,9 @@ impl EventChannel for XenChannel {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => return Err(EVTCHN.explain("receive an event by", error)),
         };
-        // Looking after the domain costs more system calls: only where the port wasn't what woke us. News that mean
-        // nothing count as an event, since they have made the descriptor readable, and who then waits must not sleep.
+        // Checking the domain costs more system calls: only if the port was not the reason for the wake-up.
+        // Watch events without effect count as an event, since they have made the descriptor readable, and a
+        // thread that then waits must not sleep.
         let news = match &self.peer {
             Some(peer) if event => {
                 peer.take_event();
@@ -154,7 +156,7 @@ impl EventChannel for XenChannel {
     }
 
     fn rearm(&self) -> Result<bool> {
-        // A port whose peer has gone waits for the same domain again by itself.
-        Ok(self.peer.as_ref().is_none_or(DomainWatch::forget))
+        // A port whose peer is gone waits for the same domain again by itself.
+        Ok(self.peer.as_ref().is_none_or(DomainWatch::reset))
     }
 }

@@ -120,7 +120,7 @@ mod xenstore_rs_backend {
         }
 
         #[test]
-        fn failed_connection_is_no_refusal() {
+        fn connection_failure_is_not_a_refusal() {
             for error in [
                 io::Error::from_raw_os_error(libc::EPIPE),
                 io::ErrorKind::UnexpectedEof.into(),

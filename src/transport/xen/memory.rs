@@ -27,7 +27,7 @@ impl XenMemory {
     }
 }
 
-/// A device that all mappings of a channel use, open while there are any: closing it gives gntdev's grants back.
+/// A device shared by all mappings of a channel, open while there are any: closing gntdev returns its grants.
 #[derive(Debug)]
 struct OpenOnce {
     device: Device,
@@ -62,20 +62,21 @@ impl Memory for XenMemory {
         let (index, grants) = (buffer.index(), buffer.tail(pages));
         let dealloc = || {
             let mut dealloc = request::DeallocGref { index, count };
-            // SAFETY: the structure is the request's. The kernel frees the grants when nobody maps them any more.
+            // SAFETY: the structure is the request's. The kernel frees the grants when they are not mapped
+            // any more.
             unsafe { request::gntalloc_dealloc_gref(device.as_raw_fd(), &mut dealloc) }
-                .map_err(|errno| GNTALLOC.explain("let go of pages of", errno))
+                .map_err(|errno| GNTALLOC.explain("free pages of", errno))
         };
         let mapped = map(&device, GNTALLOC, pages, index).and_then(|mapped| {
             if let Some(notice) = crash {
                 let mut notify = unmap_notify(index, notice);
                 // SAFETY: the structure is the request's.
                 unsafe { request::gntalloc_set_unmap_notify(device.as_raw_fd(), &mut notify) }
-                    .map_err(|errno| GNTALLOC.explain("ask for a crash notice of", errno))?;
+                    .map_err(|errno| GNTALLOC.explain("request a crash notice of", errno))?;
             }
             Ok(mapped)
         });
-        // The mapping keeps the pages; without one they go now.
+        // The mapping keeps the pages alive; without one they are freed now.
         dealloc()?;
         Ok(Box::new(XenMapping { mapped: mapped?, grants, gntdev: None, device }))
     }
@@ -110,7 +111,7 @@ fn page_count(pages: usize) -> Result<u32> {
     u32::try_from(pages)
         .ok()
         .filter(|&count| count > 0)
-        .ok_or_else(|| Error::Invalid(format!("can't share {pages} pages")))
+        .ok_or_else(|| Error::Invalid(format!("cannot share {pages} pages, expected at least 1")))
 }
 
 fn unmap_notify(index: u64, notice: CrashNotice) -> request::UnmapNotify {
@@ -125,17 +126,17 @@ fn map(device: &File, which: Device, pages: usize, index: u64) -> Result<Mapped>
     let length =
         NonZeroUsize::new(pages * PAGE_SIZE).ok_or_else(|| Error::Invalid("no pages to map".into()))?;
     let offset = libc::off_t::try_from(index)
-        .map_err(|_| Error::Invalid(format!("{} gave the impossible index {index}", which.path)))?;
+        .map_err(|_| Error::Invalid(format!("{} returned the invalid index {index}", which.path)))?;
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a new mapping, at no address of ours.
+    // SAFETY: a new mapping, at an address that the kernel chooses.
     let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, device.as_fd(), offset) }
         .map_err(|errno| which.explain("map pages of", errno))?;
     Ok(Mapped { start: start.cast(), length: length.get() })
 }
 
-/// A request whose structure ends in an array: the head `H`, then that many `u32`.
+/// A request whose structure ends in an array: the head `H`, followed by `u32` elements.
 struct WithTail<H> {
-    /// u64 for the alignment.
+    /// `u64` for the alignment.
     words: Vec<u64>,
     head: std::marker::PhantomData<H>,
 }
@@ -155,7 +156,7 @@ impl<H> WithTail<H> {
         self.words.as_mut_ptr().cast()
     }
 
-    /// Both heads have the index behind their first 8 bytes.
+    /// Both heads have the index after their first 8 bytes.
     fn index(&self) -> u64 {
         self.words[1]
     }
@@ -179,8 +180,8 @@ struct Mapped {
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // SAFETY: mapped in `map`, and nobody has pointers into it any more (contract of `Mapping`). The kernel
-        // refuses only ranges that are no mapping.
+        // SAFETY: mapped in `map`, and no pointers into it remain (contract of `Mapping`). The kernel refuses
+        // only ranges that are not mapped.
         let _ = unsafe { munmap(self.start.cast(), self.length) };
     }
 }
@@ -190,11 +191,11 @@ unsafe impl Send for Mapped {}
 // SAFETY: as above.
 unsafe impl Sync for Mapped {}
 
-/// Pages of ours that are shared, or of the peer's that are mapped. The mapping goes before the device.
+/// Our shared pages, or the peer's mapped pages. The mapping is dropped before the device.
 struct XenMapping {
     mapped: Mapped,
     grants: Vec<u32>,
-    /// gntdev's index of the pages, where they are the peer's.
+    /// gntdev's index of the pages, if they are the peer's.
     gntdev: Option<u64>,
     device: Arc<File>,
 }
@@ -218,7 +219,7 @@ unsafe impl Mapping for XenMapping {
         let mut notify = unmap_notify(index, notice);
         // SAFETY: the structure is the request's.
         unsafe { request::gntdev_set_unmap_notify(self.device.as_raw_fd(), &mut notify) }
-            .map_err(|errno| GNTDEV.explain("ask for a crash notice of", errno))?;
+            .map_err(|errno| GNTDEV.explain("request a crash notice of", errno))?;
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! The transport of real Xen: event channels, grants, Xenstore (by the crate `vchan-xenstore`).
 //!
-//! It needs no library of Xen's, only the kernel's devices `/dev/xen/evtchn`, `/dev/xen/gntalloc` (server) and
-//! `/dev/xen/gntdev` (client), and a way to xenstored. It is compatible with libxenvchan and ocaml-vchan as peers.
+//! It needs no Xen libraries, only the kernel's devices `/dev/xen/evtchn`, `/dev/xen/gntalloc` (server) and
+//! `/dev/xen/gntdev` (client), and access to xenstored. It is compatible with libxenvchan and ocaml-vchan as
+//! peers.
 
 mod device;
 mod registry;
-// For tests that play the domains of a machine.
+// For tests that simulate several domains.
 #[doc(hidden)]
 pub mod domain_watch;
 mod doubt;
@@ -61,7 +62,7 @@ impl Transport for XenTransport {
 
     fn own_domid(&self) -> Result<DomId> {
         let ask = || {
-            // Where there is no Xen at all, the device says so in fewer words.
+            // Without Xen, the device's error is shorter.
             let unreachable = |error| device::EVTCHN.open().err().unwrap_or_else(|| xenstore_error(error));
             XsClient::open().map_err(unreachable)?.own_domid().map_err(xenstore_error)
         };
@@ -84,15 +85,16 @@ impl Transport for XenTransport {
     }
 }
 
-/// What Xen's interface for this domain is like: a hexadecimal number.
+/// The features of Xen's interface for this domain: a hexadecimal number.
 const FEATURES: &str = "/sys/hypervisor/properties/features";
 /// The bit of domains whose physical memory Xen translates: PVH and HVM.
 const AUTO_TRANSLATED: u64 = 1 << 2;
 
-/// Kernels before 4.0 kept a table of foreign pages that a domain's own pages upset: mapping them crashed it.
+/// Kernels before 4.0 kept a table of foreign pages that broke if a domain mapped its own pages: the kernel
+/// crashed.
 ///
-/// Where Xen translates a domain's memory, a page can be in one place only: when the client maps it, the server loses
-/// it, and reads all ones from then on; so does whatever uses that memory next.
+/// If Xen translates a domain's memory, a page has only one guest-physical address: when the client maps it,
+/// the server loses it and reads all ones from then on; so does the next user of that memory.
 fn refuse_loop_back(release: Option<&str>, features: Option<&str>) -> Result<()> {
     let major = release.and_then(|release| release.split('.').next()?.parse::<u32>().ok());
     if let Some(..4) = major {
@@ -104,7 +106,7 @@ fn refuse_loop_back(release: Option<&str>, features: Option<&str>) -> Result<()>
     let features = features.and_then(|features| u64::from_str_radix(features.trim(), 16).ok());
     if features.is_some_and(|features| features & AUTO_TRANSLATED != 0) {
         return Err(Error::Refused(
-            "a channel of a PVH or HVM domain with itself would take the server's memory away; use \
+            "a channel of a PVH or HVM domain with itself would corrupt the server's memory; use \
              VCHAN_TRANSPORT=unix"
                 .into(),
         ));
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn loop_back_is_refused_where_it_does_harm() {
+    fn harmful_loop_back_is_refused() {
         assert_eq!(refuse_loop_back(Some("3.18.1-qubes"), None).unwrap_err().errno(), libc::EACCES);
         for fine in [Some("6.1.0-40-amd64"), Some("4.0"), Some("odd"), None] {
             refuse_loop_back(fine, Some("00002701\n")).unwrap();

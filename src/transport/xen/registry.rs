@@ -41,7 +41,7 @@ impl Registry for XenRegistry {
             (ring_ref(&self.path), rendezvous.ring_ref.to_string()),
             (event_channel(&self.path), rendezvous.event_channel.clone()),
         ];
-        // What a killed server left there is replaced in the same step.
+        // Nodes of a killed server are replaced in the same transaction.
         xs.transaction(|transaction| {
             for (node, value) in &nodes {
                 transaction.write(node, value)?;
@@ -65,7 +65,7 @@ impl Registry for XenRegistry {
         let lookup = lookup::open().map_err(xenstore_error)?;
         let read = |node: String| match lookup.read(&node) {
             Ok(text) => Ok(text),
-            // A guest isn't told whether a node that it can't see exists.
+            // A guest gets the same error for nodes that do not exist and nodes that it cannot see.
             Err(error) if error.is_not_yet() => Err(no_server(error.to_string())),
             Err(error) => Err(xenstore_error(error)),
         };
@@ -92,12 +92,12 @@ impl Publication for Published {}
 
 impl Drop for Published {
     fn drop(&mut self) {
-        // Without xenstored there is nothing to be removed, and a domain that is going loses its nodes anyway.
+        // Without xenstored there is nothing to remove, and a domain that ends loses its nodes anyway.
         let _ = withdraw(&self.path, &self.rendezvous);
     }
 }
 
-/// Removes what was published, if it is still there, and the client's directory where that became empty.
+/// Removes the publication, if it is still ours, and the client's directory if that became empty.
 fn withdraw(path: &str, rendezvous: &Rendezvous) -> std::result::Result<(), XsError> {
     let xs = XsClient::open()?;
     xs.transaction(|transaction| {
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths() {
+    fn client_directory_follows_the_convention() {
         assert_eq!(client_directory("/local/domain/0/data/vchan/3/p"), Some("/local/domain/0/data/vchan/3"));
         assert_eq!(client_directory("/local/domain/0/data/vchan/p"), None);
         assert_eq!(client_directory("/local/domain/0/data/qubes/3/p"), None);
