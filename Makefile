@@ -19,6 +19,7 @@ help:
 	@echo 'make tsan          the threads of one process under the thread sanitizer; needs a nightly Rust and its sources'
 	@echo 'make fuzz          hostile peer, hostile xenstored, texts and sizes: a minute each; needs cargo-fuzz'
 	@echo 'make mutants       mutates ring, channel and C interface, and lists undetected mutants; hours; needs cargo-mutants'
+	@echo 'make check-msrv    the workspace with the oldest supported Rust; deny: licences and advisories, needs cargo-deny'
 	@echo 'make bench         measure and write docs/performance.md; bench-quick: under a minute'
 	@echo 'make headers       regenerate the C headers'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'
@@ -73,8 +74,8 @@ check-doc:
 check-readme:
 	$(PYTHON) scripts/check-readme.py README.md
 
-# File length, open markers.
-check-files:
+# File length, open markers, shell scripts, circles between modules, words.
+check-files: check-scripts check-circles check-words
 	scripts/check-files.sh
 
 # 1 GiB each way through the tools, also with the historical peer; then the other slow tests.

@@ -2,7 +2,7 @@
 # check-capi.sh LIBRARY: C programs over the shared library, on the Unix transport. SANITIZE=address,undefined builds
 # the programs (not the library) with these sanitizers, without valgrind. VALGRIND=none omits it, too.
 set -eu
-here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+here=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 library=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,7 +2,7 @@
 # Installs into a temporary directory and uses everything from there like a program's author: pkg-config, shared and
 # static linking, the library in place of Xen's, vchan-run; then uninstalls and checks for leftovers.
 set -eu
-here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+here=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$here"
 MAKE=${MAKE:-make} CC=${CC:-cc}
 work=$(mktemp -d)

@@ -3,7 +3,7 @@
 # Needs Xen's header and library (libxen-dev).
 set -eu
 run=$(realpath "$1")
-here=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd)
+here=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$here"
 CC=${CC:-cc}
 work=$(mktemp -d)

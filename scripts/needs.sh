@@ -21,6 +21,8 @@ readelf binutils
 optional='valgrind valgrind the C programs of check-capi under valgrind
 strace strace the count of system calls of a crowded root
 mandoc mandoc the check of the manual pages
+shellcheck shellcheck the check of the shell scripts
+codespell codespell the spelling check
 /usr/lib/xen-4.17/bin/xenstored xen-utils-4.17 the tests against the real xenstored, and vchan-socket-proxy'
 
 is_there() {

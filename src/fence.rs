@@ -96,7 +96,7 @@ mod tests {
         }
         const ROUNDS: u32 = 60_000;
         let lines: [Line; 4] = Default::default();
-        let [often, seldom, turn, missed] = lines.each_ref().map(|line| &line.0);
+        let [often, rare, turn, missed] = lines.each_ref().map(|line| &line.0);
         let slow: [Line; 8] = Default::default();
         let wait_for = |place: &AtomicU32, value| {
             for look in 1u32.. {
@@ -116,7 +116,7 @@ mod tests {
                     slow.iter().for_each(|line| line.0.store(round, Relaxed));
                     often.store(round, Relaxed);
                     light();
-                    missed.store(u32::from(seldom.load(Relaxed) != round), Relaxed);
+                    missed.store(u32::from(rare.load(Relaxed) != round), Relaxed);
                     turn.store(0, Release);
                 }
             });
@@ -125,7 +125,7 @@ mod tests {
                 turn.store(round, Release);
                 // The delay varies, so that both overlap in some rounds.
                 (0..round % 128).for_each(|_| std::hint::spin_loop());
-                seldom.store(round, Relaxed);
+                rare.store(round, Relaxed);
                 heavy();
                 let one_missed = often.load(Relaxed) != round;
                 wait_for(turn, 0);

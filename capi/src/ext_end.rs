@@ -187,7 +187,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_wait_drained(ctrl: *mut libxenvchan, ti
         call(ctrl, Kind::Writing, "vchan_rs_wait_drained", -1, |call| {
             let channel = call.channel();
             match timeout(timeout_ms) {
-                Timeout::Upto(limit) => channel.wait_drained(limit)?,
+                Timeout::AtMost(limit) => channel.wait_drained(limit)?,
                 Timeout::Not if channel.ring().producer.pending()? == 0 => channel.check_open()?,
                 Timeout::Not => {
                     channel.check_peer(Interest::Writable)?;

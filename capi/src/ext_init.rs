@@ -152,7 +152,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_server_init(
         let server = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin)).open()?;
         match timeout(options.timeout_ms) {
             Timeout::Not => Ok(server),
-            Timeout::Upto(limit) => server.channel().wait_for_peer(limit).map(|()| server),
+            Timeout::AtMost(limit) => server.channel().wait_for_peer(limit).map(|()| server),
         }
     };
     // SAFETY: the caller's.
@@ -186,8 +186,8 @@ pub unsafe extern "C-unwind" fn vchan_rs_client_init(
         let builder = options.spin().into_iter().fold(builder, |builder, spin| builder.spin(spin));
         match timeout(options.timeout_ms) {
             Timeout::Not => builder.connect(),
-            Timeout::Upto(None) => builder.wait_forever().connect(),
-            Timeout::Upto(Some(limit)) => builder.wait(limit).connect(),
+            Timeout::AtMost(None) => builder.wait_forever().connect(),
+            Timeout::AtMost(Some(limit)) => builder.wait(limit).connect(),
         }
     };
     // SAFETY: the caller's.
@@ -260,7 +260,7 @@ fn transport_for(transport: &dyn Transport, configuration: &str) -> Result<Arc<d
 pub unsafe extern "C-unwind" fn vchan_rs_accept(ctrl: *mut libxenvchan, timeout_ms: c_int) -> c_int {
     let limit = match timeout(timeout_ms) {
         Timeout::Not => Some(Duration::ZERO),
-        Timeout::Upto(limit) => limit,
+        Timeout::AtMost(limit) => limit,
     };
     // SAFETY: the caller's.
     unsafe {

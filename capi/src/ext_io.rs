@@ -18,14 +18,14 @@ pub(crate) enum Timeout {
     /// 0: do not wait.
     Not,
     /// Positive: milliseconds; negative: no limit.
-    Upto(Option<Duration>),
+    AtMost(Option<Duration>),
 }
 
 impl From<Timeout> for Wait {
     fn from(timeout: Timeout) -> Wait {
         match timeout {
             Timeout::Not => Wait::No { drain: false },
-            Timeout::Upto(limit) => Wait::Upto(limit),
+            Timeout::AtMost(limit) => Wait::AtMost(limit),
         }
     }
 }
@@ -33,8 +33,8 @@ impl From<Timeout> for Wait {
 pub(crate) fn timeout(milliseconds: c_int) -> Timeout {
     match u64::try_from(milliseconds) {
         Ok(0) => Timeout::Not,
-        Ok(milliseconds) => Timeout::Upto(Some(Duration::from_millis(milliseconds))),
-        Err(_) => Timeout::Upto(None),
+        Ok(milliseconds) => Timeout::AtMost(Some(Duration::from_millis(milliseconds))),
+        Err(_) => Timeout::AtMost(None),
     }
 }
 
@@ -70,7 +70,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_read(
         let into = unsafe { output(data, size, channel.ring().consumer.size() as usize) }?;
         match timeout(timeout_ms) {
             Timeout::Not => channel.read_now(into, size, false),
-            Timeout::Upto(limit) => channel.read(into, size, limit),
+            Timeout::AtMost(limit) => channel.read(into, size, limit),
         }
     };
     // SAFETY: the caller's.
@@ -104,7 +104,7 @@ pub unsafe extern "C-unwind" fn vchan_rs_write(
         let data = unsafe { input(data, size, MAX_BYTES) }?;
         let progress = match timeout(timeout_ms) {
             Timeout::Not => channel.write_now(data, size, false),
-            Timeout::Upto(limit) => channel.write(&data[written..], limit),
+            Timeout::AtMost(limit) => channel.write(&data[written..], limit),
         };
         written += progress.done;
         match progress.stopped {
@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn timeouts() {
         assert_eq!(timeout(0), Timeout::Not);
-        assert_eq!(timeout(-1), Timeout::Upto(None));
-        assert_eq!(timeout(c_int::MIN), Timeout::Upto(None));
-        assert_eq!(timeout(1500), Timeout::Upto(Some(Duration::from_millis(1500))));
+        assert_eq!(timeout(-1), Timeout::AtMost(None));
+        assert_eq!(timeout(c_int::MIN), Timeout::AtMost(None));
+        assert_eq!(timeout(1500), Timeout::AtMost(Some(Duration::from_millis(1500))));
     }
 }

@@ -66,7 +66,7 @@ pub(crate) unsafe fn output<'a>(data: *mut c_void, size: usize, limit: usize) ->
 
 fn wait(flags: Flags) -> Wait {
     if flags.blocking() {
-        Wait::Upto(None)
+        Wait::AtMost(None)
     } else {
         Wait::No { drain: false }
     }

@@ -23,7 +23,7 @@ impl Mode {
         if self.nonblocking {
             Wait::No { drain: true }
         } else {
-            Wait::Upto(self.timeout)
+            Wait::AtMost(self.timeout)
         }
     }
 }

@@ -262,8 +262,8 @@ impl Channel {
         let (size, ring) = (need, self.ring.size(interest) as usize);
         let need = u32::try_from(need).unwrap_or(u32::MAX);
         let drain = match wait {
-            Wait::Upto(_) if size > ring => return Err(Error::PacketTooLarge { size, ring }),
-            Wait::Upto(timeout) => return self.wait_for(interest, need, timeout),
+            Wait::AtMost(_) if size > ring => return Err(Error::PacketTooLarge { size, ring }),
+            Wait::AtMost(timeout) => return self.wait_for(interest, need, timeout),
             Wait::No { .. } if self.waiter.try_ready(self, interest, need) => return Ok(()),
             Wait::No { drain } => drain,
         };
@@ -318,5 +318,5 @@ pub enum Wait {
         drain: bool,
     },
     /// At most this long. `None` is for ever.
-    Upto(Option<Duration>),
+    AtMost(Option<Duration>),
 }

@@ -143,7 +143,7 @@ impl Direction<'_> {
         self.consumer.peek(&mut data);
         let mut again = Vec::new();
         for slice in self.consumer.ready_slices(data.len() as u32) {
-            // SAFETY: the slice lies in the ring, and nobody writes at this moment.
+            // SAFETY: the slice lies in the ring, and no thread writes now.
             again.extend(unsafe { std::slice::from_raw_parts(slice.start.as_ptr(), slice.len) });
         }
         assert_eq!(data, again);
@@ -256,7 +256,7 @@ fn notifications_are_sent_exactly_on_request() {
         // No request.
         assert!(!one.producer.commit(10) && !two.consumer.consume(10));
         // A request sets one bit in the other's byte.
-        assert!(!two.enable_notification(Interest::Readable), "nobody uses heavy_fences");
+        assert!(!two.enable_notification(Interest::Readable), "no heavy fences");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (1, 0));
         // A request for data is none for space, and is answered once.
         assert!(!one.consumer.consume(0));
@@ -265,15 +265,15 @@ fn notifications_are_sent_exactly_on_request() {
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
         assert!(!one.producer.commit(10));
 
-        assert!(!one.enable_notification(Interest::Writable), "nobody uses heavy_fences");
+        assert!(!one.enable_notification(Interest::Writable), "no heavy fences");
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 2));
         assert!(!two.producer.commit(0));
         assert!(two.consumer.consume(5) && !two.consumer.consume(5));
         assert_eq!((ones_byte.load(SeqCst), twos_byte.load(SeqCst)), (0, 0));
 
         // Both at once: one answer leaves the other request, and unknown bits, alone.
-        assert!(!two.enable_notification(Interest::Readable), "nobody uses heavy_fences");
-        assert!(!two.enable_notification(Interest::Writable), "nobody uses heavy_fences");
+        assert!(!two.enable_notification(Interest::Readable), "no heavy fences");
+        assert!(!two.enable_notification(Interest::Writable), "no heavy fences");
         ones_byte.fetch_or(0xF0, SeqCst);
         assert!(one.producer.commit(1));
         assert_eq!(ones_byte.load(SeqCst), 0xF2);

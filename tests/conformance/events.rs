@@ -166,7 +166,7 @@ pub fn the_least_need_is_met(world: &dyn World) {
     let channel = server.channel().clone();
     let asleep = |name: &str, interest, need| {
         let channel = channel.clone();
-        let thread = spawn(name, move || channel.at_least(interest, need, Wait::Upto(Some(LONG))));
+        let thread = spawn(name, move || channel.at_least(interest, need, Wait::AtMost(Some(LONG))));
         wait_until_asleep(name);
         thread
     };

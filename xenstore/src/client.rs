@@ -17,6 +17,7 @@ use nix::{
 };
 
 use crate::{
+    ask::{sealed, Ask},
     connection::Connection,
     endpoint::{self, Endpoint},
     error::{Request, XsError},
@@ -29,18 +30,6 @@ use crate::{
 
 /// Time limit for a reply, unless [`XsClient::with_timeout`] sets another.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Sends requests: a client, or one of its transactions. Sealed.
-pub trait Ask: sealed::Sealed {
-    /// Sends a request and returns the reply's payload.
-    #[doc(hidden)]
-    fn ask(&self, request: &Request, parts: &[&[u8]]) -> Result<Vec<u8>, XsError>;
-}
-
-pub(crate) mod sealed {
-    /// Keeps [`super::Ask`] private to the crate.
-    pub trait Sealed {}
-}
 
 /// A connection to xenstored, usable from several threads; one request runs at a time.
 ///
@@ -281,14 +270,6 @@ impl sealed::Sealed for XsClient {}
 impl Ask for XsClient {
     fn ask(&self, request: &Request, parts: &[&[u8]]) -> Result<Vec<u8>, XsError> {
         self.call(request, 0, parts)
-    }
-}
-
-impl<T: Ask> sealed::Sealed for &T {}
-
-impl<T: Ask> Ask for &T {
-    fn ask(&self, request: &Request, parts: &[&[u8]]) -> Result<Vec<u8>, XsError> {
-        (**self).ask(request, parts)
     }
 }
 

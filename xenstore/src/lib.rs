@@ -24,6 +24,7 @@
 //! # Ok::<(), vchan_xenstore::XsError>(())
 //! ```
 
+mod ask;
 mod client;
 mod connection;
 mod endpoint;
@@ -39,7 +40,8 @@ mod transaction;
 mod wait;
 mod wire;
 
-pub use client::{Ask, XsClient, DEFAULT_TIMEOUT};
+pub use ask::Ask;
+pub use client::{XsClient, DEFAULT_TIMEOUT};
 pub use endpoint::{DEVICE, PATH_VARIABLE, SOCKET};
 pub use error::{Request, XsError};
 pub use events::WatchEvent;

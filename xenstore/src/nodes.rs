@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use crate::{
-    client::Ask,
+    ask::Ask,
     error::{Request, XsError},
     path::check_node,
     perms::Perm,

@@ -5,7 +5,8 @@ use std::{thread, time::Duration};
 use nix::errno::Errno;
 
 use crate::{
-    client::{sealed::Sealed, Ask, XsClient},
+    ask::{sealed::Sealed, Ask},
+    client::XsClient,
     error::{Request, XsError},
     nodes::{protocol, Nodes},
     wire::{self, Malformed, Operation},

@@ -353,7 +353,7 @@ fn closing_waits_for_calls() {
                 for _ in 0..2 {
                     let ticket = gate.enter();
                     if !door.load(Ordering::SeqCst) {
-                        // SAFETY: nobody writes, which is to be shown.
+                        // SAFETY: no thread writes, which the model shows.
                         assert!(!freed.with(|freed| unsafe { *freed }));
                     }
                     ticket.leave();
@@ -366,7 +366,7 @@ fn closing_waits_for_calls() {
         while !gate.is_empty() {
             thread::yield_now();
         }
-        // SAFETY: nobody is inside, which is to be shown.
+        // SAFETY: no call is inside, which the model shows.
         freed.with_mut(|freed| unsafe { *freed = true });
         calling.join().unwrap();
     });

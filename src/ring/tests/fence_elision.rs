@@ -40,7 +40,7 @@ fn an_offer_is_followed_until_it_is_withdrawn() {
         assert!(publish(&client, interest));
 
         server.offer_heavy_fences(true);
-        assert!(!server.enable_notification(interest), "nobody elides on it yet");
+        assert!(!server.enable_notification(interest), "the peer does not elide yet");
         assert!(!client.elides());
         assert!(publish(&client, interest), "the request is not lost with the change");
         assert!(client.elides());
@@ -77,7 +77,7 @@ fn unreachable_peers_elide_nothing() {
     }
     assert_eq!(notify_bytes(&client)[0], 0, "the promise is looked at once");
     client.offer_heavy_fences(true);
-    assert!(!server.enable_notification(Interest::Readable), "nobody elides on it");
+    assert!(!server.enable_notification(Interest::Readable), "the peer does not elide");
 }
 
 /// A server elides by its client's offer. The client leaves. The next one has offered nothing.

@@ -23,7 +23,7 @@ const LASTS: Duration = Duration::from_secs(10);
 const TIMEOUT_MICROS: u64 = 400;
 
 /// How often a descriptor may say in vain that there is something to do, while the peer does nothing.
-const VAIN: usize = 6;
+const SPURIOUS_MAX: usize = 6;
 
 /// One side of a channel, or half of it.
 pub struct Victim {
@@ -304,7 +304,7 @@ impl Victim {
     /// saying that there is something to try while nothing comes.
     fn poll(&mut self, interest: Interest) -> Result<(), Error> {
         let mut woken = 0;
-        while woken < VAIN {
+        while woken < SPURIOUS_MAX {
             let tried = match interest {
                 Interest::Readable => self.try_to_read(),
                 Interest::Writable => self.try_to_write(),
@@ -324,7 +324,7 @@ impl Victim {
             }
             woken += 1;
         }
-        assert!(!self.in_turn, "the descriptor said {VAIN} times in vain that there is {interest:?}");
+        assert!(!self.in_turn, "the descriptor said {SPURIOUS_MAX} times in vain that there is {interest:?}");
         Ok(())
     }
 

@@ -1,0 +1,33 @@
+# Checks of what surrounds the code: scripts, words, dependencies, the oldest supported Rust.
+
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+INSTALL_MSRV := rustup toolchain install $(MSRV) --profile minimal
+
+.PHONY: check-scripts check-words check-circles deny install-msrv has-msrv check-msrv
+check-scripts:
+	@command -v shellcheck >/dev/null || { echo 'check-scripts: no shellcheck; skipped'; exit 0; }; \
+	shellcheck -S warning .ci/run scripts/*.sh cats/vchan-run
+
+# Spelling, and words that the language rules in CONTRIBUTING.md exclude.
+check-words:
+	scripts/check-words.sh
+
+# No two modules of the library import each other, directly or through others.
+check-circles:
+	$(PYTHON) scripts/check-circles.py src
+	$(PYTHON) scripts/check-circles.py xenstore/src
+
+# Licences, sources, yanked versions and known vulnerabilities of the dependencies. Needs cargo-deny and the network.
+deny:
+	$(CARGO) deny check
+
+install-msrv:
+	$(INSTALL_MSRV)
+
+has-msrv:
+	@rustup run $(MSRV) rustc --version >/dev/null 2>&1 || { \
+		echo 'make: needs Rust $(MSRV); run make install-msrv, which is: $(INSTALL_MSRV)'; exit 1; }
+
+# The workspace with the oldest supported Rust, in a directory of its own.
+check-msrv: has-msrv
+	CARGO_TARGET_DIR='$(or $(CARGO_TARGET_DIR),target)/msrv' rustup run $(MSRV) cargo check --workspace --all-targets
