@@ -236,7 +236,7 @@ impl Drop for CallGate {
     fn drop(&mut self) {
         let mut next = self.first.next.load(Ordering::Relaxed);
         while !next.is_null() {
-            // SAFETY: made by `append`, and nobody is inside any more.
+            // SAFETY: made by `append`, and no call is inside any more.
             let block = unsafe { Box::from_raw(next) };
             next = block.next.load(Ordering::Relaxed);
         }

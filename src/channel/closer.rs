@@ -110,7 +110,7 @@ impl Closer {
         self.check()
     }
 
-    /// Becomes readable when this is closed from now on, for as long as somebody holds it.
+    /// Readable once this is closed from now on. Lives while a caller holds it.
     pub(super) fn waiter(&self) -> Result<Arc<EventFd>> {
         let mut slot = self.waiter_slot();
         if let Some(waiter) = slot.upgrade() {

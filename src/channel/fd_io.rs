@@ -17,8 +17,8 @@ impl Channel {
         let producer = &self.ring.producer;
         let len = producer.space_for(max)?.min(at_most(max)?);
         let parts = vectors(producer.free_slices(len));
-        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives; nobody else writes there but
-        // the peer, who may write anything anyway.
+        // SAFETY: the vectors lie in the ring, which stays mapped while `self` lives. Only this call
+        // writes there, and the peer, which may write anything anyway.
         let count = unsafe { libc::readv(fd.as_raw_fd(), parts.as_ptr(), 2) };
         let count = moved("read from the descriptor", count)
             .inspect_err(|_| self.leave_short(Interest::Writable, 0, len, max, wait))?;

@@ -104,7 +104,7 @@ unsafe impl Send for Held {}
 // SAFETY: as above.
 unsafe impl Sync for Held {}
 
-// SAFETY: nobody but the endpoints uses the address, and those know that it leads to a model's page.
+// SAFETY: only the endpoints use the address, and those know that it leads to a model's page.
 unsafe impl Mapping for Held {
     fn base(&self) -> NonNull<u8> {
         NonNull::from(&*self.0.page).cast()

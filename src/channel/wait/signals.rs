@@ -389,7 +389,7 @@ fn signal_fd(signals: SignalSet) -> nix::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the set is there for the call.
     let fd = unsafe { libc::syscall(libc::SYS_signalfd4, -1, ptr::from_ref(&signals), SET_SIZE, flags) };
-    // SAFETY: a new descriptor, which nobody else owns.
+    // SAFETY: a new descriptor without another owner.
     Errno::result(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
