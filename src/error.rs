@@ -19,7 +19,16 @@ pub(crate) fn fail<T>(error: Error) -> Result<T> {
 /// Why a call failed.
 ///
 /// Each kind has an errno, see [`Error::errno`]; the conversion into [`io::Error`] keeps it by way of the matching
-/// [`io::ErrorKind`], and keeps this error as its source.
+/// [`io::ErrorKind`], and keeps this error as its inner error. An [`io::Error`] holds either an errno or an inner error: its
+/// [`raw_os_error`](io::Error::raw_os_error) is `None`, and the inner error has the errno.
+///
+/// ```
+/// use std::io;
+/// let error = io::Error::from(vchan::Error::PeerDied);
+/// assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+/// let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<vchan::Error>());
+/// assert_eq!(inner.unwrap().errno(), libc::ECONNRESET);
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -29,6 +29,9 @@
 //! # }
 //! ```
 
+// Not for what is behind `unstable`.
+#![warn(missing_debug_implementations, clippy::missing_errors_doc)]
+
 mod channel;
 mod error;
 mod fault;

@@ -221,7 +221,7 @@ unsafe fn init(
             which.transport = transport_for(&*which.transport, text("the configuration", configuration)?)?;
         }
         // SAFETY: the caller's.
-        let closer = unsafe { vchan_rs_closer::get(options.closer) }.map_or_else(Closer::new, Ok)?;
+        let closer = unsafe { vchan_rs_closer::get(options.closer) }.unwrap_or_default();
         let vchan = make(&which, options, &closer)?;
         let whole = options.has(VCHAN_RS_PORT).then(|| CString::new(vchan.path()).unwrap_or_default());
         let path = whole.as_deref().unwrap_or(which.path);

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use vchan::ring::Role;
+use vchan::transport::Role;
 use vchan::transport::Transport;
 use vchan::unstable::thread::depth;
 use vchan::unstable::{cancellation, CallGate, Channel, Own};

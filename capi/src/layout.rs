@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use vchan::ring::Role;
+use vchan::transport::Role;
 use vchan::unstable::ring::{Endpoint, SharedPage};
 
 use crate::event::EventHandle;

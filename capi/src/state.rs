@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 use std::os::fd::AsRawFd;
 
-use vchan::ring::Role;
+use vchan::transport::Role;
 use vchan::unstable::ring::Interest;
 use vchan::State;
 

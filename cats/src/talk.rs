@@ -216,7 +216,7 @@ impl Session<'_> {
 
     /// A closer that signals use until the conversation begins.
     fn closer(&self) -> Result<Closer, Failure> {
-        let closer = Closer::new().map_err(|error| Failure::new("start", &error))?;
+        let closer = Closer::new();
         let other = closer.clone();
         self.signals.set_listener(move |_| other.close());
         Ok(closer)

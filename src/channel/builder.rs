@@ -78,8 +78,8 @@ impl Common {
         }
     }
 
-    fn closer(&self) -> Result<Closer> {
-        self.closer.as_ref().map_or_else(Closer::new, |closer| Ok(closer.clone()))
+    fn closer(&self) -> Closer {
+        self.closer.clone().unwrap_or_default()
     }
 
     fn settings(&self) -> Settings {
@@ -285,16 +285,16 @@ impl ListenerBuilder {
     ///
     /// [`Error::InUse`] where another server has the name, [`Error::Invalid`] for sizes over 1 MiB and for a port with
     /// other characters than letters, digits, `_` and `-`, [`Error::Closed`] where the [closer](Self::closer) has been used,
-    /// and whatever the transport meets. Nothing is left behind then.
+    /// and errors of the transport. Nothing is left behind then.
     pub fn bind(&self) -> Result<Listener> {
-        Listener::new(self.plan()?, self.common.closer()?)
+        Listener::new(self.plan()?, self.common.closer())
     }
 
     /// One channel and no listener: it is [`State::Waiting`](super::State::Waiting) until its client comes, and can be
     /// written to before that.
     #[doc(hidden)]
     pub fn open(&self) -> Result<Vchan> {
-        Ok(Vchan::new(self.plan()?.publish(&self.common.closer()?)?))
+        Ok(Vchan::new(self.plan()?.publish(&self.common.closer())?))
     }
 
     fn plan(&self) -> Result<Plan> {
@@ -384,9 +384,9 @@ impl ClientBuilder {
     /// [`Error::NoServer`] where there is none, [`Error::InUse`] where it has a client already, [`Error::TimedOut`] after a
     /// wait in vain, [`Error::Interrupted`] after a signal during that wait, [`Error::Closed`] where the
     /// [closer](Self::closer) was used, [`Error::Corrupt`] where the server's shared page makes no sense,
-    /// [`Error::Invalid`] for a name that can't be one, and whatever the transport meets.
+    /// [`Error::Invalid`] for a name that can't be one, and errors of the transport.
     pub fn connect(&self) -> Result<Vchan> {
-        let closer = self.common.closer()?;
+        let closer = self.common.closer();
         let transport = self.common.transport()?;
         let path = self.common.name.path(self.common.peer, transport.own_domid()?)?;
         let parts = transport.open(Role::Client, self.common.peer, &path)?;

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 /// use vchan::{transport::in_process::InProcess, Closer, Error, Listener};
 /// # fn main() -> vchan::Result<()> {
 /// let machine = InProcess::new();
-/// let closer = Closer::new()?;
+/// let closer = Closer::new();
 /// let listener = Listener::builder(1, "x").transport(machine.domain(0)).closer(&closer).bind()?;
 /// let thread = std::thread::spawn(move || listener.accept().map(drop));
 /// closer.close();
@@ -30,6 +30,12 @@ use crate::{Error, Result};
 #[derive(Clone)]
 pub struct Closer {
     inner: Arc<Inner>,
+}
+
+impl Default for Closer {
+    fn default() -> Closer {
+        Closer::new()
+    }
 }
 
 impl fmt::Debug for Closer {
@@ -55,14 +61,10 @@ struct Inner {
 
 impl Closer {
     /// A handle for the channel or listener that is going to be built with it (one each). Uses no descriptor.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn new() -> Result<Closer> {
+    pub fn new() -> Closer {
         let inner =
             Inner { closed: AtomicBool::new(false), waiter: Mutex::default(), target: OnceLock::new() };
-        Ok(Closer { inner: Arc::new(inner) })
+        Closer { inner: Arc::new(inner) }
     }
 
     /// Closes the channel or listener.

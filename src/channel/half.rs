@@ -34,6 +34,22 @@ impl Mode {
 /// [ended its stream](Writer::shutdown), and everything it wrote has been read. A peer that died gives
 /// [`io::ErrorKind::ConnectionReset`] there instead, one that [aborted](super::Vchan::abort)
 /// [`io::ErrorKind::ConnectionAborted`].
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use vchan::{transport::in_process::InProcess, Listener, Vchan};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let machine = InProcess::new();
+/// let listener = Listener::builder(1, "x").transport(machine.domain(0)).bind()?;
+/// let client = Vchan::builder(0, "x").transport(machine.domain(1)).connect()?;
+/// let (mut reader, writer) = client.split();
+/// listener.accept()?.write_all(b"hello")?;
+/// let mut text = String::new();
+/// reader.read_to_string(&mut text)?;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reader {
     pub(super) channel: Arc<Channel>,
@@ -44,6 +60,23 @@ pub struct Reader {
 ///
 /// [`Write::write`] waits until everything is in the ring; if the peer goes, a signal comes or the time runs out
 /// before that, it says how much was written, and the next call says why. There is nothing to flush.
+///
+/// ```
+/// use std::io::Write;
+/// use vchan::{transport::in_process::InProcess, Listener, Vchan};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let machine = InProcess::new();
+/// let listener = Listener::builder(1, "x").transport(machine.domain(0)).bind()?;
+/// let client = Vchan::builder(0, "x").transport(machine.domain(1)).connect()?;
+/// let (reader, mut writer) = client.split();
+/// writer.write_all(b"hello")?;
+/// assert_eq!(writer.pending()?, 5);
+/// let mut server = listener.accept()?;
+/// server.recv(&mut [0; 5])?;
+/// assert_eq!(writer.pending()?, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Writer {
     pub(super) channel: Arc<Channel>,
@@ -84,7 +117,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::Corrupt`], and what the event channel meets.
+    /// [`Error::Closed`], [`Error::Corrupt`], and errors of the event channel.
     pub fn data_ready(&self) -> Result<usize> {
         self.channel.arm_and_count(Interest::Readable)
     }
@@ -214,7 +247,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`], [`Error::Corrupt`], and what the event channel meets.
+    /// [`Error::Closed`], [`Error::Corrupt`], and errors of the event channel.
     pub fn buffer_space(&self) -> Result<usize> {
         self.channel.arm_and_count(Interest::Writable)
     }
@@ -289,7 +322,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] where this side has left or was closed, and what the event channel meets.
+    /// [`Error::Closed`] where this side has left or was closed, and errors of the event channel.
     pub fn shutdown(&mut self) -> Result<()> {
         self.channel.finish()
     }
@@ -299,7 +332,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// What the event channel meets.
+    /// Errors of the event channel.
     pub fn nudge(&self) -> Result<()> {
         self.channel.notify()
     }

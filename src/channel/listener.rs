@@ -94,6 +94,7 @@ impl Closable for Pending {
 /// # Ok(())
 /// # }
 /// ```
+#[must_use = "dropping it closes the listener"]
 pub struct Listener {
     plan: Plan,
     path: String,
@@ -215,7 +216,7 @@ impl Listener {
     /// Publishes a channel, where there is none.
     fn publish(&self, _turn: &MutexGuard<'_, ()>) -> Result<Arc<Channel>> {
         self.closer.check()?;
-        let channel = self.plan.publish(&Closer::new()?)?;
+        let channel = self.plan.publish(&Closer::new())?;
         let mut pending = self.pending.lock();
         // The closer looks into `pending` after it has said that it closes.
         self.closer.check()?;

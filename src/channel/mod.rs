@@ -7,14 +7,18 @@ mod builder;
 mod call_gate;
 // The type gives the file its name.
 #[allow(clippy::module_inception)]
+#[allow(clippy::missing_errors_doc)]
 mod channel;
 mod closer;
+#[allow(clippy::missing_errors_doc)]
 mod fd_io;
 mod half;
+#[allow(clippy::missing_errors_doc)]
 mod io;
 mod listener;
 #[cfg(all(test, model))]
 mod model;
+#[allow(clippy::missing_errors_doc)]
 mod readiness;
 mod serve;
 mod vchan;

@@ -46,6 +46,7 @@ use crate::Result;
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "dropping it closes the channel"]
 pub struct Vchan {
     reader: Reader,
     writer: Writer,

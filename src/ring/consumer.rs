@@ -13,7 +13,7 @@ use super::page::Page;
 
 /// Reads from a ring: check what is [`ready`](Consumer::ready), copy it, [`consume`](Consumer::consume).
 ///
-/// The own index is private, as in [`Producer`](super::Producer).
+/// The own index is private, as in [`Producer`](super::internals::Producer).
 #[derive(Debug)]
 pub struct Consumer {
     page: Arc<Page>,

@@ -4,6 +4,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A field of the shared page.
+///
+/// ```
+/// assert_eq!(vchan::ring::Field::LeftCons.name(), "left.cons");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u8)]
@@ -54,6 +58,12 @@ impl Field {
 }
 
 /// An impossible value that the peer wrote into the shared page.
+///
+/// ```
+/// use vchan::{ring::{Corrupt, Field}, Error};
+/// let corrupt = Corrupt { field: Field::SrvLive, value: 77 };
+/// assert_eq!(Error::from(corrupt).errno(), libc::EPROTO);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt {
     /// The field.

@@ -5,6 +5,13 @@ use super::corrupt::{Corrupt, Field};
 /// log2 of a ring's size in bytes: 10 to 20.
 ///
 /// Orders 10 and 11 lie in the shared page itself, larger rings have pages of their own.
+///
+/// ```
+/// use vchan::ring::Order;
+/// let order = Order::new(16).unwrap();
+/// assert_eq!((order.size(), order.pages()), (65536, 16));
+/// assert_eq!(Order::new(21), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Order(u8);
 
@@ -60,6 +67,12 @@ impl Order {
 }
 
 /// The orders of both rings of a channel. The pair is valid.
+///
+/// ```
+/// use vchan::ring::{Order, Orders};
+/// assert!(Orders::new(Order::MIN, Order::MAX).is_some());
+/// assert!(Orders::new(Order::MIN, Order::MIN).is_none());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders {
     left: Order,
@@ -98,7 +111,19 @@ impl Orders {
 }
 
 /// How a server chooses orders for the requested sizes. A client accepts every choice.
+///
+/// ```
+/// use vchan::{ring::OrderTable, transport::in_process::InProcess, Listener};
+/// # fn main() -> vchan::Result<()> {
+/// let machine = InProcess::new();
+/// let builder = Listener::builder(1, "x").transport(machine.domain(0)).buffer_size(2 << 20);
+/// assert!(builder.bind().is_err());
+/// let listener = builder.order_table(OrderTable::Ocaml).bind()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OrderTable {
     /// As Xen's libxenvchan: more than 1 MiB is refused.
     #[default]

@@ -3,6 +3,7 @@
 //! The smallest transport; it lets the whole crate be tested without files.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -72,10 +73,32 @@ fn lock(machine: &Mutex<Machine>) -> MutexGuard<'_, Machine> {
 }
 
 /// One domain of an [`InProcess`] machine.
+///
+/// ```
+/// use vchan::{transport::in_process::InProcess, Listener};
+/// # fn main() -> vchan::Result<()> {
+/// let machine = InProcess::new();
+/// let listener = Listener::builder(1, "x").transport(machine.domain(0)).bind()?;
+/// assert!(!machine.is_clean());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Domain {
     machine: Arc<Mutex<Machine>>,
     id: DomId,
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Domain").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Transport for Domain {

@@ -10,7 +10,9 @@ use crate::{Error, Result};
 /// The transport that the environment variable `VCHAN_TRANSPORT` names: `xen`, `unix`, or `auto` (the
 /// default): Xen if `/dev/xen/evtchn` exists, otherwise Unix.
 ///
-/// Fails with [`Error::Invalid`] for any other name.
+/// # Errors
+///
+/// [`Error::Invalid`] for any other name, and for other variables of the Unix transport that make no sense.
 pub fn from_env() -> Result<Box<dyn Transport>> {
     match std::env::var_os("VCHAN_TRANSPORT") {
         None => by_name("auto"),
@@ -19,6 +21,10 @@ pub fn from_env() -> Result<Box<dyn Transport>> {
 }
 
 /// The transport called `name`, see [`from_env`].
+///
+/// # Errors
+///
+/// As there.
 pub fn by_name(name: &str) -> Result<Box<dyn Transport>> {
     match name {
         "xen" => Ok(Box::new(XenTransport::new())),

@@ -68,7 +68,7 @@ pub fn of_an_end(world: &dyn World) {
     if cfg!(miri) {
         return;
     }
-    let closer = Closer::new().expect("a closer");
+    let closer = Closer::new();
     let listening = server(world).closer(&closer).open().expect("listen");
     assert!(freed_by((listening, closer)) <= QUIET);
     // One that is polled may also watch the name under which its client is to come.
@@ -95,7 +95,7 @@ pub fn of_clients_that_wait(world: &dyn World) {
     }
     const CLIENTS: usize = 20;
     let before = open().len();
-    let closers = [(); CLIENTS].map(|()| Closer::new().expect("a closer"));
+    let closers = [(); CLIENTS].map(|()| Closer::new());
     std::thread::scope(|scope| {
         let start = |(number, closer)| {
             let connect = move || client(world).closer(closer).wait(LONG).connect();

@@ -105,7 +105,7 @@ pub fn close_ends_a_blocked_write(world: &dyn World) {
 }
 
 pub fn close_ends_a_blocked_accept(world: &dyn World) {
-    let closer = Closer::new().expect("a closer");
+    let closer = Closer::new();
     let listening = server(world).closer(&closer).open().expect("listen");
     let thread = spawn("blocked", move || accept(listening, None).map(drop));
     wait_until_asleep("blocked");
@@ -115,7 +115,7 @@ pub fn close_ends_a_blocked_accept(world: &dyn World) {
 }
 
 pub fn close_ends_a_blocked_connect(world: &dyn World) {
-    let closer = Closer::new().expect("a closer");
+    let closer = Closer::new();
     std::thread::scope(|scope| {
         let connecting = std::thread::Builder::new().name("blocked".into());
         let connecting = connecting

@@ -30,7 +30,7 @@ fn say_hello(mut client: Vchan, round: usize) {
 }
 
 pub fn one_client_after_the_other(world: &dyn World) {
-    let closer = Closer::new().expect("a closer");
+    let closer = Closer::new();
     // Persistent rings go on where the last client left them: across the wrap, too.
     let builder = server(world).persistent(true).closer(&closer).buffer_size(1024).first_index(u32::MAX - 60);
     let listening = builder.open().expect("listen");
@@ -44,7 +44,7 @@ pub fn one_client_after_the_other(world: &dyn World) {
 }
 
 pub fn a_client_waits_for_the_one_before(world: &dyn World) {
-    let closer = Closer::new().expect("a closer");
+    let closer = Closer::new();
     let listening = server(world).persistent(true).closer(&closer).open().expect("listen");
     let server = spawn("server", move || echo(listening));
     let first = client(world).connect().expect("connect");

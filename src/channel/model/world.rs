@@ -301,7 +301,7 @@ impl World {
         };
         let spin = std::time::Duration::from_micros(if self.spin { 50 } else { 0 });
         let settings = Settings { spin: Some(spin), nudges: false, persistent: false, half_closes: true };
-        Channel::new(parts, &Closer::new().unwrap(), settings).unwrap()
+        Channel::new(parts, &Closer::new(), settings).unwrap()
     }
 
     #[cfg(loom)]

@@ -39,6 +39,7 @@ fn set(state: c_int) -> c_int {
 }
 
 /// Keeps cancellation disabled until it is dropped.
+#[derive(Debug)]
 #[must_use]
 pub struct Held {
     /// Whether this is the outermost.

@@ -21,6 +21,10 @@ use std::path::Path;
 /// );
 /// # Ok::<(), vchan::Error>(())
 /// ```
+///
+/// # Errors
+///
+/// [`Error::Invalid`] for a path that isn't UTF-8 or contains what no such line can hold.
 pub fn export_lines(root: Option<&Path>, rendezvous: &Rendezvous) -> Result<(Option<String>, String)> {
     let root = match root {
         Some(path) => {

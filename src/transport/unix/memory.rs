@@ -300,7 +300,7 @@ mod tests {
         let second = client(temp.path()).map(page.grants()).err().unwrap();
         assert!(matches!(second, Error::InUse { serving: false, .. }), "{second}");
         drop(first);
-        client(temp.path()).map(page.grants()).unwrap();
+        drop(client(temp.path()).map(page.grants()).unwrap());
     }
 
     #[test]

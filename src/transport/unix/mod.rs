@@ -93,6 +93,10 @@ impl UnixTransport {
     /// `$XDG_RUNTIME_DIR` or in `/run/user/<user id>`, whichever is a directory of this user (the latter not
     /// writable by others), otherwise `/tmp/vchan-<user id>` (all created when needed and removed when
     /// empty). The domain ID is `$VCHAN_DOMID`, from 0 to 32751, otherwise 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a malformed domain ID or root.
     pub fn from_env() -> Result<UnixTransport> {
         UnixTransport::from_vars(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
@@ -113,6 +117,10 @@ impl UnixTransport {
 
     /// The transport under the directory `root`, for domain 0. The directory is created if it does not exist,
     /// and never removed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a path that is not UTF-8 or contains a NUL byte.
     pub fn with_root(root: impl AsRef<Path>) -> Result<UnixTransport> {
         UnixTransport::new(root.as_ref(), false)
     }
@@ -128,6 +136,7 @@ impl UnixTransport {
     }
 
     /// Sets the domain ID that this process claims.
+    #[must_use]
     pub fn domid(mut self, domid: DomId) -> UnixTransport {
         self.domid = domid;
         self
@@ -151,6 +160,10 @@ impl UnixTransport {
     /// assert!(transport.exported("nonsense").is_err());
     /// # Ok::<(), vchan::Error>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for any other text.
     pub fn exported(mut self, configuration: &str) -> Result<UnixTransport> {
         self.exported = Some(sexp::parse(configuration)?);
         Ok(self)
