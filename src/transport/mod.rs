@@ -208,8 +208,9 @@ pub trait Events: Send + Sync {
 
     /// Connects to the event channel which the server published as `remote` (client).
     ///
-    /// Fails with [`Error::NoServer`](crate::Error::NoServer) if nothing listens there (any more), and with
-    /// [`Error::InUse`](crate::Error::InUse) if another client is connected.
+    /// # Errors
+    ///
+    /// [`Error::NoServer`] if nothing listens there (any more), [`Error::InUse`] if another client is connected.
     fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>>;
 }
 
