@@ -15,10 +15,10 @@ MIRI_RING := --lib ring:: -- --skip every_size_gets_the_order_of_the_table --ski
 # (nonblocking, and those listed by name); a peer that writes single bytes of a value read as a word, which Miri
 # reports as a race; and two that take minutes.
 MIRI_CHANNEL := --test conformance in_process:: -- --skip interrupted:: --skip descriptors:: --skip nonblocking:: \
-	--skip the_end_comes_after_the_last_byte --skip close_ends_a_blocked_read --skip who_polled_does_not_sleep \
-	--skip rubbish_everywhere --skip sizes_of_every_kind --skip the_last_bytes_come_at_the_same_moment_as_the_end --skip a_death_is_heard_by_who_does_not_block \
-	--skip our_own_peers_are_not_nudged --skip the_end_of_the_stream_wakes_a_poller --skip half_close::a_foreign_peer \
-	--skip an_earlier_client_ends_no_later_stream --skip a_peer_that_takes_it_back
+	--skip end_follows_the_last_byte --skip close_ends_a_blocked_read --skip wait_after_poll_returns \
+	--skip random_writes_everywhere --skip sizes_of_every_kind --skip last_bytes_arrive_together_with_the_end --skip nonblocking_caller_sees_peer_death \
+	--skip own_peers_get_no_unrequested_events --skip end_of_stream_wakes_a_poller --skip half_close::foreign_peer \
+	--skip earlier_client_does_not_end_a_later_stream --skip peer_that_clears_its_bits
 
 .PHONY: miri
 miri: has-nightly

@@ -1,4 +1,4 @@
-//! How an end of a channel hears of the end of its peer's domain, and of nothing else, from the real xenstored.
+//! An end of a channel detects the end of its peer's domain, and nothing else. Uses the real xenstored.
 
 mod support {
     #[path = "../../xenstore/tests/support/xenstored.rs"]
@@ -17,7 +17,7 @@ use vchan_xenstore::{Access, Nodes, Perm, XsClient};
 
 const PATH: &str = "/local/domain/3/data/vchan/4/p";
 
-/// One end's watch, and what its channel polls.
+/// One end's watch, and its channel's epoll set.
 struct End {
     watch: DomainWatch,
     set: Arc<EventSet>,
@@ -49,16 +49,16 @@ impl End {
     }
 
     /// The peer's first event, after the one that Xen sends to a client.
-    fn take_peers_event(&self) {
+    fn take_peer_event(&self) {
         if self.role == Role::Client {
             self.watch.take_event();
         }
         self.watch.take_event();
     }
 
-    /// There is something to take; it may come in parts.
+    /// Events arrive, possibly in parts.
     #[track_caller]
-    fn assert_news(&self) {
+    fn assert_events(&self) {
         let end = Instant::now() + LONG;
         loop {
             assert!(Instant::now() < end && self.readable(LONG), "no news");
@@ -68,9 +68,9 @@ impl End {
         }
     }
 
-    /// Takes what comes until the domain is seen to have gone.
+    /// Takes events until the domain is known to be gone.
     #[track_caller]
-    fn assert_told(&self) {
+    fn assert_detected(&self) {
         let end = Instant::now() + LONG;
         while !self.watch.is_gone() {
             assert!(Instant::now() < end && self.readable(LONG), "never told");
@@ -79,7 +79,7 @@ impl End {
     }
 }
 
-/// A daemon, and dom0's connection to it. Domain 3 is there, as a toolstack makes it.
+/// A daemon, and dom0's connection to it. Domain 3 exists, as a toolstack creates it.
 fn machine() -> Option<(Xenstored, XsClient)> {
     let daemon = Xenstored::start()?;
     let dom0 = daemon.client();
@@ -93,14 +93,14 @@ fn make_domain(dom0: &XsClient, domid: u16) {
     dom0.set_perms(&format!("/local/domain/{domid}/data"), Perm::new(domid, Access::None), &[]).unwrap();
 }
 
-/// As `xl destroy` does it.
+/// Like `xl destroy`.
 fn destroy(daemon: &Xenstored, dom0: &XsClient, domid: u16) {
     dom0.rm(&format!("/local/domain/{domid}")).unwrap();
     daemon.destroy(domid);
 }
 
-/// Another domain comes and goes; none of that number has been there before.
-fn pass_by(daemon: &Xenstored, dom0: &XsClient, domid: u16) {
+/// Creates and destroys another domain, whose ID was not used before.
+fn create_and_destroy(daemon: &Xenstored, dom0: &XsClient, domid: u16) {
     let releases = daemon.client();
     releases.watch("@releaseDomain", "gone").unwrap();
     assert!(releases.next_event(Some(LONG)).unwrap().is_some());
@@ -119,75 +119,75 @@ fn publish(server: &XsClient) {
     server.set_perms(&format!("{PATH}/client"), Perm::new(3, Access::None), &writers).unwrap();
 }
 
-fn leave_mark(client: &XsClient) {
+fn create_mark(client: &XsClient) {
     let mark = format!("{PATH}/client/alive");
     client.write(&mark, "1").unwrap();
     client.set_perms(&mark, Perm::new(4, Access::None), &[Perm::new(3, Access::Read)]).unwrap();
 }
 
 #[test]
-fn dom0_hears_of_its_peer_only() {
+fn dom0_detects_only_its_peers_end() {
     let Some((daemon, dom0)) = machine() else { return };
     let server = daemon.guest(3);
     for (role, other) in [(Role::Server, 8), (Role::Client, 9)] {
         let end = End::new(daemon.client(), 0, 3, role);
         end.assert_quiet();
-        pass_by(&daemon, &dom0, other);
+        create_and_destroy(&daemon, &dom0, other);
         server.write("/local/domain/3/data/anything", "1").unwrap();
-        end.take_peers_event();
+        end.take_peer_event();
         end.assert_quiet();
     }
     let ends = [Role::Server, Role::Client].map(|role| End::new(daemon.client(), 0, 3, role));
     destroy(&daemon, &dom0, 3);
     for end in ends {
-        end.assert_told();
+        end.assert_detected();
         assert!(!end.watch.reset(), "the domain comes back");
     }
 }
 
 #[test]
-fn dom0_serves_a_domain_that_comes_later() {
+fn dom0_serves_a_domain_created_later() {
     let Some((daemon, dom0)) = machine() else { return };
     let end = End::new(daemon.client(), 0, 5, Role::Server);
     end.assert_quiet();
     let _guest = daemon.guest(5);
     make_domain(&dom0, 5);
     end.assert_quiet();
-    end.take_peers_event();
+    end.take_peer_event();
     end.assert_quiet();
     destroy(&daemon, &dom0, 5);
-    end.assert_told();
+    end.assert_detected();
 }
 
 #[test]
-fn a_guests_client_hears_of_its_server_only() {
+fn guest_client_detects_only_its_servers_end() {
     let Some((daemon, dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
     let end = End::new(daemon.guest(4), 4, 3, Role::Client);
     end.assert_quiet();
-    pass_by(&daemon, &dom0, 8);
-    end.take_peers_event();
+    create_and_destroy(&daemon, &dom0, 8);
+    end.take_peer_event();
     end.assert_quiet();
     destroy(&daemon, &dom0, 3);
-    end.assert_news();
+    end.assert_events();
     assert!(end.watch.is_gone());
 }
 
 #[test]
-fn a_guests_client_hears_of_a_server_that_kept_silence() {
+fn guest_client_detects_end_of_silent_server() {
     let Some((daemon, dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
     let end = End::new(daemon.guest(4), 4, 3, Role::Client);
     destroy(&daemon, &dom0, 3);
-    end.assert_news();
+    end.assert_events();
     assert!(!end.watch.is_gone());
-    end.assert_told();
+    end.assert_detected();
 }
 
 #[test]
-fn a_program_may_remove_what_was_published() {
+fn program_can_remove_the_publication() {
     for noticed in [false, true] {
         let Some((daemon, _dom0)) = machine() else { return };
         let server = daemon.guest(3);
@@ -195,9 +195,9 @@ fn a_program_may_remove_what_was_published() {
         let end = End::new(daemon.guest(4), 4, 3, Role::Client);
         server.rm(PATH).unwrap();
         if noticed {
-            end.assert_news();
+            end.assert_events();
         }
-        end.take_peers_event();
+        end.take_peer_event();
         end.take();
         assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "woken for nothing");
         assert!(!end.watch.is_gone());
@@ -205,35 +205,35 @@ fn a_program_may_remove_what_was_published() {
 }
 
 #[test]
-fn xens_event_on_connecting_is_none_of_the_peers() {
+fn event_from_connecting_is_not_the_peers() {
     let Some((daemon, _dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
     let end = End::new(daemon.guest(4), 4, 3, Role::Client);
     end.watch.take_event();
     server.rm(PATH).unwrap();
-    end.assert_news();
+    end.assert_events();
     assert!(!end.watch.is_gone());
     end.watch.take_event();
     assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "woken for nothing");
 }
 
 #[test]
-fn a_servers_program_may_remove_what_was_published() {
+fn server_program_can_remove_the_publication() {
     let Some((daemon, _dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
-    leave_mark(&daemon.guest(4));
+    create_mark(&daemon.guest(4));
     let end = End::new(server, 3, 4, Role::Server);
-    end.take_peers_event();
+    end.take_peer_event();
     daemon.client().rm(PATH).unwrap();
-    end.assert_news();
+    end.assert_events();
     end.assert_quiet();
     assert!(!end.watch.is_gone());
 }
 
 #[test]
-fn a_guests_server_is_not_woken_by_a_mark() {
+fn guest_server_is_not_woken_by_a_mark() {
     let Some((daemon, dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
@@ -241,42 +241,42 @@ fn a_guests_server_is_not_woken_by_a_mark() {
     end.assert_quiet();
     let client = daemon.guest(4);
     for (other, last) in [(8, false), (9, true)] {
-        leave_mark(&client);
+        create_mark(&client);
         end.assert_quiet();
-        end.take_peers_event();
+        end.take_peer_event();
         end.assert_quiet();
-        pass_by(&daemon, &dom0, other);
+        create_and_destroy(&daemon, &dom0, other);
         end.assert_quiet();
         if last {
             daemon.destroy(4);
         } else {
             client.rm(&format!("{PATH}/client/alive")).unwrap();
         }
-        end.assert_told();
+        end.assert_detected();
         assert!(end.watch.reset() && !end.watch.is_gone());
         end.assert_quiet();
     }
 }
 
 #[test]
-fn a_client_without_a_mark_is_done_without() {
+fn client_without_a_mark_is_supported() {
     let Some((daemon, _dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
     let end = End::new(server, 3, 4, Role::Server);
-    end.take_peers_event();
-    leave_mark(&daemon.guest(4));
-    end.take_peers_event();
+    end.take_peer_event();
+    create_mark(&daemon.guest(4));
+    end.take_peer_event();
     end.assert_quiet();
 }
 
 #[test]
-fn a_daemon_that_has_gone_wakes_once() {
+fn dead_daemon_wakes_once() {
     let Some((mut daemon, _dom0)) = machine() else { return };
     let end = End::new(daemon.client(), 0, 3, Role::Server);
     daemon.kill();
-    end.assert_news();
-    end.take_peers_event();
+    end.assert_events();
+    end.take_peer_event();
     end.assert_quiet();
     assert!(!end.watch.is_gone());
 }

@@ -56,7 +56,7 @@ fn all_implementations_behave_alike() {
 
     assert_eq!(XsClient::open().unwrap().endpoint(), daemon.socket());
 
-    // A dead daemon is an error at once. No other path is tried.
+    // A dead daemon causes an error at once. No other path is tried.
     daemon.kill();
     assert!(matches!(lookup.read("/"), Err(XsError::Connection { .. } | XsError::Closed { .. })));
     assert!(matches!(lookup::open(), Err(XsError::Unreachable { .. })));

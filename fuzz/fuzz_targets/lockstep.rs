@@ -1,4 +1,4 @@
-//! A hostile peer and every call of the library, in turn.
+//! A hostile peer against every call of the library, in lockstep.
 #![no_main]
 
 #[allow(dead_code, unused_imports, reason = "the bounded run uses more of it")]

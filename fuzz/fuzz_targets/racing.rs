@@ -1,4 +1,4 @@
-//! A hostile peer and every call of the library, at the same time.
+//! A hostile peer against every call of the library, concurrently.
 #![no_main]
 
 #[allow(dead_code, unused_imports, reason = "the bounded run uses more of it")]

@@ -1,4 +1,4 @@
-//! The client of xenstore against a daemon that answers what it likes.
+//! The xenstore client against a daemon with arbitrary replies.
 #![no_main]
 
 #[allow(dead_code, unused_imports, reason = "the bounded run uses more of it")]

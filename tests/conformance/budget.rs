@@ -1,4 +1,4 @@
-//! How many descriptors an end of a channel uses, as the C header says.
+//! The number of descriptors of one end of a channel, as documented in the C header.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -8,28 +8,29 @@ use vchan::{Closer, Vchan};
 use crate::support::{client, connect, server, spawn, wait_until_asleep, LONG};
 use crate::world::World;
 
-/// The most that an end has until somebody asks for a descriptor to poll.
+/// The maximum per end without a descriptor to poll.
 const QUIET: usize = 5;
-/// The most after that was asked for, for the whole channel.
+/// The maximum with a descriptor to poll for the whole channel.
 const POLLED: usize = QUIET + 1;
-/// The most after both halves of a split channel were asked for theirs.
+/// The maximum with a descriptor for each half of a split channel.
 const SPLIT: usize = QUIET + 2;
 
-/// What the descriptors of this process stand for. The one that lists them stands for no file any more.
+/// The files of this process's descriptors. The one that was used for listing is closed already and is
+/// omitted.
 fn open() -> Vec<PathBuf> {
     let list = std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
     list.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect()
 }
 
-/// How many descriptors dropping `end` gives back.
+/// How many descriptors dropping `end` closes.
 fn freed_by<T>(end: T) -> usize {
     let before = open().len();
     drop(end);
     before - open().len()
 }
 
-/// Both ends, after events have gone both ways, so that each end has all that it ever gets from its peer.
-fn acquainted(world: &dyn World) -> (Vchan, Vchan) {
+/// Both ends, after events in both directions, so that each end has all descriptors from its peer.
+fn connected_pair(world: &dyn World) -> (Vchan, Vchan) {
     let (mut server, mut client) = connect(&server(world), &client(world));
     let client = spawn("client", move || {
         for _ in 0..10 {
@@ -45,37 +46,38 @@ fn acquainted(world: &dyn World) -> (Vchan, Vchan) {
     (server, client.join().expect("the client"))
 }
 
-/// A server of many clients, with one of them there.
+/// The descriptors of a server that takes one client after another, with a client.
 fn persistent(world: &dyn World) -> usize {
     let (server, client) = connect(&server(world).persistent(true), &client(world));
     drop(client);
     freed_by(server)
 }
 
-/// Checks both ends of a fresh channel, each made into something else by `use_it`, against the most that one may have.
+/// Checks the descriptors of both ends of a fresh channel, each converted by `use_it`, against the maximum
+/// `most`.
 fn check<T>(world: &dyn World, most: usize, use_it: impl Fn(Vchan) -> T) {
     for client_first in [true, false] {
-        let (server, client) = acquainted(world);
+        let (server, client) = connected_pair(world);
         let (server, client) = (use_it(server), use_it(client));
         let (first, last) = if client_first { (client, server) } else { (server, client) };
         let counts = [freed_by(first), freed_by(last)];
-        // What both ends have in common is in one process here, and given back with the last.
+        // Both ends are in one process here; what they share is closed with the last one.
         assert!(counts[0] <= most && counts[1] <= most, "{counts:?}, client first: {client_first}");
     }
 }
 
-pub fn of_an_end(world: &dyn World) {
+pub fn one_end(world: &dyn World) {
     if cfg!(miri) {
         return;
     }
     let closer = Closer::new();
     let listening = server(world).closer(&closer).open().expect("listen");
     assert!(freed_by((listening, closer)) <= QUIET);
-    // One that is polled may also watch the name under which its client is to come.
+    // A polled server can also watch the name for its client.
     let listening = server(world).open().expect("listen");
     let _ = listening.as_fd();
     assert!(freed_by(listening) <= POLLED);
-    // It keeps the socket at which the next one comes.
+    // It keeps the socket for the next client.
     assert!(persistent(world) <= QUIET + 1);
     check(world, QUIET, |end| end);
     check(world, POLLED, |end| {
@@ -89,7 +91,7 @@ pub fn of_an_end(world: &dyn World) {
     });
 }
 
-pub fn of_clients_that_wait(world: &dyn World) {
+pub fn waiting_clients(world: &dyn World) {
     if cfg!(miri) {
         return;
     }
@@ -107,7 +109,7 @@ pub fn of_clients_that_wait(world: &dyn World) {
         closers.iter().for_each(Closer::close);
         clients.into_iter().for_each(|client| assert!(client.join().expect("a client").is_err()));
         let instances = found.iter().filter(|path| path.ends_with("anon_inode:inotify")).count();
-        assert!(instances <= 1, "{instances} of inotify");
+        assert!(instances <= 1, "{instances} inotify instances");
         assert!(found.len() - before <= CLIENTS * QUIET, "{} for {CLIENTS} clients", found.len() - before);
     });
     assert_eq!(open().len(), before);

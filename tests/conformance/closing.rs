@@ -27,7 +27,7 @@ fn count_to_the_end(mut reader: Vchan, poll: bool) -> usize {
     }
 }
 
-pub fn the_end_comes_after_the_last_byte(world: &dyn World) {
+pub fn end_follows_the_last_byte(world: &dyn World) {
     let mut random = Random::new(1);
     for round in 0..2000 {
         let (one, two) = pair(world, 1024);
@@ -39,19 +39,19 @@ pub fn the_end_comes_after_the_last_byte(world: &dyn World) {
         match round % 3 {
             0 => drop(writer),
             1 => writer.close(),
-            // Kept until the reader is done.
+            // Kept alive until the reader is done.
             _ => writer.leave(),
         }
         assert_eq!(thread.join().expect("the reader"), bytes.len(), "round {round}");
     }
 }
 
-/// Mostly what fits into the ring, so that nothing delays the end.
+/// Mostly lengths that fit into the ring, so that nothing delays the end.
 fn random_len(round: usize) -> usize {
     [1, 17, 500, 1024, 3000][round % 5]
 }
 
-pub fn the_end_comes_once_nothing_is_left(world: &dyn World) {
+pub fn end_follows_the_remaining_bytes(world: &dyn World) {
     let (mut server, mut client) = pair(world, 4096);
     client.write_all(b"the last words").expect("write");
     client.close();
@@ -59,7 +59,7 @@ pub fn the_end_comes_once_nothing_is_left(world: &dyn World) {
     let mut part = [0; 8];
     server.recv(&mut part).expect("recv");
     assert_eq!(&part, b"the last");
-    // Not enough for the packet: an error, and the bytes stay.
+    // Too few bytes for the packet: an error, and the bytes stay.
     assert!(matches!(server.recv(&mut part), Err(Error::PeerClosed)));
     assert_eq!(server.read(&mut part).expect("read"), 6);
     for _ in 0..3 {
@@ -81,7 +81,7 @@ pub fn close_ends_a_blocked_read(world: &dyn World) {
         closer.close();
         let (result, mut end) = thread.join().expect("the thread");
         assert_eq!(result, Err(libc::ESHUTDOWN));
-        // And so does every call after it.
+        // Every later call fails, too.
         assert_closed(end.recv(&mut [0; 1]));
         assert_closed(end.send(&[0; 1]));
         assert_closed(end.data_ready());
@@ -143,7 +143,7 @@ pub fn close_ends_both_halves(world: &dyn World) {
     }
 }
 
-pub fn drop_tells_the_peer(world: &dyn World) {
+pub fn drop_notifies_the_peer(world: &dyn World) {
     let ends = |server_goes| {
         let (server, client) = pair(world, 4096);
         if server_goes {
@@ -168,11 +168,11 @@ pub fn drop_tells_the_peer(world: &dyn World) {
         drop(goes);
         let (first, second) = thread.join().expect("the thread");
         assert_eq!(first.expect("what was written before"), 4096);
-        assert_eq!(second.expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
+        assert_eq!(second.expect_err("the peer has left").kind(), ErrorKind::BrokenPipe);
     }
 }
 
-pub fn leave_then_read_on(world: &dyn World) {
+pub fn read_after_leave(world: &dyn World) {
     let (mut server, mut client) = pair(world, 4096);
     client.write_all(b"before").expect("write");
     server.leave();
@@ -187,7 +187,7 @@ pub fn leave_then_read_on(world: &dyn World) {
     assert_eq!(server.read(&mut text).expect("the end"), 0);
 }
 
-pub fn writing_to_a_peer_that_left(world: &dyn World) {
+pub fn write_to_a_closed_peer(world: &dyn World) {
     let (mut server, client) = pair(world, 4096);
     drop(client);
     assert_eq!(server.write(b"x").expect_err("the client left").kind(), ErrorKind::BrokenPipe);
@@ -197,7 +197,7 @@ pub fn writing_to_a_peer_that_left(world: &dyn World) {
     assert_eq!(server.read(&mut [0; 1]).expect("the end"), 0);
 }
 
-pub fn waiting_for_the_peer_to_drain(world: &dyn World) {
+pub fn wait_until_drained(world: &dyn World) {
     for round in 0..rounds(300) {
         let (server, mut client) = pair(world, 1024);
         let (_reader, mut writer) = server.split();
@@ -209,7 +209,7 @@ pub fn waiting_for_the_peer_to_drain(world: &dyn World) {
             wait_until_asleep("blocked");
         }
         client.recv(&mut [0; 600]).expect("recv");
-        // Everything has arrived, whoever left after that.
+        // Everything has been read, even if the peer leaves after that.
         client.close();
         waiting.join().expect("the thread").expect("drained");
     }
@@ -220,7 +220,7 @@ pub fn waiting_for_the_peer_to_drain(world: &dyn World) {
     assert!(matches!(writer.wait_drained(Some(LONG)), Err(Error::PeerClosed)));
 }
 
-pub fn a_peer_that_dies_is_no_end_of_stream(world: &dyn World) {
+pub fn peer_death_is_not_end_of_stream(world: &dyn World) {
     for blocked in [false, true] {
         let listening = server(world).open().expect("listen");
         let raw = Raw::client(world);
@@ -240,7 +240,7 @@ pub fn a_peer_that_dies_is_no_end_of_stream(world: &dyn World) {
         let outcome = if blocked {
             let thread = spawn("blocked", read_on);
             wait_until_asleep("blocked");
-            // Gone without a word: what a kill leaves.
+            // Dropped without closing, as if killed.
             drop(raw);
             thread.join().expect("the thread")
         } else {
@@ -254,45 +254,45 @@ pub fn a_peer_that_dies_is_no_end_of_stream(world: &dyn World) {
     }
 }
 
-/// What a side does that has found nothing and doesn't block in the calls that move bytes.
+/// How a side waits whose transfers do not block.
 #[derive(Clone, Copy)]
-enum Pass {
-    TryOn,
+enum WaitBy {
+    Retry,
     Wait,
     Poll,
 }
 
-impl Pass {
-    fn pass(self, end: &mut Vchan) {
+impl WaitBy {
+    fn wait(self, end: &mut Vchan) {
         match self {
-            Pass::TryOn => std::thread::yield_now(),
-            // Its error comes back with the next try.
-            Pass::Wait => drop(end.wait(Some(LONG))),
-            Pass::Poll => assert!(readable(&*end, LONG), "nobody says that the peer has died"),
+            WaitBy::Retry => std::thread::yield_now(),
+            // The next attempt returns its error.
+            WaitBy::Wait => drop(end.wait(Some(LONG))),
+            WaitBy::Poll => assert!(readable(&*end, LONG), "the peer's death is not reported"),
         }
     }
 }
 
-pub fn a_death_is_heard_by_who_does_not_block(world: &dyn World) {
-    let ways = [
-        (Pass::TryOn, false),
-        (Pass::Wait, false),
-        (Pass::Wait, true),
-        (Pass::Poll, false),
-        (Pass::Poll, true),
+pub fn nonblocking_caller_sees_peer_death(world: &dyn World) {
+    let cases = [
+        (WaitBy::Retry, false),
+        (WaitBy::Wait, false),
+        (WaitBy::Wait, true),
+        (WaitBy::Poll, false),
+        (WaitBy::Poll, true),
     ];
-    for (how, asleep) in ways {
+    for (how, asleep) in cases {
         let listening = server(world).open().expect("listen");
         let raw = Raw::client(world);
         raw.announce();
         let mut server = accept(listening, Some(LONG)).expect("accept");
         server.set_nonblocking(true);
         let thread = spawn("watching", move || loop {
-            // One direction runs full, the other one is empty.
+            // One direction fills up, the other one is empty.
             let written = server.write(&[0; 1000]);
             match server.read(&mut [0; 100]).and(written) {
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => how.pass(&mut server),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => how.wait(&mut server),
                 Err(error) => return error.kind(),
             }
         });

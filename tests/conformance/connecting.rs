@@ -1,4 +1,4 @@
-//! How server and client find each other, or don't.
+//! How server and client find each other.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -9,15 +9,15 @@ use vchan::{Error, Listener, State, Vchan};
 use crate::support::{accept, client, connect, pair, rounds, server, spawn, wait_until_asleep, LONG, PORT};
 use crate::world::{World, CLIENT, SERVER};
 
-pub fn a_server_without_client(world: &dyn World) {
+pub fn accept_times_out_without_client(world: &dyn World) {
     let listening = server(world).open().expect("listen");
     assert_eq!(listening.state().expect("state"), State::Waiting);
-    let error = accept(listening, Some(Duration::from_millis(20))).expect_err("nobody comes");
+    let error = accept(listening, Some(Duration::from_millis(20))).expect_err("no client comes");
     assert!(matches!(error, Error::TimedOut(_)), "{error}");
 }
 
-pub fn writing_before_the_client_comes(world: &dyn World) {
-    // What fits is written at once, the rest when the client has made room.
+pub fn write_before_client_connects(world: &dyn World) {
+    // What fits is written at once, the rest when the client has made space.
     let mut early = server(world).buffer_size(4096).open().expect("listen");
     early.write_all(b"early").expect("write before the client");
     let thread = spawn("blocked", move || early.write(&[7; 6000]).map(|count| (count, early)));
@@ -34,7 +34,7 @@ pub fn writing_before_the_client_comes(world: &dyn World) {
     assert_eq!(early.state().expect("state"), State::PeerClosed);
 }
 
-pub fn no_server(world: &dyn World) {
+pub fn connect_without_server(world: &dyn World) {
     let error = client(world).connect().expect_err("there is no server");
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
     assert!(error.to_string().contains(PORT), "{error}");
@@ -43,7 +43,7 @@ pub fn no_server(world: &dyn World) {
     assert!(matches!(error, Error::TimedOut(_)), "{error}");
 }
 
-pub fn the_client_waits_for_its_server(world: &dyn World) {
+pub fn client_waits_for_server(world: &dyn World) {
     for _ in 0..rounds(20) {
         std::thread::scope(|scope| {
             let waiting = std::thread::Builder::new().name("blocked".into());
@@ -58,7 +58,7 @@ pub fn the_client_waits_for_its_server(world: &dyn World) {
     }
 }
 
-pub fn a_second_client_is_refused(world: &dyn World) {
+pub fn second_client_is_refused(world: &dyn World) {
     let (mut server, mut first) = pair(world, 4096);
     let error = client(world).connect().expect_err("the server has a client");
     assert!(matches!(error, Error::InUse { serving: false, .. } | Error::NoServer { .. }), "{error}");
@@ -67,7 +67,7 @@ pub fn a_second_client_is_refused(world: &dyn World) {
     assert_eq!(server.state().expect("state"), State::Connected);
 }
 
-pub fn a_second_server_is_refused(world: &dyn World) {
+pub fn second_server_is_refused(world: &dyn World) {
     let mut first = server(world).open().expect("listen");
     let error = server(world).open().expect_err("the name is taken");
     assert!(matches!(error, Error::InUse { serving: true, .. }), "{error}");
@@ -79,12 +79,12 @@ pub fn a_second_server_is_refused(world: &dyn World) {
     drop(Listener::builder(CLIENT, "other").transport(world.server()).open().expect("listen"));
 }
 
-/// A path belongs to its newest server, once the one before has its client.
-pub fn a_name_is_free_when_its_server_has_a_client(world: &dyn World) {
+/// A path belongs to its newest server, once the previous one has its client.
+pub fn name_is_free_once_server_has_client(world: &dyn World) {
     let (mut first, mut first_client) = pair(world, 1024);
     let second = server(world).open().expect("listen");
     drop(server(world).open().expect_err("the second one waits for its client"));
-    // The end of the first one takes nothing from the second.
+    // The end of the first server does not affect the second.
     first_client.write_all(b"1").expect("write");
     first.recv(&mut [0]).expect("recv");
     drop((first, first_client));
@@ -94,7 +94,7 @@ pub fn a_name_is_free_when_its_server_has_a_client(world: &dyn World) {
     second.recv(&mut [0]).expect("recv");
 }
 
-pub fn a_name_can_be_used_again(world: &dyn World) {
+pub fn name_is_reusable(world: &dyn World) {
     for round in 0..rounds(100) as u8 {
         let (mut server, mut client) = pair(world, if round % 2 == 0 { 1024 } else { 8192 });
         client.write_all(&[round]).expect("write");
@@ -108,11 +108,11 @@ pub fn a_name_can_be_used_again(world: &dyn World) {
     }
 }
 
-pub fn a_bad_port_is_refused(world: &dyn World) {
+pub fn invalid_port_is_refused(world: &dyn World) {
     for port in ["", "a/b", "..", "a b", "ä", "x\n"] {
         let server = Listener::builder(CLIENT, port).transport(world.server()).open();
         let client = Vchan::builder(SERVER, port).transport(world.client()).connect();
-        for error in [server.expect_err("a bad port"), client.expect_err("a bad port")] {
+        for error in [server.expect_err("an invalid port"), client.expect_err("an invalid port")] {
             assert!(matches!(error, Error::Invalid(_)), "{error}");
         }
     }
@@ -120,7 +120,7 @@ pub fn a_bad_port_is_refused(world: &dyn World) {
     assert_eq!(error.errno(), libc::EINVAL);
 }
 
-pub fn who_is_where(world: &dyn World) {
+pub fn roles_paths_and_sizes(world: &dyn World) {
     let (server, client) = connect(&server(world).read_size(1024).write_size(70_000), &client(world));
     assert_eq!((server.role(), client.role()), (Role::Server, Role::Client));
     assert_eq!(server.path(), format!("/local/domain/{SERVER}/data/vchan/{CLIENT}/{PORT}"));

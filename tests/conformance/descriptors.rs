@@ -1,4 +1,4 @@
-//! Between other descriptors and the rings, without a copy.
+//! Transfers between other descriptors and the rings, without a copy.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
@@ -11,7 +11,7 @@ use vchan::Error;
 use crate::support::{client, connect, pair, readable, readable_now, server, spawn, Stream, LONG};
 use crate::world::World;
 
-pub fn out_of_the_ring(world: &dyn World) {
+pub fn copy_from_ring_to_fd(world: &dyn World) {
     let builder = server(world).buffer_size(4096).first_index(u32::MAX - 1000);
     let (server, mut client) = connect(&builder, &client(world));
     let (mut reader, _writer) = server.split();
@@ -28,10 +28,10 @@ pub fn out_of_the_ring(world: &dyn World) {
     client.write_all(b"kept").expect("write");
     drop(client);
 
-    // A descriptor that fails takes nothing from the ring.
+    // A failed write to the descriptor removes nothing from the ring.
     let (read_end, write_end) = pipe().expect("a pipe");
     drop(read_end);
-    let error = reader.copy_to_fd(write_end.as_fd(), 100).expect_err("nobody reads the pipe");
+    let error = reader.copy_to_fd(write_end.as_fd(), 100).expect_err("the pipe has no reader");
     assert_eq!(error.errno(), libc::EPIPE);
     assert!(matches!(error, Error::Os { .. }), "{error}");
     assert_eq!(reader.copy_to_fd(file.as_fd(), 100).expect("copy"), 4);
@@ -45,7 +45,7 @@ pub fn out_of_the_ring(world: &dyn World) {
     Stream::new(5).check(bytes);
 }
 
-pub fn into_the_ring(world: &dyn World) {
+pub fn copy_from_fd_to_ring(world: &dyn World) {
     let builder = server(world).buffer_size(4096).first_index(u32::MAX - 1000);
     let (server, mut client) = connect(&builder, &client(world));
     let (reader, mut writer) = server.split();
@@ -69,7 +69,7 @@ pub fn into_the_ring(world: &dyn World) {
     Stream::new(6).check(&all);
     drop(client);
     assert!(matches!(writer.copy_from_fd(file.as_fd(), 10), Err(Error::PeerClosed)));
-    // The descriptor's own trouble is told as that.
+    // An error of the descriptor is reported as such.
     drop((reader, writer));
     let (server, _client) = pair(world, 4096);
     let (_read_end, write_end) = pipe().expect("a pipe");
@@ -77,8 +77,8 @@ pub fn into_the_ring(world: &dyn World) {
     assert_eq!(writer.copy_from_fd(write_end.as_fd(), 10).expect_err("not for reading").errno(), libc::EBADF);
 }
 
-/// A copy that the ring, not the descriptor, has made short: the caller may poll for more.
-pub fn short_copies_ask_for_more(world: &dyn World) {
+/// A copy that is short because of the ring, not of the descriptor: the caller can poll for more.
+pub fn short_copies_request_events(world: &dyn World) {
     let (mut server, mut client) = connect(&server(world).buffer_size(4096), &client(world));
     client.set_nonblocking(true);
     server.set_nonblocking(true);
@@ -101,11 +101,12 @@ pub fn short_copies_ask_for_more(world: &dyn World) {
         assert!(!readable_now(&writer), "readable with a full ring");
         assert_eq!(client.read(&mut [0; 4096]).expect("read"), 4096);
         assert!(readable(&writer, LONG), "not woken by space");
-        // The descriptor was short, not the ring: more may go now, and here it is the end of the file.
+        // The descriptor was short, not the ring: more can be possible now, and here it is the end of the
+        // file.
         file.rewind().expect("rewind");
         file.set_len(100).expect("set the length");
         assert_eq!(writer.copy_from_fd(file.as_fd(), 10_000).expect("copy"), 100);
-        assert!(readable_now(&writer), "a program that polls here never hears of the end of the file");
+        assert!(readable_now(&writer), "a program that polls here never sees the end of the file");
         assert_eq!(writer.copy_from_fd(file.as_fd(), 10_000).expect("copy"), 0);
         assert!(!readable_now(&writer), "readable though the descriptor has nothing more");
         assert_eq!(client.read(&mut [0; 4096]).expect("read"), 100);
@@ -114,8 +115,9 @@ pub fn short_copies_ask_for_more(world: &dyn World) {
     }
 }
 
-/// A copy that the descriptor has made short leaves data in the ring: a program that polls for more must not wait for the peer.
-pub fn a_descriptor_that_takes_less_leaves_the_rest(world: &dyn World) {
+/// A copy that is short because of the descriptor leaves data in the ring: a program that polls for more must
+/// not wait for the peer.
+pub fn partial_write_to_fd_leaves_the_rest(world: &dyn World) {
     const RING: usize = 65536;
     let (mut server, mut client) = connect(&server(world).buffer_size(RING), &client(world));
     server.set_nonblocking(true);
@@ -133,7 +135,7 @@ pub fn a_descriptor_that_takes_less_leaves_the_rest(world: &dyn World) {
         if left == 0 {
             break;
         }
-        assert!(readable(&reader, LONG), "nothing comes from the peer, and there is more");
+        assert!(readable(&reader, LONG), "not readable with data in the ring");
         assert!(matches!(reader.copy_to_fd(write_end.as_fd(), 2 * RING), Err(Error::WouldBlock)));
         assert!(!readable_now(&reader), "readable though the pipe is full");
         out.read_exact(&mut vec![0; count]).expect("read the pipe");

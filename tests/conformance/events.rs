@@ -1,4 +1,4 @@
-//! Event channels that fail, or never fall silent.
+//! Event channels that fail, or never stop sending events.
 
 use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
@@ -16,20 +16,20 @@ use crate::support::{
 };
 use crate::world::{World, CLIENT, SERVER};
 
-pub fn events_without_end_do_not_stop_the_clock(world: &dyn World) {
+pub fn endless_events_do_not_defeat_timeouts(world: &dyn World) {
     let below = Meddling::new(world.server());
-    below.mischief().tireless.store(true, Ordering::Relaxed);
-    the_clock_goes_on(world, &below);
+    below.faults().endless.store(true, Ordering::Relaxed);
+    assert_timeouts_work(world, &below);
 }
 
-/// The descriptor says all the time that there is an event, and there is none.
-pub fn stray_readiness_does_not_stop_the_clock(world: &dyn World) {
+/// The descriptor is always readable, without an event.
+pub fn stray_readiness_does_not_defeat_timeouts(world: &dyn World) {
     let below = Meddling::new(world.server());
-    below.mischief().stray.store(true, Ordering::Relaxed);
-    the_clock_goes_on(world, &below);
+    below.faults().stray.store(true, Ordering::Relaxed);
+    assert_timeouts_work(world, &below);
 }
 
-fn the_clock_goes_on(world: &dyn World, below: &Meddling) {
+fn assert_timeouts_work(world: &dyn World, below: &Meddling) {
     let limit = Duration::from_millis(60);
     let timed_out = |call: &mut dyn FnMut() -> vchan::Result<()>| {
         let begun = Instant::now();
@@ -48,8 +48,8 @@ fn the_clock_goes_on(world: &dyn World, below: &Meddling) {
     drop(client);
 }
 
-/// Whatever made the descriptor readable, the wait that a program then begins returns.
-pub fn who_polled_does_not_sleep(world: &dyn World) {
+/// Whatever made the descriptor readable, a subsequent wait returns.
+pub fn wait_after_poll_returns(world: &dyn World) {
     let (server, client) = pair(world, 4096);
     let silence = |vchan: &Vchan| {
         for _ in 0..10 {
@@ -61,19 +61,19 @@ pub fn who_polled_does_not_sleep(world: &dyn World) {
         panic!("readable for ever");
     };
     silence(&server);
-    // Also what a transport has to say for itself after this, without an event of its program's.
+    // Also for events of the transport itself.
     silence(&client);
     client.channel().notify().expect("notify");
     silence(&server);
     silence(&client);
 }
 
-pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
+pub fn failed_event_does_not_lose_the_count(world: &dyn World) {
     let below = Meddling::new(world.client());
-    let mute = below.mischief().mute;
+    let mute = below.faults().mute;
     let (mut server, mut client) =
         connect(&server(world).buffer_size(65536), &client(world).transport(below.clone()));
-    // Both events that the client is going to owe: for the data it writes, and for the space it makes.
+    // Both events that the client has to send: for the data it writes, and for the space it frees.
     server.channel().arm(vchan::unstable::ring::Interest::Readable);
     server.channel().arm(vchan::unstable::ring::Interest::Writable);
     server.write_all(&[3; 100]).expect("write");
@@ -86,17 +86,16 @@ pub fn what_was_moved_is_told_though_the_event_failed(world: &dyn World) {
     assert_eq!(server.data_ready().expect("data_ready"), 0);
 }
 
-/// Bytes and the end come between two looks, to a reader who looks all the time and so has a good chance to see only
-/// the end.
-pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
+/// Bytes and the end arrive between two checks of a spinning reader, which is likely to see only the end.
+pub fn last_bytes_arrive_together_with_the_end(world: &dyn World) {
     let below = Meddling::new(world.server());
-    below.mischief().tireless.store(true, Ordering::Relaxed);
+    below.faults().endless.store(true, Ordering::Relaxed);
     for round in 0..600 {
         let listening = server(world).transport(below.clone()).spin(Duration::ZERO).open().expect("listen");
         let raw = Raw::client(world);
         raw.announce();
         let mut server = accept(listening, Some(LONG)).expect("accept");
-        let looks = below.mischief().looks;
+        let looks = below.faults().receives;
         let before = looks.load(Ordering::Relaxed);
         let reading = spawn("reader", move || (server.read(&mut [0; 9]), server));
         while looks.load(Ordering::Relaxed) < before + 3 {
@@ -109,13 +108,13 @@ pub fn the_last_bytes_come_at_the_same_moment_as_the_end(world: &dyn World) {
     }
 }
 
-/// A peer of this implementation misses no event, so none is sent that was not asked for.
-pub fn our_own_peers_are_not_nudged(world: &dyn World) {
+/// A peer of this implementation misses no event, so no unrequested one is sent.
+pub fn own_peers_get_no_unrequested_events(world: &dyn World) {
     let listening = Listener::builder(CLIENT, PORT).transport(world.server()).open().expect("listen");
     let client = Vchan::builder(SERVER, PORT).transport(world.client()).connect().expect("connect");
     let server = accept(listening, Some(LONG)).expect("accept");
     let mut ends = [server, client];
-    // Each has taken the other's first events, and what was answered.
+    // Each side has taken the other's first events and answers.
     for turn in [0, 1, 0, 1] {
         ends[turn].set_nonblocking(true);
         readable_now(&ends[turn]);
@@ -131,15 +130,15 @@ pub fn our_own_peers_are_not_nudged(world: &dyn World) {
         assert!(!readable_now(&*idle), "readable before");
         waiting.set_timeout(Some(Duration::from_millis(100)));
         assert!(waiting.read(&mut [0]).is_err(), "there is nothing to read");
-        assert!(!readable_now(&*idle), "an event that nobody asked for");
+        assert!(!readable_now(&*idle), "an unrequested event");
         idle.set_nonblocking(false);
     }
 }
 
-/// An event channel that fails ends the calls of all threads that sleep on it, whichever of them finds out.
-pub fn a_failure_ends_every_sleep(world: &dyn World) {
+/// A failing event channel ends the calls of all threads that sleep on it, whichever of them detects it.
+pub fn failure_wakes_all_threads(world: &dyn World) {
     let below = Meddling::new(world.server());
-    let mischief = below.mischief();
+    let faults = below.faults();
     let (server, client) = connect(
         &server(world).transport(below.clone()).buffer_size(4096).spin(Duration::ZERO),
         &client(world),
@@ -150,7 +149,7 @@ pub fn a_failure_ends_every_sleep(world: &dyn World) {
     let writing = spawn("writing", move || writer.write(&[2; 4]).map(|_| writer));
     wait_until_asleep("reading");
     wait_until_asleep("writing");
-    mischief.break_it();
+    faults.fail();
     for error in [reading.join().expect("the reader").err(), writing.join().expect("the writer").err()] {
         let error = error.expect("the event channel has failed");
         assert_eq!(inner(&error).errno(), libc::EIO);
@@ -159,7 +158,7 @@ pub fn a_failure_ends_every_sleep(world: &dyn World) {
 }
 
 /// Threads of one side wait for different amounts: each is woken when there is enough for it.
-pub fn the_least_need_is_met(world: &dyn World) {
+pub fn smallest_request_is_met_first(world: &dyn World) {
     let (server, mut client) = pair_without_spinning(world, 4096);
     let mut server = server;
     server.send(&[1; 4096]).expect("fill the ring");
@@ -170,7 +169,7 @@ pub fn the_least_need_is_met(world: &dyn World) {
         wait_until_asleep(name);
         thread
     };
-    // Takes the events, on behalf of the others.
+    // The leader takes the events on behalf of the others.
     let leader = asleep("leader", Interest::Writable, 4096);
     let much = asleep("much", Interest::Readable, 3000);
     let little = asleep("little", Interest::Readable, 10);

@@ -1,4 +1,4 @@
-//! One side ends its stream, or leaves because of a failure, and the other learns which.
+//! One side ends its stream, or leaves because of a failure, and the other side sees which.
 
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use crate::support::{
 };
 use crate::world::World;
 
-/// Both ends, each once as the first.
+/// Runs `test` with each end as the first one.
 fn both_ways(world: &dyn World, size: usize, test: impl Fn(Vchan, Vchan)) {
     for swapped in [false, true] {
         let (server, client) = pair(world, size);
@@ -24,7 +24,7 @@ fn both_ways(world: &dyn World, size: usize, test: impl Fn(Vchan, Vchan)) {
     }
 }
 
-pub fn the_other_direction_goes_on(world: &dyn World) {
+pub fn other_direction_continues(world: &dyn World) {
     both_ways(world, 1024, |mut one, mut two| {
         one.write_all(b"question").expect("write");
         one.shutdown().expect("shutdown");
@@ -45,7 +45,7 @@ pub fn the_other_direction_goes_on(world: &dyn World) {
     });
 }
 
-pub fn nothing_is_written_after_the_end(world: &dyn World) {
+pub fn write_after_shutdown_fails(world: &dyn World) {
     both_ways(world, 1024, |mut one, two| {
         one.shutdown().expect("shutdown");
         one.shutdown().expect("shutdown again");
@@ -57,7 +57,7 @@ pub fn nothing_is_written_after_the_end(world: &dyn World) {
     });
 }
 
-pub fn the_end_of_the_stream_wakes_a_reader(world: &dyn World) {
+pub fn end_of_stream_wakes_a_reader(world: &dyn World) {
     for round in 0..rounds(60) {
         let (one, two) = pair_without_spinning(world, 4096);
         let (mut writer, mut reader) = if round % 2 == 0 { (one, two) } else { (two, one) };
@@ -76,7 +76,7 @@ pub fn the_end_of_the_stream_wakes_a_reader(world: &dyn World) {
     }
 }
 
-pub fn the_end_of_the_stream_wakes_a_poller(world: &dyn World) {
+pub fn end_of_stream_wakes_a_poller(world: &dyn World) {
     both_ways(world, 4096, |mut one, mut two| {
         two.set_nonblocking(true);
         readable_now(&two);
@@ -88,7 +88,7 @@ pub fn the_end_of_the_stream_wakes_a_poller(world: &dyn World) {
     });
 }
 
-pub fn a_packet_that_is_cut_short(world: &dyn World) {
+pub fn incomplete_packet_stays_readable(world: &dyn World) {
     both_ways(world, 4096, |mut one, mut two| {
         one.write_all(b"abc").expect("write");
         one.shutdown().expect("shutdown");
@@ -101,7 +101,7 @@ pub fn a_packet_that_is_cut_short(world: &dyn World) {
     });
 }
 
-pub fn leaving_after_the_end_of_the_stream(world: &dyn World) {
+pub fn leave_after_end_of_stream(world: &dyn World) {
     both_ways(world, 4096, |mut one, mut two| {
         two.write_all(b"unread").expect("write");
         one.shutdown().expect("shutdown");
@@ -111,7 +111,7 @@ pub fn leaving_after_the_end_of_the_stream(world: &dyn World) {
     });
 }
 
-pub fn a_failure_is_told_to_the_peer(world: &dyn World) {
+pub fn abort_is_reported_to_the_peer(world: &dyn World) {
     both_ways(world, 4096, |mut one, mut two| {
         one.write_all(b"half of it").expect("write");
         one.abort();
@@ -124,7 +124,7 @@ pub fn a_failure_is_told_to_the_peer(world: &dyn World) {
     });
 }
 
-pub fn a_failure_ends_a_blocked_write(world: &dyn World) {
+pub fn abort_ends_a_blocked_write(world: &dyn World) {
     let (one, mut two) = pair_without_spinning(world, 4096);
     let thread = spawn("blocked", move || (two.write(&[1; 10_000]), two.write(&[2; 1])));
     wait_until_asleep("blocked");
@@ -135,15 +135,15 @@ pub fn a_failure_ends_a_blocked_write(world: &dyn World) {
     assert_eq!(second.expect_err("aborted").kind(), ErrorKind::ConnectionAborted);
 }
 
-/// Each side learns it of the other without a call that moves bytes.
-pub fn both_sides_know_that_it_is_understood(world: &dyn World) {
+/// Each side detects it without a transfer.
+pub fn both_sides_know_the_extension(world: &dyn World) {
     let (server, client) = pair(world, 4096);
-    assert!(server.peer_half_closes(), "the client says so when it comes");
-    assert!(client.peer_half_closes(), "the server has heard of its client in accept");
+    assert!(server.peer_half_closes(), "the client announces it when it connects");
+    assert!(client.peer_half_closes(), "the server announces it in accept");
 }
 
-/// A peer of another implementation neither says that it understands nor finds bits that its server never sets.
-pub fn a_foreign_peer(world: &dyn World) {
+/// A peer of another implementation neither announces the extension nor sees its bits.
+pub fn foreign_peer(world: &dyn World) {
     let listening = server(world).buffer_size(65536).open().expect("listen");
     let raw = Raw::client(world);
     raw.announce();
@@ -152,14 +152,14 @@ pub fn a_foreign_peer(world: &dyn World) {
     assert_eq!(raw.u8(CLI_NOTIFY).load(Ordering::SeqCst) & !3, 0);
     raw.write(b"text");
     assert_eq!(server.read(&mut [0; 8]).expect("read"), 4);
-    // Its own shutdown is legal, and changes nothing for reading.
+    // Its own shutdown is allowed, and does not affect reading.
     server.shutdown().expect("shutdown");
     raw.write(b"more");
     assert_eq!(server.read(&mut [0; 8]).expect("read"), 4);
 }
 
-/// What one client said is not held against the next one.
-pub fn the_next_client_starts_without_an_offer(world: &dyn World) {
+/// The bits of one client do not affect the next one.
+pub fn next_client_starts_without_an_offer(world: &dyn World) {
     let mut server = server(world).persistent(true).open().expect("listen");
     let serving = spawn("serving", move || {
         (0..3).for_each(|n| {
@@ -177,23 +177,23 @@ pub fn the_next_client_starts_without_an_offer(world: &dyn World) {
     serving.join().expect("the server");
 }
 
-/// A client of a persistent server that takes back nothing of what one before it said.
-pub fn an_earlier_client_ends_no_later_stream(world: &dyn World) {
+/// A client of a persistent server that does not clear the bits of an earlier one.
+pub fn earlier_client_does_not_end_a_later_stream(world: &dyn World) {
     let mut server = server(world).buffer_size(65536).persistent(true).open().expect("listen");
     let raw = Raw::client(world);
     raw.u8(SRV_NOTIFY).fetch_or(0x20 | 0x40 | 1, Ordering::SeqCst);
     raw.u8(CLI_LIVE).store(1, Ordering::SeqCst);
     raw.write(b"text");
     server.recv(&mut [0; 4]).expect("recv");
-    server.channel().set_persistent(false).expect("serve nobody else");
+    server.channel().set_persistent(false).expect("stop being persistent");
     server.set_nonblocking(true);
     assert_eq!(server.read(&mut [0; 4]).expect_err("not the end").kind(), ErrorKind::WouldBlock);
     raw.u8(CLI_LIVE).store(0, Ordering::SeqCst);
     assert!(matches!(server.send(b"x"), Err(Error::PeerClosed)));
 }
 
-/// Bits that come and go at the peer's will: every read gives bytes, the end or an error, and none hangs.
-pub fn a_peer_that_takes_it_back(world: &dyn World) {
+/// The peer sets and clears bits at random: every read returns bytes, the end or an error, and none hangs.
+pub fn peer_that_clears_its_bits(world: &dyn World) {
     let listening = server(world).buffer_size(65536).open().expect("listen");
     let raw = Raw::client(world);
     raw.announce();

@@ -1,4 +1,4 @@
-//! A peer that writes what it likes into the shared memory.
+//! A peer that writes arbitrary values into the shared memory.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ fn victim(world: &dyn World, serves: bool) -> (Vchan, Raw) {
     }
 }
 
-/// Every call fails, and says why.
+/// Every call fails with the expected error.
 fn assert_poisoned(victim: &mut Vchan, expected: Corrupt) {
     let is_corrupt = |what: &str, error: Error| match error {
         Error::Corrupt(corrupt) => assert_eq!(corrupt, expected, "{what}"),
@@ -50,7 +50,7 @@ fn assert_poisoned(victim: &mut Vchan, expected: Corrupt) {
     assert!(text.contains(expected.field.name()) && text.contains(&expected.value.to_string()), "{text}");
 }
 
-pub fn impossible_indices(world: &dyn World) {
+pub fn invalid_indices(world: &dyn World) {
     for serves in [true, false] {
         let (read, written) = if serves {
             ((LEFT_PROD, Field::LeftProd), (RIGHT_CONS, Field::RightCons))
@@ -63,12 +63,12 @@ pub fn impossible_indices(world: &dyn World) {
                 raw.u32(offset).store(value, Ordering::SeqCst);
                 let first = if field == read.1 { victim.data_ready() } else { victim.buffer_space() };
                 assert!(matches!(first, Err(Error::Corrupt(_))), "{first:?}");
-                // It never heals.
+                // The failure is permanent.
                 raw.u32(offset).store(0, Ordering::SeqCst);
                 assert_poisoned(&mut victim, Corrupt { field, value });
             }
         }
-        // One who sleeps is told as soon as it wakes.
+        // A sleeping call fails when it wakes up.
         for (write, (offset, field)) in [(false, read), (true, written)] {
             let (mut victim, raw) = victim(world, serves);
             let thread = spawn("blocked", move || {
@@ -77,7 +77,7 @@ pub fn impossible_indices(world: &dyn World) {
             });
             wait_until_asleep("blocked");
             raw.u32(offset).store(SIZE + 77_777, Ordering::SeqCst);
-            raw.ring_the_bell();
+            raw.send_event();
             let (error, mut victim) = thread.join().expect("the thread");
             assert_eq!(inner(&error).errno(), libc::EPROTO);
             assert_poisoned(&mut victim, Corrupt { field, value: SIZE + 77_777 });
@@ -85,18 +85,18 @@ pub fn impossible_indices(world: &dyn World) {
     }
 }
 
-pub fn impossible_live_bytes(world: &dyn World) {
+pub fn invalid_live_bytes(world: &dyn World) {
     for (serves, offset, field) in [(true, CLI_LIVE, Field::CliLive), (false, SRV_LIVE, Field::SrvLive)] {
         for value in [2u8, 3, 255] {
             let (mut victim, raw) = victim(world, serves);
             raw.u8(offset).store(value, Ordering::SeqCst);
-            raw.ring_the_bell();
+            raw.send_event();
             let error = victim.read(&mut [0; 4]).expect_err("corrupt");
             assert_eq!(inner(&error).errno(), libc::EPROTO);
             raw.u8(offset).store(1, Ordering::SeqCst);
             assert_poisoned(&mut victim, Corrupt { field, value: value.into() });
         }
-        // A peer that has left does not become one that has never been there.
+        // A peer that has left cannot become one that has not connected yet.
         let (mut victim, raw) = victim(world, serves);
         raw.u8(offset).store(0, Ordering::SeqCst);
         assert_eq!(victim.read(&mut [0; 4]).expect("the end"), 0);
@@ -106,12 +106,12 @@ pub fn impossible_live_bytes(world: &dyn World) {
     let listening = server(world).open().expect("listen");
     let raw = Raw::client(world);
     raw.u8(CLI_LIVE).store(9, Ordering::SeqCst);
-    raw.ring_the_bell();
+    raw.send_event();
     let error = accept(listening, Some(LONG)).expect_err("corrupt");
     assert_eq!(error.to_string(), "the shared memory is corrupt: cli_live is 9");
 }
 
-pub fn impossible_orders(world: &dyn World) {
+pub fn invalid_orders(world: &dyn World) {
     use Field::{LeftOrder, RightOrder};
     for (left, right, field, value) in [
         (9, 16, LeftOrder, 9),
@@ -129,13 +129,13 @@ pub fn impossible_orders(world: &dyn World) {
         }
         drop(raw);
     }
-    // Grants that nobody shares.
+    // Grants that are not shared.
     let raw = Raw::server(world, 16, 16);
     raw.u32(24).store(0xFFFF_FFF0, Ordering::SeqCst);
     client(world).connect().expect_err("no such grants");
 }
 
-/// Once connected, orders and grants are never looked at again.
+/// Once connected, orders and grants are never read again.
 pub fn own_indices_overwritten(world: &dyn World) {
     for serves in [true, false] {
         let (mut victim, raw) = victim(world, serves);
@@ -149,9 +149,9 @@ pub fn own_indices_overwritten(world: &dyn World) {
         victim.write_all(b"ten bytes!").expect("write");
         raw.write(b"ten bytes!");
         victim.recv(&mut [0; 5]).expect("recv");
-        for rubbish in [1, 0x8000_0000, u32::MAX] {
-            raw.u32(own_prod).store(rubbish, Ordering::SeqCst);
-            raw.u32(own_cons).store(rubbish, Ordering::SeqCst);
+        for value in [1, 0x8000_0000, u32::MAX] {
+            raw.u32(own_prod).store(value, Ordering::SeqCst);
+            raw.u32(own_cons).store(value, Ordering::SeqCst);
             assert_eq!(victim.buffer_space().expect("space"), SIZE as usize - 10);
             assert_eq!(victim.data_ready().expect("data"), 5);
         }
@@ -161,13 +161,13 @@ pub fn own_indices_overwritten(world: &dyn World) {
         assert_eq!(&text, b"ytes!");
         assert_eq!(raw.u32(own_prod).load(Ordering::SeqCst), 14);
         assert_eq!(raw.u32(own_cons).load(Ordering::SeqCst), 10);
-        // The own live byte is written by others as well; it is the others that then see an end.
+        // The own live byte can be overwritten, too; only the peer would see an end.
         assert_eq!(victim.state().expect("state"), State::Connected);
     }
 }
 
-/// Anything anywhere, and bells at any time: each call ends, with success or an error that the documentation names.
-pub fn rubbish_everywhere(world: &dyn World) {
+/// Random writes and events: each call returns success or a documented error.
+pub fn random_writes_everywhere(world: &dyn World) {
     for round in 0..rounds(120) as u64 {
         let (mut victim, raw) = victim(world, round % 2 == 0);
         victim.set_timeout(Some(Duration::from_millis(5)));
@@ -209,7 +209,7 @@ fn spoil(raw: &Raw, random: &mut Random) {
         4 => raw.u8(20 + random.below(2)).store((value % 5) as u8, Ordering::Relaxed),
         5 => raw.u8(22 + random.below(2)).store(value as u8, Ordering::Relaxed),
         6 => raw.u8(random.below(24)).store(value as u8, Ordering::Relaxed),
-        _ => raw.ring_the_bell(),
+        _ => raw.send_event(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Signals that come to a blocked thread.
+//! Signals to a blocked thread.
 
 use std::io::{Read, Write};
 use std::os::unix::thread::JoinHandleExt;
@@ -14,13 +14,13 @@ use crate::world::World;
 extern "C" fn nothing(_: libc::c_int) {}
 
 /// Lets SIGUSR1 interrupt system calls and do nothing else.
-fn handle_the_signal() {
+fn install_handler() {
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.expect("sigaction");
 }
 
-/// Signals the thread until it has ended. Once may be too early for it to be blocked already.
+/// Signals the thread until it has ended. A single signal can be too early.
 fn interrupt<T>(thread: JoinHandle<T>, name: &str) -> T {
     wait_until_asleep(name);
     while !thread.is_finished() {
@@ -31,8 +31,8 @@ fn interrupt<T>(thread: JoinHandle<T>, name: &str) -> T {
     thread.join().expect("the thread")
 }
 
-pub fn a_signal_interrupts_a_read(world: &dyn World) {
-    handle_the_signal();
+pub fn signal_interrupts_a_read(world: &dyn World) {
+    install_handler();
     let (mut server, mut client) = pair(world, 4096);
     for _ in 0..10 {
         let thread = spawn("blocked", move || (server.read(&mut [0; 4]), server));
@@ -46,14 +46,14 @@ pub fn a_signal_interrupts_a_read(world: &dyn World) {
         (result, server) = interrupt(thread, "blocked");
         assert!(matches!(result, Err(Error::Interrupted)));
     }
-    // Nothing is broken.
+    // The channel still works.
     client.write_all(b"text").expect("write");
     server.recv(&mut [0; 4]).expect("recv");
 }
 
-/// It would take the channel with it.
-pub fn a_signal_does_not_end_an_accept(world: &dyn World) {
-    handle_the_signal();
+/// That would lose the channel.
+pub fn signal_does_not_end_an_accept(world: &dyn World) {
+    install_handler();
     let listening = server(world).open().expect("listen");
     let thread = spawn("blocked", move || accept(listening, Some(LONG)));
     for _ in 0..5 {
@@ -66,17 +66,17 @@ pub fn a_signal_does_not_end_an_accept(world: &dyn World) {
     assert_eq!(accepted.state().expect("state"), State::Connected);
 }
 
-/// No channel is there yet that could be lost. A handler that restarts system calls doesn't end it.
-pub fn a_signal_ends_the_wait_for_a_server(world: &dyn World) {
-    handle_the_signal();
+/// There is no channel yet that could be lost. A handler with SA_RESTART does not end the wait.
+pub fn signal_ends_the_wait_for_a_server(world: &dyn World) {
+    install_handler();
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
     // SAFETY: the handler does nothing.
     unsafe { sigaction(Signal::SIGUSR2, &action) }.expect("sigaction");
     std::thread::scope(|scope| {
         let (sender, thread_of_client) = std::sync::mpsc::channel();
         let waiting = std::thread::Builder::new().name("awaiting".into()).spawn_scoped(scope, move || {
-            // SAFETY: always there.
-            sender.send(unsafe { libc::pthread_self() }).expect("the starter waits");
+            // SAFETY: always succeeds.
+            sender.send(unsafe { libc::pthread_self() }).expect("the starting thread waits");
             client(world).wait(LONG).connect().map(drop)
         });
         let waiting = waiting.expect("start a thread");
@@ -97,8 +97,8 @@ pub fn a_signal_ends_the_wait_for_a_server(world: &dyn World) {
     });
 }
 
-pub fn an_interrupted_write_says_what_was_written(world: &dyn World) {
-    handle_the_signal();
+pub fn interrupted_write_returns_the_count(world: &dyn World) {
+    install_handler();
     let (mut server, mut client) = pair(world, 4096);
     let thread = spawn("blocked", move || (client.write(&[5; 10_000]), client));
     let (result, mut client) = interrupt(thread, "blocked");

@@ -1,8 +1,8 @@
-//! A process for each test, under a watchdog.
+//! Runs each test in its own process, under a watchdog.
 //!
-//! Descriptors and mappings belong to a process, and `cargo test` runs many tests in one. So each test starts this
-//! same program again for itself alone, waits for it within bounds, and tells what it printed if it failed. A hang is
-//! a failure with a message, not a run that is stuck.
+//! Descriptors and mappings belong to a process, and `cargo test` runs many tests in one. So each test runs
+//! this program again for itself alone, with a time limit, and prints its output if it failed. A hang is a
+//! failure with a message.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::world::World;
 
-/// Set in the process that is to do the work.
+/// Set in the process that runs the test.
 const MARK: &str = "VCHAN_CONFORMANCE_ALONE";
-/// The longest that a test may take: several times of what the slowest needs on a busy machine.
+/// The time limit of a test: several times that of the slowest on a busy machine.
 const LIMIT: Duration = Duration::from_secs(45);
-/// Another limit, in seconds, for a build that is slow for a reason, such as a sanitizer.
+/// Another limit, in seconds, for slow builds, such as sanitizers.
 const OTHER_LIMIT: &str = "VCHAN_CONFORMANCE_LIMIT";
 
 fn limit() -> Duration {
@@ -24,11 +24,11 @@ fn limit() -> Duration {
     other.map_or(LIMIT, Duration::from_secs)
 }
 
-/// Runs `test`, known to the test harness as `name` (with the crate's name before it), in a process of its own.
+/// Runs `test`, known to the test harness as `name` (prefixed by the crate's name), in its own process.
 pub fn run<W: World>(name: &str, test: fn(&dyn World)) {
     let name = name.split_once("::").expect("a module's path").1;
     if cfg!(miri) {
-        // No processes and no /proc there; it looks for leaks itself.
+        // Miri has no processes and no /proc; it detects leaks itself.
         in_a_world::<W>(test);
         return;
     }
@@ -57,7 +57,7 @@ pub fn run<W: World>(name: &str, test: fn(&dyn World)) {
     assert!(output.contains("1 passed"), "{name} did not run:\n{output}");
 }
 
-/// Waits for the child; kills one that hangs and says what its threads were doing.
+/// Waits for the child; kills it if it hangs, and returns the state of its threads.
 fn watch(child: &mut Child) -> Option<String> {
     let deadline = Instant::now() + limit();
     while child.try_wait().expect("the test's state").is_none() {
@@ -85,26 +85,26 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<S
     let mut pipe = pipe.expect("a pipe");
     std::thread::spawn(move || {
         let mut text = Vec::new();
-        pipe.read_to_end(&mut text).expect("read what the test prints");
+        pipe.read_to_end(&mut text).expect("read the test's output");
         String::from_utf8_lossy(&text).into_owned()
     })
 }
 
-/// In the process of its own: the test, and then the search for what it left.
+/// In the test's process: runs the test, then checks for leftovers.
 fn alone<W: World>(test: fn(&dyn World)) {
-    let before = possessions();
+    let before = resources();
     in_a_world::<W>(test);
-    assert_eq!(possessions(), before, "descriptors or shared mappings");
+    assert_eq!(resources(), before, "descriptors or shared mappings");
 }
 
 fn in_a_world<W: World>(test: fn(&dyn World)) {
     let world = W::new();
     test(&world);
-    assert_eq!(world.leavings(), Vec::<String>::new(), "left behind");
+    assert_eq!(world.leftovers(), Vec::<String>::new(), "leftovers");
 }
 
-/// The open descriptors and the shared mappings of this process, by what they show, with their numbers.
-fn possessions() -> BTreeMap<String, usize> {
+/// The open descriptors and the shared mappings of this process, with their numbers.
+fn resources() -> BTreeMap<String, usize> {
     let mut all = BTreeMap::new();
     let list = std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd");
     let descriptors = list.flatten().map(|entry| {
@@ -112,7 +112,7 @@ fn possessions() -> BTreeMap<String, usize> {
         format!("descriptor of {}", target.display())
     });
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc/self/maps");
-    // Private ones are the allocator's and the stacks'.
+    // Private mappings belong to the allocator and the stacks.
     let shared = maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.ends_with('s')));
     let mappings = shared.map(|line| format!("mapping {line}"));
     for item in descriptors.chain(mappings) {

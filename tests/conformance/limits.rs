@@ -1,4 +1,4 @@
-//! Time-outs.
+//! Timeouts.
 
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::world::World;
 
 const SHORT: Duration = Duration::from_millis(40);
 
-fn takes_that_long<T>(body: impl FnOnce() -> T) -> T {
+fn assert_times_out_in_time<T>(body: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let result = body();
     assert!(begun.elapsed() >= SHORT, "timed out after {:?}", begun.elapsed());
@@ -18,28 +18,31 @@ fn takes_that_long<T>(body: impl FnOnce() -> T) -> T {
     result
 }
 
-pub fn time_outs(world: &dyn World) {
+pub fn timeouts(world: &dyn World) {
     let (mut server, mut client) = pair(world, 4096);
     for end in [&mut server, &mut client] {
         end.set_timeout(Some(SHORT));
-        let read = takes_that_long(|| end.read(&mut [0; 1]));
+        let read = assert_times_out_in_time(|| end.read(&mut [0; 1]));
         assert_eq!(read.expect_err("no data").kind(), ErrorKind::TimedOut);
-        let recv = takes_that_long(|| end.recv(&mut [0; 1]));
+        let recv = assert_times_out_in_time(|| end.recv(&mut [0; 1]));
         assert!(matches!(recv, Err(Error::TimedOut(SHORT))));
     }
     for end in [&mut server, &mut client] {
-        // What was written before the time ran out is told, the reason with the next call.
-        assert_eq!(takes_that_long(|| end.write(&[0; 5000])).expect("a part"), 4096);
-        assert_eq!(takes_that_long(|| end.write(&[0; 1])).expect_err("no space").kind(), ErrorKind::TimedOut);
-        assert!(matches!(takes_that_long(|| end.send(&[0; 1])), Err(Error::TimedOut(SHORT))));
+        // Bytes written before the timeout are reported; the next call returns the error.
+        assert_eq!(assert_times_out_in_time(|| end.write(&[0; 5000])).expect("a part"), 4096);
+        assert_eq!(
+            assert_times_out_in_time(|| end.write(&[0; 1])).expect_err("no space").kind(),
+            ErrorKind::TimedOut
+        );
+        assert!(matches!(assert_times_out_in_time(|| end.send(&[0; 1])), Err(Error::TimedOut(SHORT))));
         end.set_timeout(Some(Duration::ZERO));
         assert!(matches!(end.send(&[0; 1]), Err(Error::TimedOut(_))));
     }
-    // And nothing is broken by them.
+    // The channel still works.
     server.recv(&mut [0; 4096]).expect("recv");
 }
 
-pub fn time_outs_without_end(world: &dyn World) {
+pub fn unlimited_timeouts(world: &dyn World) {
     let never = Duration::MAX;
     let listening = server(world).open().expect("listen");
     let mut client = client(world).wait(never).connect().expect("connect");
@@ -49,7 +52,7 @@ pub fn time_outs_without_end(world: &dyn World) {
         server.read(&mut [0; 1]).map(|_| server)
     });
     client.set_timeout(Some(never));
-    // Connecting may bring an event that nobody asked for, as on Xen; after that nothing comes.
+    // Connecting can cause an unrequested event, as on Xen; after that there are none.
     let _ = client.wait(Some(SHORT));
     client.wait(Some(SHORT)).expect_err("nothing comes");
     client.write_all(&[1]).expect("write");
@@ -59,9 +62,9 @@ pub fn time_outs_without_end(world: &dyn World) {
     client.wait(Some(never)).expect("an event");
 }
 
-pub fn waiting_for_an_event(world: &dyn World) {
+pub fn wait_for_an_event(world: &dyn World) {
     let (mut server, mut client) = pair(world, 4096);
-    // Whatever came while they connected.
+    // Events from connecting.
     while client.wait(Some(SHORT)).is_ok() {}
     for _ in 0..rounds(100) {
         assert_eq!(client.data_ready().expect("data_ready"), 0);
@@ -70,7 +73,7 @@ pub fn waiting_for_an_event(world: &dyn World) {
         assert_eq!(client.data_ready().expect("data_ready"), 1);
         client.recv(&mut [0]).expect("recv");
     }
-    // Who saw the byte before its event came is woken by that once more.
+    // A reader that saw the byte before its event is woken by that once more.
     while client.wait(Some(SHORT)).is_ok() {}
-    assert!(matches!(takes_that_long(|| client.wait(Some(SHORT))), Err(Error::TimedOut(_))));
+    assert!(matches!(assert_times_out_in_time(|| client.wait(Some(SHORT))), Err(Error::TimedOut(_))));
 }

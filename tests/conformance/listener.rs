@@ -43,7 +43,7 @@ fn assert_joined(one: &mut Vchan, other: &mut Vchan, byte: u8) {
     }
 }
 
-pub fn one_client_after_the_other(world: &dyn World) {
+pub fn one_client_after_another(world: &dyn World) {
     let listener = bind(world);
     for round in 0..rounds(100) as u8 {
         let mut client = connect(world);
@@ -80,7 +80,7 @@ pub fn several_clients_at_once(world: &dyn World) {
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
 }
 
-pub fn clients_that_wait_are_served_in_some_order(world: &dyn World) {
+pub fn waiting_clients_are_served_in_any_order(world: &dyn World) {
     const CLIENTS: u8 = 6;
     let listener = bind(world);
     std::thread::scope(|scope| {
@@ -118,7 +118,7 @@ pub fn several_threads_accept(world: &dyn World) {
     });
 }
 
-pub fn a_time_out_loses_nothing(world: &dyn World) {
+pub fn timeout_loses_no_client(world: &dyn World) {
     let listener = bind(world);
     assert_nobody(&listener);
     let short = listener.accept_timeout(Duration::from_millis(10));
@@ -180,7 +180,7 @@ pub fn close_ends_an_accept(world: &dyn World) {
     }
 }
 
-pub fn close_tells_a_client_that_was_not_accepted(world: &dyn World) {
+pub fn close_notifies_an_unaccepted_client(world: &dyn World) {
     let listener = bind(world);
     let mut client = connect(world);
     listener.closer().close();
@@ -188,7 +188,7 @@ pub fn close_tells_a_client_that_was_not_accepted(world: &dyn World) {
     assert!(matches!(listener.accept(), Err(Error::Closed)));
 }
 
-pub fn the_descriptor_tells_of_clients(world: &dyn World) {
+pub fn descriptor_reports_clients(world: &dyn World) {
     let listener = bind(world);
     let fd = listener.as_raw_fd();
     for round in 0..3 {
@@ -208,7 +208,7 @@ pub fn the_descriptor_tells_of_clients(world: &dyn World) {
     assert!(readable_now(&listener));
 }
 
-pub fn a_poller_and_a_thread_that_accepts(world: &dyn World) {
+pub fn poller_and_accepting_thread(world: &dyn World) {
     let listener = Arc::new(bind(world));
     let other = listener.clone();
     let thread = spawn("blocked", move || other.accept().expect("accept"));
@@ -221,7 +221,7 @@ pub fn a_poller_and_a_thread_that_accepts(world: &dyn World) {
     drop(accept(&listener));
 }
 
-pub fn clients_that_did_not_wait_to_be_accepted(world: &dyn World) {
+pub fn clients_that_left_before_accept(world: &dyn World) {
     let listener = bind(world);
     // One that has left.
     let mut early = connect(world);
@@ -244,7 +244,7 @@ pub fn clients_that_did_not_wait_to_be_accepted(world: &dyn World) {
     assert_eq!(server.read(&mut got).expect_err("it has died").kind(), ErrorKind::ConnectionReset);
 }
 
-pub fn a_client_that_died_in_silence_is_skipped(world: &dyn World) {
+pub fn dead_client_is_skipped(world: &dyn World) {
     let listener = bind(world);
     let raw = Raw::client(world);
     raw.announce();
@@ -287,7 +287,7 @@ impl Transport for Failing {
     }
 }
 
-pub fn the_next_channel_can_not_be_published(world: &dyn World) {
+pub fn failure_to_publish_the_next_channel(world: &dyn World) {
     let fails = Arc::new(AtomicBool::new(false));
     let failing = Failing { below: world.server(), fails: fails.clone() };
     let listener = server(world).transport(failing).bind().expect("bind");
@@ -307,7 +307,7 @@ pub fn the_next_channel_can_not_be_published(world: &dyn World) {
     assert_joined(&mut second, &mut server, 2);
 }
 
-pub fn the_name_is_taken_and_free_again(world: &dyn World) {
+pub fn name_is_taken_and_freed(world: &dyn World) {
     let listener = bind(world);
     for _ in 0..2 {
         let error = server(world).bind().expect_err("the name is taken");

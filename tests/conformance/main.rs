@@ -1,8 +1,8 @@
-//! One suite for every transport: what a channel promises, whatever carries it.
+//! One suite for every transport: the behaviour of channels that does not depend on the transport.
 //!
-//! A transport takes part by an implementation of [`World`](world::World) and one line at the end of this file. Each
-//! test runs in a process of its own (see [`isolated`]), which ends by checking that nothing is left: descriptors,
-//! shared mappings, files, directories, names.
+//! A transport takes part by an implementation of [`World`](world::World) and one line at the end of this
+//! file. Each test runs in its own process (see [`isolated`]), which finally checks for leftover descriptors,
+//! shared mappings, files, directories and names.
 
 mod budget;
 mod closing;
@@ -26,47 +26,48 @@ mod stream;
 mod support;
 mod world;
 
-/// The tests of every subject, as `subject: test, test;`. One that is not listed is dead code, which clippy refuses.
+/// The tests of every subject, as `subject: test, test;`. A test that is not listed is dead code, which
+/// clippy refuses.
 macro_rules! suite {
     ($world:ty) => {
         suite! { $world =>
             stream: both_ways_with_every_pair_of_orders, indices_wrap, sizes_of_every_kind, vectored;
-            budget: of_an_end, of_clients_that_wait;
-            closing: the_end_comes_after_the_last_byte, the_end_comes_once_nothing_is_left,
+            budget: one_end, waiting_clients;
+            closing: end_follows_the_last_byte, end_follows_the_remaining_bytes,
                 close_ends_a_blocked_read, close_ends_a_blocked_write, close_ends_a_blocked_accept,
-                close_ends_a_blocked_connect, close_ends_both_halves, drop_tells_the_peer,
-                leave_then_read_on, writing_to_a_peer_that_left, waiting_for_the_peer_to_drain,
-                a_peer_that_dies_is_no_end_of_stream, a_death_is_heard_by_who_does_not_block;
-            connecting: a_server_without_client, writing_before_the_client_comes, no_server,
-                the_client_waits_for_its_server, a_second_client_is_refused, a_second_server_is_refused, a_name_is_free_when_its_server_has_a_client,
-                a_name_can_be_used_again, a_bad_port_is_refused, who_is_where;
-            descriptors: out_of_the_ring, into_the_ring, short_copies_ask_for_more,
-                a_descriptor_that_takes_less_leaves_the_rest;
-            events: events_without_end_do_not_stop_the_clock, stray_readiness_does_not_stop_the_clock,
-                a_failure_ends_every_sleep, the_least_need_is_met, who_polled_does_not_sleep, what_was_moved_is_told_though_the_event_failed,
-                the_last_bytes_come_at_the_same_moment_as_the_end, our_own_peers_are_not_nudged;
-            half_close: the_other_direction_goes_on, nothing_is_written_after_the_end, the_end_of_the_stream_wakes_a_reader,
-                the_end_of_the_stream_wakes_a_poller, a_packet_that_is_cut_short, leaving_after_the_end_of_the_stream,
-                a_failure_is_told_to_the_peer, a_failure_ends_a_blocked_write, both_sides_know_that_it_is_understood,
-                a_foreign_peer, the_next_client_starts_without_an_offer, an_earlier_client_ends_no_later_stream, a_peer_that_takes_it_back;
-            hostile: impossible_indices, impossible_live_bytes, impossible_orders, rubbish_everywhere,
+                close_ends_a_blocked_connect, close_ends_both_halves, drop_notifies_the_peer,
+                read_after_leave, write_to_a_closed_peer, wait_until_drained,
+                peer_death_is_not_end_of_stream, nonblocking_caller_sees_peer_death;
+            connecting: accept_times_out_without_client, write_before_client_connects, connect_without_server,
+                client_waits_for_server, second_client_is_refused, second_server_is_refused, name_is_free_once_server_has_client,
+                name_is_reusable, invalid_port_is_refused, roles_paths_and_sizes;
+            descriptors: copy_from_ring_to_fd, copy_from_fd_to_ring, short_copies_request_events,
+                partial_write_to_fd_leaves_the_rest;
+            events: endless_events_do_not_defeat_timeouts, stray_readiness_does_not_defeat_timeouts,
+                failure_wakes_all_threads, smallest_request_is_met_first, wait_after_poll_returns, failed_event_does_not_lose_the_count,
+                last_bytes_arrive_together_with_the_end, own_peers_get_no_unrequested_events;
+            half_close: other_direction_continues, write_after_shutdown_fails, end_of_stream_wakes_a_reader,
+                end_of_stream_wakes_a_poller, incomplete_packet_stays_readable, leave_after_end_of_stream,
+                abort_is_reported_to_the_peer, abort_ends_a_blocked_write, both_sides_know_the_extension,
+                foreign_peer, next_client_starts_without_an_offer, earlier_client_does_not_end_a_later_stream, peer_that_clears_its_bits;
+            hostile: invalid_indices, invalid_live_bytes, invalid_orders, random_writes_everywhere,
                 own_indices_overwritten;
-            interrupted: a_signal_interrupts_a_read, a_signal_does_not_end_an_accept, a_signal_ends_the_wait_for_a_server,
-                an_interrupted_write_says_what_was_written;
-            limits: time_outs, time_outs_without_end, waiting_for_an_event;
-            listener: one_client_after_the_other, several_clients_at_once, clients_that_wait_are_served_in_some_order,
-                several_threads_accept, a_time_out_loses_nothing, close_ends_an_accept,
-                close_tells_a_client_that_was_not_accepted, the_descriptor_tells_of_clients,
-                a_poller_and_a_thread_that_accepts, clients_that_did_not_wait_to_be_accepted,
-                a_client_that_died_in_silence_is_skipped, the_next_channel_can_not_be_published,
-                the_name_is_taken_and_free_again;
-            nonblocking: would_block_then_woken, echo_through_poll, echo_through_wait, neither_direction_keeps_the_descriptor_busy,
-                a_packet_that_waits_keeps_no_descriptor_busy, the_other_direction_is_woken_too,
-                the_end_wakes_both_directions, halves_poll_apart, one_half_polls_while_the_other_blocks, short_vectored_reads_ask_for_more,
-                data_and_space, who_asks_for_more_hears_of_the_end, short_blocking_calls_ask_for_more,
-                a_call_that_ran_out_of_time_has_asked, another_thread_s_wait_takes_nothing_away;
-            packets: exact_sizes, too_large, nothing_by_halves;
-            persistent: one_client_after_the_other, a_client_waits_for_the_one_before;
+            interrupted: signal_interrupts_a_read, signal_does_not_end_an_accept, signal_ends_the_wait_for_a_server,
+                interrupted_write_returns_the_count;
+            limits: timeouts, unlimited_timeouts, wait_for_an_event;
+            listener: one_client_after_another, several_clients_at_once, waiting_clients_are_served_in_any_order,
+                several_threads_accept, timeout_loses_no_client, close_ends_an_accept,
+                close_notifies_an_unaccepted_client, descriptor_reports_clients,
+                poller_and_accepting_thread, clients_that_left_before_accept,
+                dead_client_is_skipped, failure_to_publish_the_next_channel,
+                name_is_taken_and_freed;
+            nonblocking: would_block_then_woken, echo_through_poll, echo_through_wait, idle_direction_does_not_keep_the_descriptor_readable,
+                waiting_packet_does_not_keep_the_descriptor_readable, event_is_forwarded_to_the_other_direction,
+                end_wakes_both_directions, halves_poll_independently, one_half_polls_while_the_other_blocks, short_vectored_reads_request_events,
+                data_ready_and_buffer_space_request_events, end_is_reported_after_the_last_data, short_blocking_calls_request_events,
+                timed_out_call_has_requested_an_event, wait_in_another_thread_steals_no_event;
+            packets: exact_sizes, too_large, no_partial_packets;
+            persistent: one_client_after_another, client_waits_for_the_previous_one;
             spinning: no_wake_up_is_lost_without_spinning, no_wake_up_is_lost_by_spinning_briefly,
                 no_wake_up_is_lost_by_spinning;
             split: both_halves_block_at_once, both_halves_block_at_once_without_spinning,

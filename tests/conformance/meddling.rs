@@ -1,4 +1,4 @@
-//! A transport whose events misbehave on demand; everything else is the transport below it.
+//! A transport with faulty events on demand; everything else is passed to the underlying transport.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,33 +8,33 @@ use nix::sys::eventfd::EventFd;
 use vchan::transport::{EventChannel, EventSet, Events, Parts, Readiness, Received, Role, Tokens, Transport};
 use vchan::{DomId, Error, Result};
 
-/// What is wrong with the events.
+/// The faults.
 #[derive(Clone)]
-pub struct Mischief {
-    /// Another event is always there.
-    pub tireless: Arc<AtomicBool>,
-    /// The descriptor is always readable, and no event is there.
+pub struct Faults {
+    /// There is always another event.
+    pub endless: Arc<AtomicBool>,
+    /// The descriptor is always readable, without an event.
     pub stray: Arc<AtomicBool>,
-    /// None can be taken: the event channel fails.
+    /// Receiving fails.
     broken: Arc<AtomicBool>,
-    /// Readable once that is so.
+    /// Readable once receiving fails.
     failure: Arc<EventFd>,
-    /// None can be sent.
+    /// Sending fails.
     pub mute: Arc<AtomicBool>,
-    /// How often events have been taken.
-    pub looks: Arc<AtomicUsize>,
+    /// How often events were received.
+    pub receives: Arc<AtomicUsize>,
 }
 
-impl Mischief {
-    fn new() -> Mischief {
+impl Faults {
+    fn new() -> Faults {
         let flag = || Arc::new(AtomicBool::new(false));
         let failure = Arc::new(EventFd::from_value(0).expect("an eventfd"));
-        let (tireless, stray, broken, mute) = (flag(), flag(), flag(), flag());
-        Mischief { tireless, stray, broken, failure, mute, looks: Arc::default() }
+        let (endless, stray, broken, mute) = (flag(), flag(), flag(), flag());
+        Faults { endless, stray, broken, failure, mute, receives: Arc::default() }
     }
 
-    /// From now on the event channel fails, and its descriptor says that there is something to take.
-    pub fn break_it(&self) {
+    /// From now on the event channel fails, and its descriptor is readable.
+    pub fn fail(&self) {
         self.broken.store(true, Ordering::SeqCst);
         self.failure.write(1).expect("write to an eventfd");
     }
@@ -43,17 +43,17 @@ impl Mischief {
 #[derive(Clone)]
 pub struct Meddling {
     below: Arc<dyn Transport>,
-    mischief: Mischief,
+    faults: Faults,
 }
 
 impl Meddling {
     pub fn new(below: Arc<dyn Transport>) -> Meddling {
-        Meddling { below, mischief: Mischief::new() }
+        Meddling { below, faults: Faults::new() }
     }
 
-    /// The switches, for all channels of this transport.
-    pub fn mischief(&self) -> Mischief {
-        self.mischief.clone()
+    /// The faults, shared by all channels of this transport.
+    pub fn faults(&self) -> Faults {
+        self.faults.clone()
     }
 }
 
@@ -68,20 +68,20 @@ impl Transport for Meddling {
 
     fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
         let parts = self.below.open(role, peer, path)?;
-        let events = MeddlingEvents { below: parts.events, mischief: self.mischief.clone() };
+        let events = MeddlingEvents { below: parts.events, faults: self.faults.clone() };
         Ok(Parts { events: Box::new(events), ..parts })
     }
 }
 
 struct MeddlingEvents {
     below: Box<dyn Events>,
-    mischief: Mischief,
+    faults: Faults,
 }
 
 impl MeddlingEvents {
     fn around(&self, below: Box<dyn EventChannel>) -> Box<dyn EventChannel> {
         let always = EventFd::from_value(1).expect("an eventfd");
-        Box::new(MeddlingChannel { below, mischief: self.mischief.clone(), always })
+        Box::new(MeddlingChannel { below, faults: self.faults.clone(), always })
     }
 }
 
@@ -97,7 +97,7 @@ impl Events for MeddlingEvents {
 
 struct MeddlingChannel {
     below: Box<dyn EventChannel>,
-    mischief: Mischief,
+    faults: Faults,
     /// Always readable.
     always: EventFd,
 }
@@ -116,27 +116,27 @@ impl EventChannel for MeddlingChannel {
     }
 
     fn attach(&self, set: Arc<EventSet>, tokens: Tokens) -> Result<()> {
-        if self.mischief.tireless.load(Ordering::Relaxed) || self.mischief.stray.load(Ordering::Relaxed) {
+        if self.faults.endless.load(Ordering::Relaxed) || self.faults.stray.load(Ordering::Relaxed) {
             set.add(&self.always, Readiness::READABLE, tokens.readable).expect("watch the eventfd");
         }
-        set.add(&*self.mischief.failure, Readiness::READABLE, tokens.readable).expect("watch the eventfd");
+        set.add(&*self.faults.failure, Readiness::READABLE, tokens.readable).expect("watch the eventfd");
         self.below.attach(set, tokens)
     }
 
     fn notify(&self) -> Result<()> {
-        if self.mischief.mute.load(Ordering::Relaxed) {
+        if self.faults.mute.load(Ordering::Relaxed) {
             return Err(Error::os("send an event", nix::errno::Errno::EIO));
         }
         self.below.notify()
     }
 
     fn receive(&self) -> Result<Received> {
-        self.mischief.looks.fetch_add(1, Ordering::Relaxed);
-        if self.mischief.broken.load(Ordering::SeqCst) {
+        self.faults.receives.fetch_add(1, Ordering::Relaxed);
+        if self.faults.broken.load(Ordering::SeqCst) {
             return Err(Error::os("receive an event", nix::errno::Errno::EIO));
         }
         let received = self.below.receive()?;
-        Ok(Received { event: received.event || self.mischief.tireless.load(Ordering::Relaxed), ..received })
+        Ok(Received { event: received.event || self.faults.endless.load(Ordering::Relaxed), ..received })
     }
 
     fn ended(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Non-blocking calls, and the descriptor that says when to try again.
+//! Non-blocking calls, and the descriptor to poll between them.
 
 use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,7 +37,7 @@ fn fill(end: &mut impl Write) -> usize {
 pub fn would_block_then_woken(world: &dyn World) {
     let (mut server, mut client) = nonblocking_pair(world, 4096);
     for end in [&mut server, &mut client] {
-        // What came before anybody had the descriptor may make it readable for nothing; the next call takes it.
+        // Events before the first use of the descriptor can make it readable once; the next call takes them.
         readable_now(&*end);
         would_block(end.read(&mut [0; 10]));
     }
@@ -60,7 +60,7 @@ pub fn would_block_then_woken(world: &dyn World) {
     }
 }
 
-/// How an end waits that doesn't block in the calls that move bytes.
+/// How an end waits between non-blocking transfers.
 type Rest = fn(&Vchan) -> bool;
 
 fn by_poll(end: &Vchan) -> bool {
@@ -71,7 +71,7 @@ fn by_wait(end: &Vchan) -> bool {
     end.wait(Some(LONG)).is_ok()
 }
 
-/// One end of a conversation: writes `out` and reads `into` at once, and counts how often it was woken for nothing.
+/// One end of a conversation: writes `out` and reads `into` at once, and counts spurious wake-ups.
 fn converse(mut end: Vchan, rest: Rest, bytes: usize, out: u64, into: u64) -> (usize, Vchan) {
     let (mut out, mut into) = (Stream::new(out), Stream::new(into));
     let (mut buffer, mut idle) = ([0; 3000], 0);
@@ -111,8 +111,8 @@ fn echo(pair: (Vchan, Vchan), [servers, clients]: [Rest; 2]) {
     let server = spawn("server", move || converse(server, servers, bytes, 1, 2));
     let client = spawn("client", move || converse(client, clients, bytes, 2, 1));
     for (idle, _end) in [server, client].map(|thread| thread.join().expect("a side")) {
-        // At worst each event is found to have been acted upon already.
-        assert!(idle < 2 * bytes / 1000, "woken {idle} times for nothing");
+        // At worst each event was handled before its wake-up.
+        assert!(idle < 2 * bytes / 1000, "{idle} spurious wake-ups");
     }
 }
 
@@ -130,12 +130,12 @@ pub fn echo_through_wait(world: &dyn World) {
     echo(pair(world, 1024), [by_wait, by_poll]);
 }
 
-pub fn neither_direction_keeps_the_descriptor_busy(world: &dyn World) {
+pub fn idle_direction_does_not_keep_the_descriptor_readable(world: &dyn World) {
     let (mut server, mut client) = nonblocking_pair(world, 4096);
     for _ in 0..3 {
         fill(&mut client);
         server.recv(&mut [0; 4096]).expect("recv");
-        // Woken for space, and used it; from now on only data is waited for.
+        // Woken for space, which was used; from now on only data is waited for.
         assert!(readable(&client, LONG));
         client.write_all(b"x").expect("write");
         for _ in 0..3 {
@@ -144,20 +144,20 @@ pub fn neither_direction_keeps_the_descriptor_busy(world: &dyn World) {
         assert!(!readable_now(&client), "space keeps the descriptor readable");
         server.recv(&mut [0]).expect("recv");
 
-        // And the other way round.
+        // The same in the other direction.
         would_block(client.read(&mut [0; 10]));
         server.write_all(b"data").expect("write");
         assert!(readable(&client, LONG));
         assert_eq!(client.read(&mut [0; 4]).expect("read"), 4);
         server.write_all(b"data").expect("write");
         fill(&mut client);
-        assert!(!readable_now(&client), "data that nobody asked for keeps the descriptor readable");
+        assert!(!readable_now(&client), "unrequested data keeps the descriptor readable");
         server.recv(&mut [0; 4096]).expect("recv");
         client.recv(&mut [0; 4]).expect("recv");
     }
 }
 
-pub fn a_packet_that_waits_keeps_no_descriptor_busy(world: &dyn World) {
+pub fn waiting_packet_does_not_keep_the_descriptor_readable(world: &dyn World) {
     let (mut server, mut client) = nonblocking_pair(world, 4096);
     client.send(&[1; 3000]).expect("send");
     assert!(matches!(client.send(&[2; 2000]), Err(Error::WouldBlock)));
@@ -178,12 +178,12 @@ pub fn a_packet_that_waits_keeps_no_descriptor_busy(world: &dyn World) {
     client.recv(&mut [0; 200]).expect("recv");
 }
 
-pub fn the_other_direction_is_woken_too(world: &dyn World) {
+pub fn event_is_forwarded_to_the_other_direction(world: &dyn World) {
     let (mut server, mut client) = nonblocking_pair(world, 4096);
     for _ in 0..100 {
         fill(&mut client);
         server.recv(&mut [0; 4096]).expect("recv");
-        // The event was for space; reading takes it away, and must pass it on.
+        // The event was for space; the read takes it, and must forward it.
         assert!(readable(&client, LONG));
         would_block(client.read(&mut [0; 10]));
         would_block(client.read(&mut [0; 10]));
@@ -201,7 +201,7 @@ pub fn the_other_direction_is_woken_too(world: &dyn World) {
     }
 }
 
-pub fn the_end_wakes_both_directions(world: &dyn World) {
+pub fn end_wakes_both_directions(world: &dyn World) {
     let (server, client) = nonblocking_pair(world, 4096);
     let (mut reader, mut writer) = server.split();
     would_block(reader.read(&mut [0; 1]));
@@ -209,8 +209,8 @@ pub fn the_end_wakes_both_directions(world: &dyn World) {
     drop(client);
     assert!(readable(&reader, LONG));
     assert_eq!(reader.read(&mut [0; 1]).expect("the end"), 0);
-    assert!(readable(&writer, LONG), "the reader swallowed the news for the writer");
-    assert_eq!(writer.write(b"x").expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
+    assert!(readable(&writer, LONG), "the reader swallowed the event for the writer");
+    assert_eq!(writer.write(b"x").expect_err("the peer has left").kind(), ErrorKind::BrokenPipe);
 
     let (server, client) = nonblocking_pair_after(world, (reader, writer));
     let (mut reader, mut writer) = server.split();
@@ -218,18 +218,18 @@ pub fn the_end_wakes_both_directions(world: &dyn World) {
     would_block(reader.read(&mut [0; 1]));
     drop(client);
     assert!(readable(&writer, LONG));
-    assert_eq!(writer.write(b"x").expect_err("nobody is there").kind(), ErrorKind::BrokenPipe);
-    assert!(readable(&reader, LONG), "the writer swallowed the news for the reader");
+    assert_eq!(writer.write(b"x").expect_err("the peer has left").kind(), ErrorKind::BrokenPipe);
+    assert!(readable(&reader, LONG), "the writer swallowed the event for the reader");
     assert_eq!(reader.read(&mut [0; 1]).expect("the end"), 0);
 }
 
-/// A new pair under the name that the old one used.
+/// A new pair under the name of the old one.
 fn nonblocking_pair_after<T>(world: &dyn World, old: T) -> (Vchan, Vchan) {
     drop(old);
     nonblocking_pair(world, 4096)
 }
 
-pub fn halves_poll_apart(world: &dyn World) {
+pub fn halves_poll_independently(world: &dyn World) {
     let (mut server, client) = nonblocking_pair(world, 4096);
     let (mut reader, mut writer) = client.split();
     for _ in 0..100 {
@@ -242,27 +242,27 @@ pub fn halves_poll_apart(world: &dyn World) {
         assert!(readable_now(&writer), "the reader swallowed the writer's event");
         writer.write_all(b"x").expect("write");
         would_block(reader.read(&mut [0; 1]));
-        assert!(!readable_now(&writer), "the writer has what it wanted");
+        assert!(!readable_now(&writer), "readable though the writer is not waiting");
         server.recv(&mut [0; 1]).expect("recv");
     }
 }
 
-pub fn short_vectored_reads_ask_for_more(world: &dyn World) {
+pub fn short_vectored_reads_request_events(world: &dyn World) {
     let (mut server, mut client) = nonblocking_pair(world, 4096);
     would_block(client.read(&mut [0; 1]));
     server.write_all(&[1; 100]).expect("write");
     assert!(readable(&client, LONG));
-    // The event is taken by a write.
+    // A write takes the event.
     fill(&mut client);
     let (mut one, mut two) = ([0; 50], [0; 100]);
     let mut parts = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut two)];
     assert_eq!(client.read_vectored(&mut parts).expect("read"), 100);
     assert!(!readable_now(&client));
     server.write_all(b"more").expect("write");
-    assert!(readable(&client, LONG), "a short read asked for no event");
+    assert!(readable(&client, LONG), "a short read requested no event");
 }
 
-pub fn data_and_space(world: &dyn World) {
+pub fn data_ready_and_buffer_space_request_events(world: &dyn World) {
     let (mut server, mut client) = nonblocking_pair(world, 4096);
     for _ in 0..50 {
         while readable_now(&client) {
@@ -271,7 +271,7 @@ pub fn data_and_space(world: &dyn World) {
         assert_eq!(client.data_ready().expect("data"), 0);
         assert_eq!(client.buffer_space().expect("space"), 4096);
         server.write_all(&[1; 10]).expect("write");
-        assert!(readable(&client, LONG), "asking for data asks for an event");
+        assert!(readable(&client, LONG), "data_ready requests an event");
         client.wait(Some(LONG)).expect("the event");
         assert_eq!(client.data_ready().expect("data"), 10);
         client.recv(&mut [0; 10]).expect("recv");
@@ -279,7 +279,7 @@ pub fn data_and_space(world: &dyn World) {
         assert_eq!(client.buffer_space().expect("space"), 0);
         assert!(!readable_now(&client));
         server.recv(&mut [0; 96]).expect("recv");
-        assert!(readable(&client, LONG), "asking for space asks for an event");
+        assert!(readable(&client, LONG), "buffer_space requests an event");
         client.wait(Some(LONG)).expect("the event");
         assert_eq!(client.buffer_space().expect("space"), 96);
         server.recv(&mut [0; 4000]).expect("recv");
@@ -295,7 +295,7 @@ pub fn one_half_polls_while_the_other_blocks(world: &dyn World) {
     for _ in 0..20 {
         fill(&mut writer);
         server.recv(&mut [0; 4096]).expect("recv");
-        // Time for the reader to take the event; too little of it makes the test weaker, not wrong.
+        // Time for the reader to take the event; too little time makes the test weaker, not wrong.
         std::thread::sleep(Duration::from_millis(3));
         assert!(readable(&writer, Duration::from_secs(3)), "the blocked reader swallowed the writer's event");
         writer.write_all(b"x").expect("write");
@@ -305,23 +305,23 @@ pub fn one_half_polls_while_the_other_blocks(world: &dyn World) {
     assert_eq!(blocked.join().expect("the reader").expect("the end"), 0);
 }
 
-/// The event of the peer's leaving comes together with the last data, and is taken with it.
-pub fn who_asks_for_more_hears_of_the_end(world: &dyn World) {
+/// The event of the peer's end comes together with the last data, and is taken with it.
+pub fn end_is_reported_after_the_last_data(world: &dyn World) {
     type Ask = fn(&mut Vchan) -> std::io::Result<usize>;
-    let ways: [(&str, Ask); 3] = [
+    let cases: [(&str, Ask); 3] = [
         ("read", |end| end.read(&mut [0; 10])),
         ("read_vectored", |end| {
             end.read_vectored(&mut [[0; 4], [0; 4]].each_mut().map(|b| IoSliceMut::new(b)))
         }),
         ("data_ready", |end| Ok(end.data_ready()?)),
     ];
-    for (name, ask) in ways {
+    for (name, ask) in cases {
         let (mut server, mut client) = nonblocking_pair(world, 4096);
         would_block(server.read(&mut [0; 10]));
         client.write_all(b"data").expect("write");
         client.leave();
         assert!(readable(&server, LONG), "not woken by data");
-        assert_eq!(ask(&mut server).expect("ask"), 4);
+        assert_eq!(ask(&mut server).expect("call"), 4);
         assert!(readable(&server, LONG), "{name} swallowed the end");
         let mut rest = Vec::new();
         server.read_to_end(&mut rest).expect("read to the end");
@@ -329,10 +329,10 @@ pub fn who_asks_for_more_hears_of_the_end(world: &dyn World) {
     }
 }
 
-/// Calls that wait, in a program that polls the descriptor between them: after fewer bytes than it asked for it may do so.
-pub fn short_blocking_calls_ask_for_more(world: &dyn World) {
+/// Blocking calls, in a program that polls the descriptor between them: it may poll after a short transfer.
+pub fn short_blocking_calls_request_events(world: &dyn World) {
     type Read = fn(&mut Reader, BorrowedFd<'_>) -> std::io::Result<usize>;
-    let ways: [(&str, Read); 4] = [
+    let cases: [(&str, Read); 4] = [
         ("read", |reader, _| reader.read(&mut [0; 100])),
         ("read_vectored", |reader, _| {
             reader.read_vectored(&mut [[0; 5], [0; 5]].each_mut().map(|b| IoSliceMut::new(b)))
@@ -343,7 +343,7 @@ pub fn short_blocking_calls_ask_for_more(world: &dyn World) {
         ("copy_to_fd", |reader, file| Ok(reader.copy_to_fd(file, 100)?)),
     ];
     let file = tempfile::tempfile().expect("a file");
-    for (name, read) in ways {
+    for (name, read) in cases {
         let (server, mut client) = pair(world, 4096);
         let channel = server.channel().clone();
         let (mut reader, _writer) = server.split();
@@ -357,7 +357,7 @@ pub fn short_blocking_calls_ask_for_more(world: &dyn World) {
         assert_eq!(read(&mut reader, file.as_fd()).expect("read"), 8);
         assert!(!readable_now(&reader));
         client.write_all(b"more").expect("write");
-        assert!(readable(&reader, LONG), "{name} asked for no event");
+        assert!(readable(&reader, LONG), "{name} requested no event");
     }
 
     let (server, mut client) = pair(world, 4096);
@@ -370,11 +370,12 @@ pub fn short_blocking_calls_ask_for_more(world: &dyn World) {
     assert_eq!(writer.copy_from_fd(file.as_fd(), 100).expect("copy"), 10);
     assert!(!readable_now(&writer));
     client.read_exact(&mut [0; 4096]).expect("read");
-    assert!(readable(&writer, LONG), "copy_from_fd asked for no event");
+    assert!(readable(&writer, LONG), "copy_from_fd requested no event");
 }
 
-/// A call that waits gives up, and then its program polls. The event comes while the other direction waits, which takes it.
-pub fn a_call_that_ran_out_of_time_has_asked(world: &dyn World) {
+/// A call times out, and then its program polls. The event comes while the other direction waits and takes
+/// it.
+pub fn timed_out_call_has_requested_an_event(world: &dyn World) {
     let short = Some(Duration::from_millis(1));
     let (server, mut client) = pair_without_spinning(world, 4096);
     let (mut reader, mut writer) = server.split();
@@ -403,8 +404,9 @@ pub fn a_call_that_ran_out_of_time_has_asked(world: &dyn World) {
     assert!(readable(&writer, LONG), "the blocked reader swallowed the writer's event");
 }
 
-/// Two threads of one side wait for any event between calls that don't wait. What one takes, the other must not wait for.
-pub fn another_thread_s_wait_takes_nothing_away(world: &dyn World) {
+/// Two threads of one side wait for any event between non-blocking calls. An event taken by one must not be
+/// lost for the other.
+pub fn wait_in_another_thread_steals_no_event(world: &dyn World) {
     let (mut server, mut client) = pair_without_spinning(world, 4096);
     server.write_all(&[0; 4096]).expect("fill the ring");
     let channel = server.channel();
@@ -412,7 +414,7 @@ pub fn another_thread_s_wait_takes_nothing_away(world: &dyn World) {
         |wait: fn(&Channel)| std::thread::scope(|scope| drop(scope.spawn(|| wait(channel))));
     while channel.wait(Some(Duration::ZERO)).is_ok() {}
 
-    // The event is taken between two calls of this thread, the first of which has asked for it.
+    // The other thread takes the event between two calls of this thread, the first of which has requested it.
     assert!(matches!(channel.read_now(&mut [0], 1, false), Err(Error::WouldBlock)));
     client.write_all(&[1; 5]).expect("write");
     in_another_thread(|channel| {
@@ -422,7 +424,7 @@ pub fn another_thread_s_wait_takes_nothing_away(world: &dyn World) {
     assert!(matches!(channel.write_now(&[0], 1, false).stopped, Some(Error::WouldBlock)));
     channel.wait(Some(LONG)).expect("there is data");
 
-    // A call that was cut has left data behind, for which no event comes.
+    // A short call has left data in the ring, for which no event comes.
     assert_eq!(channel.read_now(&mut [0], 10, false).expect("read"), 1);
     in_another_thread(|channel| drop(channel.wait(Some(Duration::ZERO))));
     assert!(matches!(channel.write_now(&[0], 1, false).stopped, Some(Error::WouldBlock)));

@@ -39,11 +39,11 @@ pub fn too_large(world: &dyn World) {
     };
     large(client.send(&[0; 4097]));
     large(server.recv(&mut [0; 4097]));
-    client.send(&[0; 4096]).expect("send what just fits");
-    server.recv(&mut [0; 4096]).expect("recv what just fits");
+    client.send(&[0; 4096]).expect("send as much as fits");
+    server.recv(&mut [0; 4096]).expect("recv as much as fits");
 }
 
-pub fn nothing_by_halves(world: &dyn World) {
+pub fn no_partial_packets(world: &dyn World) {
     let (mut server, mut client) = pair(world, 4096);
     client.set_nonblocking(true);
     server.set_nonblocking(true);

@@ -29,9 +29,9 @@ fn say_hello(mut client: Vchan, round: usize) {
     assert_eq!(answer, text.as_bytes());
 }
 
-pub fn one_client_after_the_other(world: &dyn World) {
+pub fn one_client_after_another(world: &dyn World) {
     let closer = Closer::new();
-    // Persistent rings go on where the last client left them: across the wrap, too.
+    // The indices continue from the previous client: also across the wrap.
     let builder = server(world).persistent(true).closer(&closer).buffer_size(1024).first_index(u32::MAX - 60);
     let listening = builder.open().expect("listen");
     let server = spawn("server", move || echo(listening));
@@ -43,7 +43,7 @@ pub fn one_client_after_the_other(world: &dyn World) {
     assert_eq!(crate::support::inner(&error).errno(), libc::ESHUTDOWN);
 }
 
-pub fn a_client_waits_for_the_one_before(world: &dyn World) {
+pub fn client_waits_for_the_previous_one(world: &dyn World) {
     let closer = Closer::new();
     let listening = server(world).persistent(true).closer(&closer).open().expect("listen");
     let server = spawn("server", move || echo(listening));

@@ -1,4 +1,4 @@
-//! A peer without a library: it has the shared memory and the event channel, and keeps to no rule.
+//! A peer without the library: it has the shared memory and the event channel, and follows no rules.
 
 use std::sync::atomic::{fence, AtomicU16, AtomicU32, AtomicU8, Ordering};
 
@@ -31,7 +31,7 @@ fn open(world: &dyn World, role: Role) -> Parts {
 }
 
 impl Raw {
-    /// A client that has mapped everything but hasn't said so yet.
+    /// A client that has mapped everything but has not announced itself.
     pub fn client(world: &dyn World) -> Raw {
         let parts = open(world, Role::Client);
         let rendezvous = parts.registry.look_up().expect("look up");
@@ -47,14 +47,14 @@ impl Raw {
         raw
     }
 
-    /// Says that this client is here.
+    /// Announces the client.
     pub fn announce(&self) {
         self.u8(CLI_LIVE).store(1, Ordering::SeqCst);
         self.u8(SRV_NOTIFY).store(1, Ordering::SeqCst);
-        self.ring_the_bell();
+        self.send_event();
     }
 
-    /// A server that publishes these orders, whatever they are; its rings have 64 KiB each.
+    /// A server that publishes the given orders; its rings have 64 KiB each.
     pub fn server(world: &dyn World, left_order: u16, right_order: u16) -> Raw {
         let parts = open(world, Role::Server);
         let events = parts.events.listen().expect("listen");
@@ -84,16 +84,16 @@ impl Raw {
     }
 
     /// Sends an event.
-    pub fn ring_the_bell(&self) {
+    pub fn send_event(&self) {
         self.events.notify().expect("send an event");
     }
 
-    /// Takes the events that have come. A server must do that for a client to be let in.
+    /// Takes the pending events. A server must do that to accept a client.
     pub fn take_events(&self) -> bool {
         self.events.receive().expect("receive events").event
     }
 
-    /// Writes as an honest peer would, into a ring of 64 KiB that has space enough and doesn't wrap.
+    /// Writes like a correct peer, into a ring of 64 KiB with enough space and without wrapping.
     pub fn write(&self, data: &[u8]) {
         let (ring, prod) = match self.role {
             Role::Server => (&self.right, RIGHT_PROD),
@@ -103,19 +103,19 @@ impl Raw {
         let at = prod.load(Ordering::Relaxed);
         let base = ring.as_ref().expect("a mapped ring").base();
         for (n, &byte) in data.iter().enumerate() {
-            // SAFETY: inside of the mapping, since the index is taken modulo its size; only ever used atomically
-            // here, and by raw copies there.
+            // SAFETY: inside the mapping, since the index is taken modulo its size; accessed only by atomics
+            // here, and by raw copies in the library.
             unsafe { base.add((at as usize + n) % 65536).cast::<AtomicU8>().as_ref() }
                 .store(byte, Ordering::Relaxed);
         }
         prod.store(at.wrapping_add(data.len() as u32), Ordering::Release);
         fence(Ordering::SeqCst);
-        self.ring_the_bell();
+        self.send_event();
     }
 
     pub fn u8(&self, offset: usize) -> &AtomicU8 {
         assert!(offset < 4096);
-        // SAFETY: inside of the page, which is mapped for as long as `self` lives.
+        // SAFETY: inside the page, which is mapped while `self` lives.
         unsafe { self.page.base().add(offset).cast().as_ref() }
     }
 

@@ -1,4 +1,4 @@
-//! Waits that spin, don't, or are just about to stop.
+//! Waits with and without spinning, and at the moment when spinning ends.
 
 use std::hint;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use vchan::unstable::Internals;
 use crate::support::{client, connect, rounds, server, spawn, Random, LONG};
 use crate::world::World;
 
-/// A message comes at about the moment when the reader, which has read the one before, gives up and goes to sleep.
+/// A message arrives at about the moment when the reader stops spinning and goes to sleep.
 fn messages_at_the_boundary(world: &dyn World, spin: Duration, seed: u64) {
     let server = server(world).buffer_size(1024).spin(spin).without_nudges();
     let (mut reader, mut client) = connect(&server, &client(world).spin(spin).without_nudges());

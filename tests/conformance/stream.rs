@@ -9,7 +9,8 @@ use vchan::{Reader, Vchan, Writer};
 use crate::support::{client, connect, pair, rounds, server, spawn, Random, Stream};
 use crate::world::World;
 
-/// Moves as many bytes each way, in pieces of random sizes up to `most`, and then ends the channel from `one`'s side.
+/// Transfers `bytes` each way, in chunks of random sizes up to `most`, and then ends the channel from `one`'s
+/// side.
 fn exchange(one: Vchan, two: Vchan, bytes: [usize; 2], most: usize) {
     let (one_reader, one_writer) = one.split();
     let (two_reader, two_writer) = two.split();
@@ -51,7 +52,7 @@ pub fn both_ways_with_every_pair_of_orders(world: &dyn World) {
     let orders = || 10..=if cfg!(miri) { 12 } else { 20 };
     for read in orders() {
         for write in orders() {
-            // The OCaml library's table is the one that gives every pair.
+            // Only the OCaml library's table yields every pair.
             let builder = server(world).read_size(1 << read).write_size(1 << write);
             let (server, client) = connect(&builder.order_table(OrderTable::Ocaml), &client(world));
             let sizes = [
@@ -98,7 +99,7 @@ pub fn vectored(world: &dyn World) {
     assert_eq!(server.read_vectored(&mut into).expect("read"), 11);
     assert_eq!((&a, &b, &c[..2]), (b"on", b"etwothr", &b"ee"[..]));
 
-    // Many, read into others, around the ring's end, and what is left of them.
+    // Many buffers, read into buffers of other sizes, across the ring's end, and the rest.
     for round in 0..rounds(200) {
         let messages: Vec<Vec<u8>> = (0..60).map(|n| vec![(n + round) as u8; n]).collect();
         let parts: Vec<IoSlice> = messages.iter().map(|message| IoSlice::new(message)).collect();
@@ -111,7 +112,7 @@ pub fn vectored(world: &dyn World) {
         assert_eq!(client.buffer_space().expect("buffer_space"), 4096);
     }
 
-    // More than the ring holds: all of it is written, in order.
+    // More than the ring holds: everything is written, in order.
     let writer = spawn("writer", move || {
         let (one, two) = (vec![1; 5000], vec![2; 6000]);
         let count = client.write_vectored(&[IoSlice::new(&one), IoSlice::new(&two)]).expect("write");

@@ -1,4 +1,4 @@
-//! What tests of several subjects use.
+//! Helpers for tests of several subjects.
 
 use std::os::fd::AsFd;
 use std::sync::mpsc;
@@ -10,13 +10,14 @@ use vchan::{ClientBuilder, Listener, ListenerBuilder, Vchan};
 
 use crate::world::{World, CLIENT, SERVER};
 
-/// Long enough for anything that is going to happen at all.
+/// A timeout that expires only in failing tests.
 pub const LONG: Duration = Duration::from_secs(20);
 
-/// The usual name.
+/// The default port name.
 pub const PORT: &str = "conformance";
 
-/// A server's builder under the usual name. Without nudges, which would heal a lost wake-up before a test sees it.
+/// A server's builder with the default name. Without nudges, which would repair a lost wake-up before a test
+/// sees it.
 pub fn server(world: &dyn World) -> ListenerBuilder {
     Listener::builder(CLIENT, PORT).transport(world.server()).without_nudges()
 }
@@ -43,7 +44,7 @@ pub fn pair(world: &dyn World, size: usize) -> (Vchan, Vchan) {
     connect(&server(world).buffer_size(size), &client(world))
 }
 
-/// As [`pair`], with the reader and writer in mind that never spin.
+/// As [`pair`], but neither end spins.
 pub fn pair_without_spinning(world: &dyn World, size: usize) -> (Vchan, Vchan) {
     let none = Duration::ZERO;
     connect(&server(world).buffer_size(size).spin(none), &client(world).spin(none))
@@ -71,7 +72,7 @@ pub fn readable_now(fd: impl AsFd) -> bool {
 pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let (started, has_started) = mpsc::channel();
     let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
-        started.send(()).expect("the starter waits");
+        started.send(()).expect("the starting thread waits");
         body()
     });
     let thread = thread.expect("start a thread");
@@ -79,20 +80,20 @@ pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 's
     thread
 }
 
-/// How often to repeat something. Miri takes some thousand times as long for it.
-pub fn rounds(many: usize) -> usize {
+/// How often to repeat something. Miri is some thousand times slower.
+pub fn rounds(count: usize) -> usize {
     if cfg!(miri) {
-        many.div_ceil(200)
+        count.div_ceil(200)
     } else {
-        many
+        count
     }
 }
 
-/// Waits until the kernel says that the thread with this name sleeps, so that it is (nearly always) blocked in the
-/// call that it is about to make. Tests hold without this too, they would only test less.
+/// Waits until the thread with this name sleeps according to the kernel, so that it is (almost always)
+/// blocked in its next call. The tests are also correct without this, but test less.
 pub fn wait_until_asleep(name: &str) {
     if cfg!(miri) {
-        // One thread at a time runs there, and goes on until it blocks, nearly always.
+        // Miri runs one thread at a time, almost always until it blocks.
         (0..100).for_each(|_| std::thread::yield_now());
         return;
     }
@@ -110,7 +111,7 @@ pub fn wait_until_asleep(name: &str) {
     panic!("the thread {name} never slept");
 }
 
-/// Numbers that are the same in every run.
+/// A pseudo-random sequence that is the same in every run.
 pub struct Random(u64);
 
 impl Random {
@@ -132,7 +133,7 @@ impl Random {
         (self.next() >> 11) as usize % end
     }
 
-    /// As many bytes.
+    /// `len` random bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len + 8);
         while bytes.len() < len {
@@ -143,52 +144,52 @@ impl Random {
     }
 }
 
-/// A byte stream whose every byte is known beforehand, so that both ends can check what came.
+/// A byte stream with a known pattern, so that both ends can check the bytes.
 pub struct Stream {
     bytes: Vec<u8>,
     at: usize,
 }
 
-/// A prime, so that the pattern repeats at no power of two.
+/// A prime, so that the pattern does not repeat at a power of two.
 const PERIOD: usize = if cfg!(miri) { 1021 } else { 65_521 };
 
 impl Stream {
-    /// From its beginning.
+    /// A stream at its beginning.
     pub fn new(seed: u64) -> Stream {
         let mut bytes = Random::new(seed).bytes(PERIOD);
         bytes.extend_from_within(..);
         Stream { bytes, at: 0 }
     }
 
-    /// How far it has been taken.
+    /// The current position.
     pub fn position(&self) -> usize {
         self.at
     }
 
-    /// The next bytes: `len`, or fewer where the pattern is at an end. They stay the next until [`skip`](Self::skip).
+    /// The next `len` bytes, or fewer at the end of the pattern. [`skip`](Self::skip) advances.
     pub fn next(&self, len: usize) -> &[u8] {
         let at = self.at % PERIOD;
         &self.bytes[at..(at + len).min(self.bytes.len())]
     }
 
-    /// Goes on.
+    /// Advances.
     pub fn skip(&mut self, len: usize) {
         self.at += len;
     }
 
-    /// Compares what came with what must come.
-    pub fn check(&mut self, mut came: &[u8]) {
-        while !came.is_empty() {
-            let expected = self.next(came.len());
+    /// Compares the received bytes with the pattern.
+    pub fn check(&mut self, mut received: &[u8]) {
+        while !received.is_empty() {
+            let expected = self.next(received.len());
             let len = expected.len();
-            assert!(came[..len] == *expected, "wrong bytes within {len} from {}", self.at);
+            assert!(received[..len] == *expected, "wrong bytes within {len} from {}", self.at);
             self.skip(len);
-            came = &came[len..];
+            received = &received[len..];
         }
     }
 }
 
-/// What is inside an [`std::io::Error`] of this crate.
+/// The crate's error inside an [`std::io::Error`].
 pub fn inner(error: &std::io::Error) -> &vchan::Error {
     error.get_ref().and_then(|inner| inner.downcast_ref()).expect("an error of the crate")
 }

@@ -1,4 +1,4 @@
-//! What the suite needs of a transport.
+//! What the suite needs from a transport.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,26 +9,26 @@ use vchan::transport::unix::UnixTransport;
 use vchan::transport::Transport;
 use vchan::DomId;
 
-/// The domain in which the tests' servers live.
+/// The domain of the tests' servers.
 pub const SERVER: DomId = 0;
-/// The domain in which the tests' clients live.
+/// The domain of the tests' clients.
 pub const CLIENT: DomId = 7;
 
-/// A place of its own where servers and clients can meet over one transport.
+/// An isolated environment in which servers and clients connect over one transport.
 pub trait World: Sync {
-    /// A fresh one, that no other test knows.
+    /// A fresh one, not shared with other tests.
     fn new() -> Self
     where
         Self: Sized;
 
-    /// The transport as domain [`SERVER`] has it.
+    /// The transport as seen from domain [`SERVER`].
     fn server(&self) -> Arc<dyn Transport>;
 
-    /// The transport as domain [`CLIENT`] has it.
+    /// The transport as seen from domain [`CLIENT`].
     fn client(&self) -> Arc<dyn Transport>;
 
-    /// What is left of the channels of the past; nothing, one hopes.
-    fn leavings(&self) -> Vec<String>;
+    /// What earlier channels have left behind; must be empty.
+    fn leftovers(&self) -> Vec<String>;
 }
 
 /// [`vchan::transport::in_process`].
@@ -53,7 +53,7 @@ impl World for InProcessWorld {
         Arc::new(self.client.clone())
     }
 
-    fn leavings(&self) -> Vec<String> {
+    fn leftovers(&self) -> Vec<String> {
         if self.machine.is_clean() {
             Vec::new()
         } else {
@@ -74,7 +74,7 @@ impl World for UnixWorld {
     fn new() -> UnixWorld {
         let mut named = tempfile::Builder::new();
         let named = named.prefix("vchan-conformance-");
-        // In memory where that can be had: thousands of channels on a busy disk take minutes.
+        // In memory if possible: thousands of channels on a busy disk take minutes.
         let directory = named.tempdir_in("/dev/shm").or_else(|_| named.tempdir());
         let directory = directory.expect("a directory");
         let root = directory.path().join("root");
@@ -91,7 +91,7 @@ impl World for UnixWorld {
         Arc::new(self.client.clone())
     }
 
-    fn leavings(&self) -> Vec<String> {
+    fn leftovers(&self) -> Vec<String> {
         fn list(directory: &Path, into: &mut Vec<String>) {
             for entry in directory.read_dir().expect("read a directory") {
                 let path = entry.expect("read a directory").path();
@@ -101,10 +101,10 @@ impl World for UnixWorld {
                 into.push(path.display().to_string());
             }
         }
-        let mut leavings = Vec::new();
+        let mut leftovers = Vec::new();
         if self.root.exists() {
-            list(&self.root, &mut leavings);
+            list(&self.root, &mut leftovers);
         }
-        leavings
+        leftovers
     }
 }

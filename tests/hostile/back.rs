@@ -1,4 +1,4 @@
-//! A peer that takes back what it gave: its index moves on, and then back again.
+//! A peer that moves its index forward and then back again.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use vchan::{Error, Listener};
 use crate::engine::{Hook, Machine, Peer, CLIENT, PORT, SERVER};
 
 const SIZE: u32 = 65536;
-/// More than the library moves in one piece.
+/// More than the library copies in one chunk.
 const PACKET: usize = 40_000;
 
-/// The peer and the victim's channel, once there are both.
+/// The peer and the victim's channel, once both exist.
 type Stage = Arc<Mutex<Option<(Peer, Arc<Channel>)>>>;
 
-/// In the middle of a packet, where the library tells the peer of its first part, the peer takes back what it gave,
-/// and another thread looks. The packet must not be said to be moved: a part of it was not.
+/// In the middle of a packet, when the library notifies the peer of its first part, the peer moves its index
+/// back, and another thread reads it. The call must not report success, since a part was not transferred.
 #[test]
 fn a_packet_is_whole_or_fails() {
     for sends in [true, false] {
@@ -43,7 +43,7 @@ fn a_packet_is_whole_or_fails() {
         let mut peer = Peer::client(Arc::new(machine.domain(CLIENT, None))).expect("the hostile client");
         peer.announce();
         victim.set_timeout(Some(Duration::from_millis(50)));
-        // All the peer's requests are open, so each part is told.
+        // All the peer's requests are set, so each part causes an event.
         peer.pages.set_u8(23, 3);
         if !sends {
             let index = peer.pages.peers_indices()[0];
@@ -54,7 +54,7 @@ fn a_packet_is_whole_or_fails() {
         let guard = stage.lock().expect("the stage");
         let (peer, _) = guard.as_ref().expect("the peer");
         let moved = peer.pages.u32(peer.pages.victims_indices()[usize::from(!sends)]);
-        assert!(moved > 0 && moved < PACKET as u32, "the peer came in the middle: {moved}");
+        assert!(moved > 0 && moved < PACKET as u32, "the peer did not act in the middle: {moved}");
         assert!(matches!(result, Err(Error::Corrupt(_))), "{moved} of {PACKET} bytes were moved: {result:?}");
         drop(guard);
         *stage.lock().expect("the stage") = None;

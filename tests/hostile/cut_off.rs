@@ -1,4 +1,4 @@
-//! Memory files that are cut off under the mapping.
+//! Memory files that are truncated while mapped.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -11,7 +11,7 @@ use nix::sys::mman::{mmap, MapFlags, ProtFlags};
 use vchan::transport::unix::UnixTransport;
 use vchan::{Listener, Vchan};
 
-/// Set in the process that is to be killed.
+/// Set in the process that is expected to be killed.
 const DOOMED: &str = "VCHAN_HOSTILE_DOOMED";
 
 fn pair(root: &Path) -> (Vchan, Vchan) {
@@ -22,7 +22,7 @@ fn pair(root: &Path) -> (Vchan, Vchan) {
     (server, client)
 }
 
-fn cut_off(root: &Path, len: u64) {
+fn truncate(root: &Path, len: u64) {
     for file in root.join("memory").read_dir().expect("the memory files") {
         let file = OpenOptions::new().write(true).open(file.expect("a file").path()).expect("open");
         file.set_len(len).expect("truncate");
@@ -38,13 +38,13 @@ fn action_of_sigbus() -> usize {
     }
 }
 
-/// Touches what is left of a mapped file, and what isn't.
-fn touch_a_file_that_is_cut_off(directory: &Path) {
+/// Reads a mapped file, truncates it and reads it again.
+fn access_truncated_file(directory: &Path) {
     let path = directory.join("other");
     let file = File::options().create_new(true).read(true).write(true).open(path).expect("a file");
     file.set_len(4096).expect("a page");
-    let len = 4096.try_into().expect("not nothing");
-    // SAFETY: a new mapping; the second access is to end this process.
+    let len = 4096.try_into().expect("not 0");
+    // SAFETY: a new mapping; the second access is expected to end this process.
     unsafe {
         let page = mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, &file, 0).expect("map");
         page.cast::<u8>().read_volatile();
@@ -54,23 +54,23 @@ fn touch_a_file_that_is_cut_off(directory: &Path) {
 }
 
 #[test]
-fn both_sides_survive() {
+fn both_sides_survive_truncation() {
     for len in [0, 1000, 4096] {
         let directory = tempfile::tempdir().expect("a directory");
         let root = directory.path().join("root");
         let (mut server, mut client) = pair(&root);
         client.send(b"before").expect("send");
-        cut_off(&root, len);
+        truncate(&root, len);
         for end in [&mut server, &mut client] {
             end.set_timeout(Some(Duration::from_millis(20)));
-            // Whatever they say: they live.
+            // Any result is allowed, but no crash.
             let results = (end.send(&[1; 60_000]), end.recv(&mut [0; 60_000]), end.read(&mut [0; 9]).is_ok());
-            println!("cut off at {len}: {results:?}, {:?}", end.state());
+            println!("truncated to {len}: {results:?}, {:?}", end.state());
         }
     }
 }
 
-/// Other files' bus errors are not ours to catch, whether or not a channel is open.
+/// Bus errors of other files are not handled, whether or not a channel is open.
 #[test]
 fn other_bus_errors_kill() {
     if let Ok(directory) = std::env::var(DOOMED) {
@@ -81,7 +81,7 @@ fn other_bus_errors_kill() {
         if !directory.join("keep").exists() {
             drop(channel);
         }
-        touch_a_file_that_is_cut_off(directory);
+        access_truncated_file(directory);
         return;
     }
     for keep in [true, false] {

@@ -1,8 +1,9 @@
-//! A peer that writes what it likes into the shared memory, and does what it likes with events, against every call of
-//! the library: a bounded run of what `make fuzz` does without end.
+//! A peer that writes arbitrary values into the shared memory and misuses events, against every call of the
+//! library: a bounded run of `make fuzz`.
 //!
-//! Each script is made from a seed. A failure says which; `VCHAN_SEED=<seed> cargo test --test hostile <test>` runs
-//! that one alone. At its end each test says on standard error what was tried how often.
+//! Each script is generated from a seed. A failure prints it; `VCHAN_SEED=<seed> cargo test --test hostile
+//! <test>` runs that script alone. At its end each test prints on standard error how often each action was
+//! tried.
 
 mod back;
 mod cut_off;
@@ -20,14 +21,14 @@ fn lockstep() {
     tally.assert_called(&[&READING[..], &WRITING, &BOTH, &ENDING].concat());
 }
 
-/// What `make fuzz` once failed on.
+/// Inputs that once failed in `make fuzz`.
 #[test]
-fn what_the_fuzzer_found() {
-    let orders_that_lie = [
+fn fuzzer_regressions() {
+    let wrong_orders = [
         0, 248, 0, 255, 255, 255, 10, 0, 0, 0, 0, 0, 0, 0, 28, 255, 255, 255, 255, 0, 155, 25, 255, 2, 28,
         60, 114, 101, 115, 101, 154, 202, 0,
     ];
-    let tally = step(&orders_that_lie);
+    let tally = step(&wrong_orders);
     tally.assert_called(&["reserve-commit"]);
 }
 
@@ -44,8 +45,8 @@ fn calculations_and_texts() {
 }
 
 #[test]
-fn a_lying_xenstored() {
-    let tally = runs::run("a lying xenstored", 1500, 400, ask_daemon);
+fn hostile_xenstored() {
+    let tally = runs::run("hostile xenstored", 1500, 400, ask_daemon);
     let results = [
         "xs-success",
         "xs-refused",
@@ -56,7 +57,7 @@ fn a_lying_xenstored() {
         "xs-invalid",
     ];
     tally.assert_tried(
-        &["daemon-rubbish", "daemon-silent", "daemon-hangs-up", "daemon-wrong-length"],
+        &["daemon-garbage", "daemon-silent", "daemon-hangs-up", "daemon-wrong-length"],
         &results,
     );
 }

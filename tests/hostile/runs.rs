@@ -1,4 +1,4 @@
-//! Scripts from seeds, one after the other, under a watchdog.
+//! Runs scripts from seeds, one after another, under a watchdog.
 
 use std::io::Write;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
@@ -10,22 +10,22 @@ use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal
 
 use crate::engine::{Script, Tally};
 
-/// Names the one seed to be run.
+/// The environment variable with the only seed to run.
 const SEED: &str = "VCHAN_SEED";
 
-/// No script takes so long, on however busy a machine: it hangs.
-const HANGS: Duration = Duration::from_secs(60);
+/// The time limit of a script, above that of any script on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// The seed of the script that began last, for a process that is about to be killed.
+/// The seed of the current script, printed if the process is killed.
 static LATEST: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Runs `count` scripts of up to `len` bytes, or the one that the environment names. Prints what was tried.
+/// Runs `count` scripts of up to `len` bytes, or the one that the environment selects. Prints what was tried.
 pub fn run(name: &str, count: u64, len: usize, script: impl Fn(&[u8]) -> Tally) -> Tally {
-    say_the_seed_when_killed();
+    print_seed_on_sigsegv();
     if let Ok(seed) = std::env::var(SEED) {
         let seed: u64 = seed.parse().unwrap_or_else(|_| panic!("{SEED} is {seed:?}, not a number"));
         say(&format!("hostile {name}: {}", once(name, seed, len, &script)));
-        // One script doesn't try everything.
+        // A single script does not try everything.
         std::process::exit(0);
     }
     let mut tally = Tally::default();
@@ -36,7 +36,7 @@ pub fn run(name: &str, count: u64, len: usize, script: impl Fn(&[u8]) -> Tally) 
     tally
 }
 
-/// Past the test harness, which shows what is printed only of tests that fail.
+/// Bypasses the test harness, which only shows the output of failing tests.
 fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("standard error");
 }
@@ -47,7 +47,7 @@ fn once(name: &str, seed: u64, len: usize, script: &impl Fn(&[u8]) -> Tally) -> 
     let (done, is_done) = mpsc::channel::<()>();
     let name_again = name.to_owned();
     let watchdog = std::thread::spawn(move || {
-        if is_done.recv_timeout(HANGS) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if is_done.recv_timeout(TIME_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("hostile {name_again}: {SEED}={seed} hangs");
             std::process::abort();
         }
@@ -61,18 +61,18 @@ fn once(name: &str, seed: u64, len: usize, script: &impl Fn(&[u8]) -> Tally) -> 
     })
 }
 
-/// Bytes as text.
+/// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An access beyond the rings kills the process, which can't print much any more.
-fn say_the_seed_when_killed() {
+/// An access beyond the rings kills the process; only a signal handler can still print.
+fn print_seed_on_sigsegv() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let action = SigAction::new(SigHandler::Handler(killed), SaFlags::SA_RESETHAND, SigSet::empty());
-        // SAFETY: the handler does nothing that a handler may not do; when it returns, the access is repeated and kills
-        // the process.
+        // SAFETY: the handler is async-signal-safe; when it returns, the access is repeated and kills the
+        // process.
         unsafe { sigaction(Signal::SIGSEGV, &action) }.expect("a signal handler");
     });
 }

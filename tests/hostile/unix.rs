@@ -1,4 +1,4 @@
-//! The same peer as another process, over the Unix transport. It also cuts off the memory files.
+//! The same peer in another process, over the Unix transport. It also truncates the memory files.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::engine::{
 };
 use crate::runs;
 
-/// Set in the process that is the peer: the root directory.
+/// Set in the peer's process: the root directory.
 const ROOT: &str = "VCHAN_HOSTILE_ROOT";
 
 fn transport(root: &Path, domid: u16) -> UnixTransport {
@@ -24,14 +24,14 @@ fn transport(root: &Path, domid: u16) -> UnixTransport {
 #[test]
 fn another_process() {
     if let Some(root) = std::env::var_os(ROOT) {
-        return be_the_peer(root.as_ref());
+        return run_peer(root.as_ref());
     }
     let named = tempfile::Builder::new().prefix("vchan-hostile-").to_owned();
     let directory = named.tempdir_in("/dev/shm").or_else(|_| named.tempdir()).expect("a directory");
     let root = directory.path().join("root");
     let other = Mutex::new(Other::start(&root));
     let tally = runs::run("another process", 1200, 1000, |bytes| {
-        // A failure of an earlier script is told by that script.
+        // An earlier script has reported its own failure.
         let mut other = other.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         against(&mut other, &root, bytes)
     });
@@ -40,17 +40,17 @@ fn another_process() {
     tally.assert_tried(&[TRUNCATE], &[]);
 }
 
-/// One script: this process is the victim.
+/// Runs one script: this process is the victim.
 fn against(other: &mut Other, root: &Path, bytes: &[u8]) -> Tally {
     let mut script = Script::new(bytes);
     let mut tally = Tally { scripts: 1, ..Tally::default() };
     let (servers, clients) = (transport(root, SERVER), transport(root, CLIENT));
     let victim = if script.once_in(2) {
         let victim = server(servers.clone(), &mut script).open().expect("listen");
-        other.tell("client", bytes);
+        other.prepare("client", bytes);
         Some(victim)
     } else {
-        other.tell("server", bytes);
+        other.prepare("server", bytes);
         match Vchan::builder(SERVER, PORT).transport(clients).connect() {
             Ok(victim) => Some(victim),
             Err(error) => {
@@ -74,7 +74,7 @@ fn against(other: &mut Other, root: &Path, bytes: &[u8]) -> Tally {
     tally
 }
 
-/// The process of the peer, as this one sees it.
+/// The peer's process.
 struct Other {
     process: Child,
     to: ChildStdin,
@@ -91,29 +91,29 @@ impl Other {
         Other { process, to, from: BufReader::new(from) }
     }
 
-    /// What the peer has to be; returns once it is that.
-    fn tell(&mut self, role: &str, bytes: &[u8]) {
-        writeln!(self.to, "{role} {}", runs::hex(bytes)).expect("tell the peer");
-        assert_eq!(self.hear(), "ready");
+    /// Sends the peer's role and script; returns once it is ready.
+    fn prepare(&mut self, role: &str, bytes: &[u8]) {
+        writeln!(self.to, "{role} {}", runs::hex(bytes)).expect("write to the peer");
+        assert_eq!(self.receive(), "ready");
     }
 
     fn go(&mut self) {
-        writeln!(self.to, "go").expect("tell the peer");
+        writeln!(self.to, "go").expect("write to the peer");
     }
 
-    /// Ends what the peer does; gives how often it did what.
+    /// Stops the peer; returns how often it did each action.
     fn stop(&mut self) -> Vec<(&'static str, u64)> {
-        writeln!(self.to, "stop").expect("tell the peer");
-        let done = self.hear();
+        writeln!(self.to, "stop").expect("write to the peer");
+        let done = self.receive();
         let mut numbers = done.split(' ').map(|number| number.parse().expect("a number"));
         all_acts().map(|act| (act, numbers.next().expect("a number for each"))).collect()
     }
 
-    /// The next line that is meant for us; the test harness prints others.
-    fn hear(&mut self) -> String {
+    /// The peer's next line; those of the test harness are skipped.
+    fn receive(&mut self) -> String {
         loop {
             let mut line = String::new();
-            let len = self.from.read_line(&mut line).expect("hear of the peer");
+            let len = self.from.read_line(&mut line).expect("read from the peer");
             assert!(len > 0, "the peer has gone: {:?}", self.process.try_wait());
             if let Some((_, meant)) = line.trim_end().split_once("peer: ") {
                 return meant.into();
@@ -124,7 +124,7 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // It may have gone already.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -136,11 +136,11 @@ fn all_acts() -> impl Iterator<Item = &'static str> {
 
 fn say(what: &str) {
     println!("\npeer: {what}");
-    std::io::stdout().flush().expect("say something");
+    std::io::stdout().flush().expect("flush");
 }
 
-/// In the other process.
-fn be_the_peer(root: &Path) {
+/// Runs in the other process.
+fn run_peer(root: &Path) {
     let mut lines = std::io::stdin().lines().map(|line| line.expect("a line"));
     while let Some(line) = lines.next() {
         let (role, bytes) = line.split_once(' ').expect("role and script");
@@ -158,9 +158,9 @@ fn be_the_peer(root: &Path) {
         if role == "client" {
             peer.announce();
         }
-        peer.calm_down(script.u32() & script.u32());
+        peer.restrict(script.u32() & script.u32());
         if script.once_in(4) {
-            peer.cuts_off(&root.join("memory"));
+            peer.truncate_files(&root.join("memory"));
         }
         say("ready");
         assert_eq!(lines.next().as_deref(), Some("go"));

@@ -1,10 +1,10 @@
-//! System calls of this thread made to fail, by tests-c/faults/inject.c as a library.
+//! Fault injection into this thread's system calls, by tests-c/faults/inject.c as a library.
 
 use std::ffi::CString;
 use std::path::Path;
 use std::process::Command;
 
-/// The library, loaded for the calling thread and for good.
+/// The library, loaded for the calling thread and never unloaded.
 pub struct Injector {
     plan: extern "C" fn(libc::c_int, libc::c_int, libc::c_int, libc::c_int),
     on: extern "C" fn(),
@@ -15,11 +15,11 @@ pub struct Injector {
 
 const NOTHING: libc::c_int = 0;
 const FAIL: libc::c_int = 1;
-/// How many kinds of system calls it counts.
+/// The number of system call numbers that it counts.
 const CALLS: i32 = 512;
 
 impl Injector {
-    /// `Err` says why the system can't do it.
+    /// `Err` is the reason why the system does not support it.
     pub fn load() -> Result<Injector, String> {
         let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("inject");
         // The packages that use this file have different directories.
@@ -27,7 +27,7 @@ impl Injector {
             .ancestors()
             .map(|directory| directory.join("tests-c/faults"))
             .find(|path| path.exists())
-            .ok_or("no sources of the library here")?;
+            .ok_or("the sources of the library are missing")?;
         let made = Command::new("make")
             .args(["-s", "-C"])
             .arg(source)
@@ -42,9 +42,9 @@ impl Injector {
         let path = CString::new(out.join("libinject.so").into_os_string().into_encoded_bytes()).unwrap();
         // SAFETY: a library of ours, without constructors; it is never unloaded.
         let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
-        assert!(!library.is_null(), "{path:?} can't be loaded");
+        assert!(!library.is_null(), "{path:?} cannot be loaded");
         let symbol = |name: &std::ffi::CStr| {
-            // SAFETY: an open library and a string that ends in zero.
+            // SAFETY: an open library and a NUL-terminated string.
             let found = unsafe { libc::dlsym(library, name.as_ptr()) };
             assert!(!found.is_null(), "{name:?} is missing");
             found
@@ -84,7 +84,7 @@ impl Injector {
         (result, counts.collect())
     }
 
-    /// Runs `act`, in which the `nth` call of kind `nr` fails. `None` where it did not make so many.
+    /// Runs `act` with the `nth` call of number `nr` failing. `None` if there were fewer calls.
     pub fn fail<T>(&self, nr: i64, nth: i32, error: i32, act: impl FnOnce() -> T) -> Option<T> {
         (self.plan)(FAIL, nr as libc::c_int, nth, error);
         let result = self.run(act);

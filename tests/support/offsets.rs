@@ -1,4 +1,4 @@
-//! Offsets in the shared page, for peers that have no library.
+//! Offsets in the shared page, for peers without the library.
 
 pub const LEFT_CONS: usize = 0;
 pub const LEFT_PROD: usize = 4;

@@ -1,4 +1,4 @@
-//! Other processes: this test program once more, told by its environment what to be.
+//! Other processes: this test program again; the environment selects its part.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -11,10 +11,10 @@ const PART: &str = "VCHAN_TEST_PART";
 const ROOT: &str = "VCHAN_TEST_ROOT";
 const NAME: &str = "VCHAN_TEST_NAME";
 
-/// What the other process says when it has done its part.
+/// The line that the other process prints when it has done its part.
 const READY: &str = "the child is ready";
 
-/// What other processes run. In the test run itself there is nothing for it to do.
+/// The entry point of other processes. Does nothing in the test run itself.
 #[test]
 fn part_of_another_process() {
     let Ok(part) = std::env::var(PART) else { return };
@@ -29,19 +29,19 @@ fn part_of_another_process() {
             hold(server)
         }
         "serve under a limit" => crate::confined::serve_under_a_limit(root.as_ref(), &name),
-        "meet under a filter" => crate::confined::meet_under_a_filter(root.as_ref(), &name),
-        "meet under a umask" => crate::modes::meet_under_a_umask(root.as_ref()),
-        "meet without proc" => crate::no_proc::meet_without_proc(root.as_ref()),
+        "meet under a filter" => crate::confined::connect_under_a_filter(root.as_ref(), &name),
+        "meet under a umask" => crate::modes::connect_under_a_umask(root.as_ref()),
+        "meet without proc" => crate::no_proc::connect_without_proc(root.as_ref()),
         "refuse without proc" => crate::no_proc::refuse_without_proc(root.as_ref()),
         "serve in a child" => crate::lost::serve_in_a_child(root.as_ref()),
         "lock the root" => hold(crate::crowded::lock_root(root.as_ref())),
-        "meet once" => crate::crowded::meet_once(root.as_ref(), &name),
+        "meet once" => crate::crowded::connect_once(root.as_ref(), &name),
         "count" => leftovers::count_leftovers(root.as_ref()),
         _ => panic!("no such part: {part}"),
     }
 }
 
-/// Says that it is ready, and keeps what it has until it is killed or its input ends.
+/// Reports that it is ready, and keeps `held` until it is killed or its input ends.
 fn hold<T>(held: T) {
     println!("\n{READY}");
     std::io::stdout().flush().unwrap();
@@ -63,7 +63,7 @@ impl Other {
         command
     }
 
-    /// Starts one that plays `part`, and waits until it has.
+    /// Starts one for `part`, and waits until it is ready.
     pub fn start(part: &str, root: &Path, name: &str) -> Other {
         let mut command = Other::command(part, root, name);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -78,12 +78,12 @@ impl Other {
         Other::command(part, root, "").output().unwrap()
     }
 
-    /// As [`start`](Self::start), where the process doesn't get ready but ends.
+    /// As [`start`](Self::start), for a process that ends without getting ready.
     pub fn run_as(part: &str, root: &Path, name: &str) -> std::process::Output {
         Other::command(part, root, name).output().unwrap()
     }
 
-    /// Kills it without a warning; what it had forked lives for as long as its input is open.
+    /// Kills it; its forked children live while its input is open.
     pub fn kill_alone(mut self) -> std::process::ChildStdin {
         let input = self.0.stdin.take().unwrap();
         self.kill();
@@ -98,7 +98,7 @@ impl Other {
         assert!(matches!(stopped, nix::sys::wait::WaitStatus::Stopped(..)));
     }
 
-    /// Kills it without a warning.
+    /// Kills it.
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         let status: ExitStatus = self.0.wait().unwrap();
@@ -108,7 +108,7 @@ impl Other {
 
 impl Drop for Other {
     fn drop(&mut self) {
-        // It may have been killed and waited for already; both calls do nothing then.
+        // It may have been killed and reaped already; both calls do nothing then.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! Processes with forked children, under limits, and under filters of system calls.
+//! Processes with forked children, under resource limits, and under seccomp filters.
 
 use std::io::{Read, Write};
 
@@ -8,7 +8,7 @@ use vchan::{Listener, Vchan};
 
 /// Forks a child that inherits all descriptors and does nothing until its input ends.
 pub fn fork_and_stay() {
-    // SAFETY: the child makes system calls, and leaves without a look at what it has inherited.
+    // SAFETY: the child only makes system calls, and exits without running destructors.
     unsafe {
         if libc::fork() == 0 {
             let mut byte = 0u8;
@@ -18,7 +18,7 @@ pub fn fork_and_stay() {
     }
 }
 
-/// `bytes` is how large a file may become.
+/// `bytes` is the maximum file size.
 pub fn serve_under_a_limit(root: &Path, bytes: &str) {
     let bytes = bytes.parse().unwrap();
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
@@ -29,7 +29,7 @@ pub fn serve_under_a_limit(root: &Path, bytes: &str) {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_is_an_error_and_leaves_nothing() {
+fn file_size_limit_is_an_error_without_leftovers() {
     for bytes in ["0", "4", "4096", "65535"] {
         let root = private_dir();
         let output = Other::run_as("serve under a limit", root.path(), bytes);
@@ -38,8 +38,8 @@ fn a_limit_on_the_size_of_files_is_an_error_and_leaves_nothing() {
     }
 }
 
-/// `errno` is what the filter answers to calls that the transport can do without.
-pub fn meet_under_a_filter(root: &Path, errno: &str) {
+/// `errno` is the filter's error for optional system calls.
+pub fn connect_under_a_filter(root: &Path, errno: &str) {
     refuse(
         &[libc::SYS_preadv2, libc::SYS_linkat, libc::SYS_inotify_init1, libc::SYS_membarrier],
         errno.parse().unwrap(),
@@ -48,7 +48,7 @@ pub fn meet_under_a_filter(root: &Path, errno: &str) {
     let parts = transport.open(Role::Client, 0, "/local/domain/0/data/vchan/0/x").unwrap();
     let mut watch = parts.registry.watch().unwrap();
     watch.renew().unwrap();
-    assert!(readable(watch.fd(), LONG), "nothing has the client look again");
+    assert!(readable(watch.fd(), LONG), "the client is not woken to look again");
     drop(watch);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Vchan::builder(0, "x").transport(transport.clone()).wait(LONG).connect());
@@ -71,7 +71,7 @@ pub fn meet_under_a_filter(root: &Path, errno: &str) {
     });
 }
 
-/// Has the kernel answer these calls with `errno` in this thread and those that it makes.
+/// Makes these calls fail with `errno` in this thread and its children.
 fn refuse(calls: &[libc::c_long], errno: u32) {
     let statement = |code: u32, jt: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf: 0, k };
     let mut program = vec![statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
@@ -93,7 +93,7 @@ fn refuse(calls: &[libc::c_long], errno: u32) {
 }
 
 #[test]
-fn calls_that_a_filter_refuses_are_done_without() {
+fn filtered_calls_have_fallbacks() {
     for errno in [libc::EPERM, libc::EACCES, libc::ENOSYS] {
         let root = private_dir();
         let output = Other::run_as("meet under a filter", root.path(), &errno.to_string());

@@ -1,4 +1,4 @@
-//! Roots with many servers, and one whose lock a stopped process holds.
+//! Roots with many servers, and one whose lock is held by a stopped process.
 
 use std::process::{Command, Stdio};
 
@@ -8,17 +8,17 @@ use super::child::Other;
 use super::*;
 use vchan::{Error, Vchan};
 
-/// Far less than the root's lock is waited for by what needs it.
+/// Far less than the timeout of the root's lock.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// Holds the root's lock, as a server does for a moment.
+/// Holds the root's lock, as a server does briefly.
 pub fn lock_root(root: &Path) -> Flock<fs::File> {
     let dir = fs::File::open(root).unwrap();
     Flock::lock(dir, FlockArg::LockExclusive).unwrap()
 }
 
 #[test]
-fn a_stopped_holder_of_the_lock_blocks_neither_clients_nor_close() {
+fn stopped_lock_holder_blocks_neither_clients_nor_close() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let holder = Other::start("lock the root", root.path(), "");
@@ -33,7 +33,7 @@ fn a_stopped_holder_of_the_lock_blocks_neither_clients_nor_close() {
     drop(server);
     assert!(begun.elapsed() < PROMPT, "{:?}", begun.elapsed());
 
-    // What could not be removed is not mistaken for a server, and goes with the next one.
+    // Files that could not be removed are not mistaken for a server, and are removed by the next one.
     let missing = Client::start(root.path(), "data/x").err().unwrap();
     assert!(matches!(missing, Error::NoServer { .. }), "{missing}");
     holder.kill();
@@ -41,14 +41,14 @@ fn a_stopped_holder_of_the_lock_blocks_neither_clients_nor_close() {
     assert_eq!(tree(root.path()), [""; 0]);
 }
 
-/// Makes one server and its client.
-pub fn meet_once(root: &Path, name: &str) {
+/// Creates one server and its client.
+pub fn connect_once(root: &Path, name: &str) {
     let server = Server::start(root, name).unwrap();
     drop((Client::start(root, name).unwrap(), server));
 }
 
-/// How many system calls a process makes for a server and its client. `None` where that can't be counted here.
-fn calls_to_meet(root: &Path) -> Option<usize> {
+/// The number of system calls for a server and its client. `None` if they cannot be counted here.
+fn calls_to_connect(root: &Path) -> Option<usize> {
     let meet = Other::command("meet once", root, "data/x");
     let mut counted = Command::new("strace");
     counted.args(["-f", "-c", "-U", "calls,name"]).arg(meet.get_program()).args(meet.get_args());
@@ -62,18 +62,18 @@ fn calls_to_meet(root: &Path) -> Option<usize> {
 }
 
 #[test]
-fn the_number_of_other_servers_hardly_matters() {
+fn cost_hardly_depends_on_other_servers() {
     let root = private_dir();
     let slot = |n: usize| {
         let parts = transport(root.path()).open(Role::Server, 1, &format!("data/{n}")).unwrap();
         parts.memory.share(1, None).unwrap()
     };
     let mut held: Vec<_> = (0..1).map(slot).collect();
-    let Some(few) = calls_to_meet(root.path()) else {
+    let Some(few) = calls_to_connect(root.path()) else {
         return println!("NOT TESTED: strace can't count system calls here");
     };
     held.extend((1..300).map(slot));
-    let many = calls_to_meet(root.path()).unwrap();
+    let many = calls_to_connect(root.path()).unwrap();
     println!("{few} system calls beside 1 server, {many} beside 300");
     assert!(many < few + 200, "{few} system calls beside 1 server, {many} beside 300");
 }

@@ -1,4 +1,4 @@
-//! Doorbells: two ends of ours wake each other by eventfds, and everybody else by bytes.
+//! Doorbells: two ends of this implementation wake each other by eventfds, all other peers by bytes.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -20,9 +20,9 @@ use vchan::{Listener, Vchan};
 
 use super::*;
 
-const RUNG: Received = Received { event: true, ended: false };
+const SIGNALLED: Received = Received { event: true, ended: false };
 
-/// A client that speaks for itself, on the socket of a server that waits.
+/// A client without the library, on the socket of a waiting server.
 struct Raw(UnixStream);
 
 impl Raw {
@@ -32,7 +32,7 @@ impl Raw {
         Raw(socket)
     }
 
-    /// One byte, along with these descriptors.
+    /// Sends one byte, along with these descriptors.
     fn send(&self, fds: &[RawFd]) {
         let rights = [ControlMessage::ScmRights(fds)];
         let rights = if fds.is_empty() { &[] } else { &rights[..] };
@@ -40,7 +40,7 @@ impl Raw {
         assert_eq!(sent.unwrap(), 1);
     }
 
-    /// How many bytes there are, and the doorbell that came with them.
+    /// The number of pending bytes, and the doorbell that came with them.
     fn receive(&self) -> (usize, Option<EventFd>) {
         let (mut count, mut doorbells) = (0, Vec::new());
         loop {
@@ -50,7 +50,7 @@ impl Raw {
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
             match recvmsg::<()>(self.0.as_raw_fd(), &mut iov, Some(&mut space), flags) {
                 Ok(message) => {
-                    assert!(message.bytes > 0, "the server has gone");
+                    assert!(message.bytes > 0, "the server is gone");
                     count += message.bytes;
                     for control in message.cmsgs().unwrap() {
                         let ControlMessageOwned::ScmRights(fds) = control else { panic!("{control:?}") };
@@ -62,21 +62,21 @@ impl Raw {
                 Err(errno) => panic!("{errno}"),
             }
         }
-        assert!(doorbells.len() <= 1, "one doorbell is enough");
+        assert!(doorbells.len() <= 1, "more than one doorbell");
         // SAFETY: the server sends nothing else.
         (count, doorbells.pop().map(|doorbell| unsafe { EventFd::from_owned_fd(doorbell) }))
     }
 }
 
-/// Full, and not non-blocking.
-fn new_bell() -> EventFd {
+/// A full, blocking doorbell.
+fn new_doorbell() -> EventFd {
     let doorbell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_SEMAPHORE).unwrap();
     doorbell.write(u64::MAX - 1).unwrap();
     doorbell
 }
 
-/// How often a doorbell was rung since this was last asked.
-fn rings(doorbell: &EventFd) -> usize {
+/// The number of events on a doorbell since the last call.
+fn signals(doorbell: &EventFd) -> usize {
     let has_space = || {
         let mut fds = [PollFd::new(doorbell.as_fd(), PollFlags::POLLOUT)];
         poll(&mut fds, PollTimeout::ZERO).unwrap() > 0
@@ -89,22 +89,22 @@ fn rings(doorbell: &EventFd) -> usize {
     count
 }
 
-/// A pair that rings: the waiters are registered and the doorbells exchanged.
+/// A pair that signals: the waiters are registered and the doorbells exchanged.
 fn ringing(root: &Path) -> (Server, Waiter, Client, Waiter) {
     let server = Server::start(root, "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
     let client = Client::start(root, "data/x").unwrap();
     let at_client = Waiter::on(&*client.events);
     client.events.notify().unwrap();
-    assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+    assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
     let answer = at_client.until(&*client.events, |_| true);
-    assert_eq!(answer, RUNG, "who polled for it must not sleep");
+    assert_eq!(answer, SIGNALLED, "a thread that polled for it must not sleep");
     assert!(!at_client.is_ready());
     (server, at_server, client, at_client)
 }
 
 #[test]
-fn two_ends_ring_and_leave_the_socket_alone() {
+fn both_ends_use_doorbells_and_not_the_socket() {
     let root = private_dir();
     let (server, at_server, client, at_client) = ringing(root.path());
     for _ in 0..3 {
@@ -125,20 +125,20 @@ fn two_ends_ring_and_leave_the_socket_alone() {
 }
 
 #[test]
-fn an_end_that_is_not_attached_gets_bytes() {
+fn unattached_end_gets_bytes() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let client = Client::start(root.path(), "data/x").unwrap();
     for _ in 0..3 {
         client.events.notify().unwrap();
-        assert_eq!(server.events.receive().unwrap(), RUNG);
+        assert_eq!(server.events.receive().unwrap(), SIGNALLED);
         server.events.notify().unwrap();
-        assert_eq!(client.events.receive().unwrap(), RUNG);
+        assert_eq!(client.events.receive().unwrap(), SIGNALLED);
     }
 }
 
 #[test]
-fn whoever_watches_the_epoll_instance_sees_what_is_rung() {
+fn outer_epoll_sees_doorbell_events() {
     let root = private_dir();
     let (server, at_server, client, _at_client) = ringing(root.path());
     let outer = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
@@ -157,11 +157,11 @@ fn whoever_watches_the_epoll_instance_sees_what_is_rung() {
         assert_eq!(seen(), [false; 4]);
         client.events.notify().unwrap();
         for _ in 0..3 {
-            assert_eq!(seen(), [true; 4], "looking from outside takes nothing");
+            assert_eq!(seen(), [true; 4], "polling the outer set takes no event");
         }
         assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.rung]);
     }
-    // And one that is rung while somebody sleeps on the outside.
+    // The same for an event while a thread sleeps on the outer set.
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| outermost.wait(&mut [EpollEvent::empty()], LONG_TIMEOUT).unwrap());
         client.events.notify().unwrap();
@@ -173,7 +173,7 @@ fn whoever_watches_the_epoll_instance_sees_what_is_rung() {
 const LONG_TIMEOUT: u16 = 60_000;
 
 #[test]
-fn no_ring_is_lost_between_two_waits() {
+fn no_doorbell_event_is_lost_between_waits() {
     let root = private_dir();
     let (server, at_server, client, at_client) = ringing(root.path());
     let (server, client) = (&*server.events, &*client.events);
@@ -187,7 +187,7 @@ fn no_ring_is_lost_between_two_waits() {
         for round in 0..20_000 {
             client.notify().unwrap();
             if round % 2 == 0 {
-                // From the outside, and then taken without sleeping.
+                // Polled from outside, and then taken without sleeping.
                 assert!(readable(&at_client.epoll.0, LONG));
                 assert_eq!(at_client.wait(EpollTimeout::ZERO), [TOKENS.rung]);
             } else {
@@ -198,26 +198,26 @@ fn no_ring_is_lost_between_two_waits() {
 }
 
 #[test]
-fn who_sends_no_bell_gets_none() {
+fn peer_without_doorbell_gets_none() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
     let raw = Raw::connect(&server);
     for _ in 0..3 {
         raw.send(&[]);
-        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
         server.events.notify().unwrap();
         let (count, doorbell) = raw.receive();
         assert_eq!((count, doorbell.is_some()), (1, false));
     }
 }
 
-/// As the historical one does: with the byte that it reads, the descriptor is gone.
+/// Like the historical program: reading the byte drops the descriptor.
 #[test]
-fn who_drops_the_bell_gets_bytes() {
+fn peer_that_drops_the_doorbell_gets_bytes() {
     let root = private_dir();
     let listening = Server::start(root.path(), "data/x").unwrap();
-    // Only the meeting is the server's; its socket is ours.
+    // Only the rendezvous is the server's; the socket is the test's.
     fs::remove_file(&listening.rendezvous.event_channel).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(&listening.rendezvous.event_channel).unwrap();
     let client = Client::start(root.path(), "data/x").unwrap();
@@ -227,19 +227,19 @@ fn who_drops_the_bell_gets_bytes() {
         client.events.notify().unwrap();
         assert_eq!(raw.read(&mut [0; 10]).unwrap(), 1);
         raw.write_all(b"y").unwrap();
-        assert_eq!(at_client.until(&*client.events, |r| r.event), RUNG);
+        assert_eq!(at_client.until(&*client.events, |r| r.event), SIGNALLED);
     }
     raw.set_nonblocking(true).unwrap();
     assert_eq!(raw.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 #[test]
-fn one_bell_is_taken_and_answered() {
+fn one_doorbell_is_accepted_and_answered() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
     let raw = Raw::connect(&server);
-    let (doorbell, second) = (new_bell(), new_bell());
+    let (doorbell, second) = (new_doorbell(), new_doorbell());
     raw.send(&[]);
     raw.send(&[doorbell.as_raw_fd()]);
     raw.send(&[second.as_raw_fd()]);
@@ -253,84 +253,87 @@ fn one_bell_is_taken_and_answered() {
     let theirs = theirs.expect("the server's doorbell");
     for _ in 0..3 {
         server.events.notify().unwrap();
-        assert_eq!(rings(&doorbell), 1);
+        assert_eq!(signals(&doorbell), 1);
         assert_eq!(theirs.read().unwrap(), 1);
         assert_eq!(at_server.wait(EpollTimeout::ZERO), [TOKENS.rung]);
         raw.send(&[]);
-        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
     }
-    assert_eq!(raw.receive().0, 0, "all by the doorbell");
-    assert_eq!(rings(&second), 0);
+    assert_eq!(raw.receive().0, 0, "events by the doorbell only");
+    assert_eq!(signals(&second), 0);
 }
 
 #[test]
-fn what_is_no_bell_is_closed() {
+fn non_eventfd_is_closed() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
     let raw = Raw::connect(&server);
     let (read_end, write_end) = pipe().unwrap();
     let file = fs::OpenOptions::new().append(true).create(true).open(root.path().join("file")).unwrap();
-    // All but those in this process are copies of the pipe's end.
+    // All others are copies of the pipe's end.
     let crowd = vec![write_end.as_raw_fd(); 200];
     for fds in [&[write_end.as_raw_fd()][..], &[file.as_raw_fd()], &[raw.0.as_raw_fd()], &crowd] {
         raw.send(fds);
-        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
         server.events.notify().unwrap();
         let (count, doorbell) = raw.receive();
         assert_eq!((count, doorbell.is_some()), (1, false));
     }
-    let doorbell = new_bell();
+    let doorbell = new_doorbell();
     let crowd = [&[doorbell.as_raw_fd()], &crowd[1..]].concat();
     raw.send(&crowd);
-    assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+    assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
     assert!(raw.receive().1.is_some());
     server.events.notify().unwrap();
-    assert_eq!(rings(&doorbell), 1);
+    assert_eq!(signals(&doorbell), 1);
     assert_eq!(file.metadata().unwrap().len(), 0, "nothing was written");
     drop(write_end);
-    assert!(readable(&read_end, Duration::ZERO), "the server has kept a descriptor");
+    assert!(readable(&read_end, Duration::ZERO), "the server has not closed a descriptor");
     assert_eq!(fs::File::from(read_end).read(&mut [0]).unwrap(), 0);
 }
 
-/// Whoever has a doorbell shares all but its number, also whether calls wait: the peer can make them do so at any time.
+/// A peer with a doorbell shares its open file description, including O_NONBLOCK: it can make calls on it
+/// block at any time.
 #[test]
-fn a_bell_that_blocks_stops_nobody() {
+fn blocking_doorbell_does_not_block_the_sender() {
     for full in [true, false] {
         let root = private_dir();
         let server = Server::start(root.path(), "data/x").unwrap();
         let at_server = Waiter::on(&*server.events);
         let raw = Raw::connect(&server);
-        // A write to one would wait, a read from the other.
-        let doorbell = if full { new_bell() } else { EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap() };
+        // A write to the one would block, and a read from the other.
+        let doorbell =
+            if full { new_doorbell() } else { EventFd::from_flags(EfdFlags::EFD_CLOEXEC).unwrap() };
         raw.send(&[doorbell.as_raw_fd()]);
-        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
         fcntl(&doorbell, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-        let (tell, told) = mpsc::channel();
+        let (sender, exported) = mpsc::channel();
         thread::scope(|scope| {
             let events = &*server.events;
-            scope.spawn(move || tell.send(events.notify()).unwrap());
-            let result = told.recv_timeout(LONG);
-            // In any case, or the thread never ends.
+            scope.spawn(move || sender.send(events.notify()).unwrap());
+            let result = exported.recv_timeout(LONG);
+            // In any case, otherwise the thread never ends.
             if full {
                 doorbell.read().unwrap();
             } else {
                 doorbell.write(5).unwrap();
             }
-            result.expect("the sender was stopped").unwrap();
+            result.expect("the sender was blocked").unwrap();
         });
     }
 }
 
-/// The kernel allows an open file only so many paths through nested epoll sets, and both sides have the same doorbell.
+/// The kernel limits the number of paths from an open file through nested epoll sets, and both sides have the
+/// same doorbell.
 #[test]
-fn a_bell_that_is_nested_to_the_limit_makes_nobody_sleep_on() {
+fn doorbell_at_epoll_nesting_limit_does_not_lose_wakeups() {
     let root = private_dir();
     let transport = transport(root.path());
     let mut server = Listener::builder(0, "nested").transport(transport.clone()).open().unwrap();
     let raw = Raw(UnixStream::connect(&server.rendezvous().event_channel).unwrap());
     raw.0.set_nonblocking(true).unwrap();
-    raw.send(&[new_bell().as_raw_fd()]);
+    raw.send(&[new_doorbell().as_raw_fd()]);
     server.wait(Some(LONG)).unwrap();
     let (_, doorbell) = raw.receive();
     let doorbell = doorbell.expect("the server's doorbell");
@@ -343,18 +346,18 @@ fn a_bell_that_is_nested_to_the_limit_makes_nobody_sleep_on() {
         above.add(&below.0, input()).unwrap();
     }
     let refused = new_epoll().add(&inner[0].0, input()).unwrap_err();
-    assert_eq!(refused, nix::Error::EINVAL, "one more path");
+    assert_eq!(refused, nix::Error::EINVAL, "the limit is reached");
     server.set_nonblocking(true);
     server.read(&mut [0; 1]).unwrap_err();
     let polled = server.channel().fd(None).expect("a descriptor to poll");
-    assert!(readable(polled, LONG), "the server would sleep on");
+    assert!(readable(polled, LONG), "the server was not woken");
     drop((inner, outer, doorbell));
     server.closer().close();
     assert!(readable(server.as_fd(), LONG));
 }
 
 #[test]
-fn each_client_has_its_own_bell_or_none() {
+fn each_client_has_its_own_doorbell_or_none() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
@@ -365,35 +368,36 @@ fn each_client_has_its_own_bell_or_none() {
     let mut old: Vec<(EventFd, EventFd)> = Vec::new();
     for round in 0..4 {
         let raw = Raw::connect(&server);
-        // One that an event may have missed is told at once.
-        let overdue = usize::from(round > 0);
-        let doorbell = new_bell();
+        // A client that may have missed an event gets one at once.
+        let due = usize::from(round > 0);
+        let doorbell = new_doorbell();
         raw.send(&[doorbell.as_raw_fd()]);
-        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
         let (count, theirs) = raw.receive();
-        assert_eq!(count, overdue + 1, "round {round}");
+        assert_eq!(count, due + 1, "round {round}");
         server.events.notify().unwrap();
-        assert_eq!(rings(&doorbell), 1);
-        assert!(old.iter().all(|(doorbell, _)| rings(doorbell) == 0));
+        assert_eq!(signals(&doorbell), 1);
+        assert!(old.iter().all(|(doorbell, _)| signals(doorbell) == 0));
         old.push((doorbell, theirs.unwrap()));
         drop(raw);
         next();
 
         let raw = Raw::connect(&server);
         raw.send(&[]);
-        assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+        assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
         server.events.notify().unwrap();
         let (count, theirs) = raw.receive();
         assert_eq!((count, theirs.is_some()), (2, false), "round {round}");
-        assert!(old.iter().all(|(doorbell, _)| rings(doorbell) == 0));
+        assert!(old.iter().all(|(doorbell, _)| signals(doorbell) == 0));
         drop(raw);
         next();
-        // The next one with a doorbell comes after one without: nobody is owed anything, unless that one rang.
+        // The next client with a doorbell follows one without: no event is due, unless the previous one had a
+        // doorbell.
         if round < 3 {
             let raw = Raw::connect(&server);
-            let doorbell = new_bell();
+            let doorbell = new_doorbell();
             raw.send(&[doorbell.as_raw_fd()]);
-            assert_eq!(at_server.until(&*server.events, |r| r.event), RUNG);
+            assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
             assert_eq!(raw.receive().0, 1);
             drop(raw);
             next();
@@ -401,9 +405,9 @@ fn each_client_has_its_own_bell_or_none() {
     }
 }
 
-/// The server doesn't look at its socket, only writes, and has the doorbell of a client that has left.
+/// The server does not check its socket, only writes, and has the doorbell of a client that has left.
 #[test]
-fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
+fn next_client_is_woken_despite_the_previous_doorbell() {
     let temp = private_dir();
     let transport = transport(temp.path());
     let mut server =
@@ -422,7 +426,7 @@ fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
             first
         });
         server.read_exact(&mut [0]).unwrap();
-        // Takes the doorbell in any case, also where the byte above was there already.
+        // Accepts the doorbell in any case, also if the byte was there already.
         server.channel().arm(Interest::Readable);
         let _ = server.channel().read_now(&mut [0; 9], 9, true);
         drop(knock.join().unwrap());
@@ -433,7 +437,7 @@ fn the_next_client_is_woken_though_the_bell_is_of_the_last() {
             byte[0]
         });
         if n % 2 == 0 {
-            // Most likely it sleeps by now.
+            // By now it most likely sleeps.
             thread::yield_now();
         }
         server.write_all(&[n]).unwrap();

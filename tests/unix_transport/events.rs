@@ -14,7 +14,7 @@ fn pair(root: &Path) -> (Server, Client) {
 }
 
 #[test]
-fn events_go_both_ways_and_the_end_is_seen() {
+fn events_arrive_both_ways_and_the_end_is_seen() {
     let root = private_dir();
     let (server, client) = pair(root.path());
     let (at_server, at_client) = (Waiter::on(&*server.events), Waiter::on(&*client.events));
@@ -27,7 +27,7 @@ fn events_go_both_ways_and_the_end_is_seen() {
         assert_eq!(at_client.until(&*client.events, |r| r != Received::default()), EVENT);
         assert!(!at_client.is_ready());
     }
-    assert!(!root.path().join("0").exists(), "the socket's name outlives the connection");
+    assert!(!root.path().join("0").exists(), "the socket's name was not removed");
     drop(client);
     assert_eq!(at_server.until(&*server.events, |r| r != Received::default()), ENDED);
     server.events.notify().unwrap();
@@ -35,7 +35,7 @@ fn events_go_both_ways_and_the_end_is_seen() {
 }
 
 #[test]
-fn a_server_that_only_sends_gets_connected_too() {
+fn server_that_only_sends_is_connected() {
     let root = private_dir();
     let (server, client) = pair(root.path());
     let at_client = Waiter::on(&*client.events);
@@ -47,7 +47,7 @@ fn a_server_that_only_sends_gets_connected_too() {
 }
 
 #[test]
-fn nobody_to_tell_is_no_error() {
+fn notify_without_peer_succeeds() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     server.events.notify().unwrap();
@@ -67,13 +67,13 @@ fn unread_events_never_block_the_sender() {
         client.events.notify().unwrap();
     }
     assert_eq!(at_server.until(&*server.events, |r| r.event), EVENT);
-    assert!(!at_server.is_ready(), "one call takes all that fits into a socket");
+    assert!(!at_server.is_ready(), "one call takes all events of a full socket");
     client.events.notify().unwrap();
     assert_eq!(at_server.until(&*server.events, |r| r.event), EVENT);
 }
 
 #[test]
-fn one_client_comes_after_the_other() {
+fn one_client_after_another() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
@@ -98,12 +98,12 @@ fn one_client_comes_after_the_other() {
 }
 
 #[test]
-fn threads_may_send_and_receive_while_clients_change() {
+fn threads_send_and_receive_while_clients_change() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
     thread::scope(|scope| {
-        // The threads go on for as long as this lives.
+        // The threads continue while this lives.
         let going = Arc::new(());
         let channel = &*server.events;
         for _ in 0..2 {

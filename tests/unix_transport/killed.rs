@@ -1,4 +1,4 @@
-//! Processes that are killed, and what others find then.
+//! Killed processes, and their effect on others.
 
 use super::child::Other;
 use super::*;
@@ -14,7 +14,7 @@ fn slot_1_to_3(name: &str) -> bool {
 const HISTORICAL: [(&str, &str); 3] = [("memory/0", "page"), ("memory/2,1", "left"), ("note", "mine")];
 
 #[test]
-fn the_leavings_of_a_killed_server_are_swept_up() {
+fn files_of_a_killed_server_are_removed() {
     let temp = private_dir();
     let root = temp.path().join("root");
     let survivor = Server::start(&root, "data/survivor").unwrap();
@@ -28,8 +28,11 @@ fn the_leavings_of_a_killed_server_are_swept_up() {
     let missing = Client::start(&root, "data/b").err().unwrap();
     assert!(matches!(missing, Error::NoServer { .. }), "{missing}");
     let left = tree(&root);
-    assert!(!left.iter().any(|name| name.ends_with("/b")), "a client removes what it found: {left:?}");
-    // Each server removes some of the others.
+    assert!(
+        !left.iter().any(|name| name.ends_with("/b")),
+        "the client did not remove the files it found: {left:?}"
+    );
+    // Each server sweeps some of the others.
     for _ in 0..3 {
         drop(Server::start(&root, "data/later").unwrap());
     }
@@ -42,7 +45,7 @@ fn the_leavings_of_a_killed_server_are_swept_up() {
 }
 
 #[test]
-fn a_server_takes_over_from_a_killed_one() {
+fn server_replaces_a_killed_one() {
     let root = private_dir();
     let other = Other::start("serve", root.path(), "data/x");
     assert!(matches!(Server::start(root.path(), "data/x"), Err(Error::InUse { serving: true, .. })));
@@ -54,7 +57,7 @@ fn a_server_takes_over_from_a_killed_one() {
 }
 
 #[test]
-fn a_server_takes_over_from_a_killed_one_with_a_forked_child() {
+fn server_replaces_a_killed_one_with_a_forked_child() {
     let root = private_dir();
     let input = Other::start("serve and fork", root.path(), "data/x").kill_alone();
     let server = Server::start(root.path(), "data/x").unwrap();
@@ -66,7 +69,7 @@ fn a_server_takes_over_from_a_killed_one_with_a_forked_child() {
 }
 
 #[test]
-fn a_killed_peer_ends_the_channel() {
+fn killed_peer_ends_the_channel() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
@@ -86,7 +89,7 @@ fn a_killed_peer_ends_the_channel() {
 }
 
 #[test]
-fn what_a_historical_program_left_is_not_touched() {
+fn files_of_a_historical_program_are_not_touched() {
     let root = private_dir();
     fs::create_dir(root.path().join("memory")).unwrap();
     for (name, text) in HISTORICAL {

@@ -1,4 +1,4 @@
-//! Nothing is left when all has been dropped: no file, no directory, no descriptor, no mapping.
+//! Nothing is left when everything was dropped: no file, directory, descriptor or mapping.
 
 use super::child::Other;
 use super::*;
@@ -7,15 +7,15 @@ use std::collections::BTreeMap;
 #[test]
 fn nothing_is_left() {
     let temp = private_dir();
-    // In a process of its own, where no other test opens anything.
+    // In a separate process, where no other test opens files.
     let output = Other::run("count", &temp.path().join("root"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(tree(temp.path()), ["root"]);
 }
 
-/// The open descriptors and their flags, as the system shows them.
+/// The open descriptors and their flags, according to the system.
 fn open_descriptors() -> BTreeMap<String, u32> {
-    // All names first: the descriptor by which they are read is among them, and closed when its turn comes.
+    // All names first: the descriptor used for listing is among them, and closed afterwards.
     let names: Vec<_> =
         fs::read_dir("/proc/self/fdinfo").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     let mut open = BTreeMap::new();
@@ -35,7 +35,7 @@ fn shared_mappings() -> usize {
         .count()
 }
 
-/// Uses everything a few times over, and counts.
+/// Uses everything several times, and counts.
 pub fn count_leftovers(root: &Path) {
     let (descriptors, mappings) = (open_descriptors(), shared_mappings());
     for round in 0..3 {

@@ -1,4 +1,4 @@
-//! Servers that lose the name under which they wait: the root is removed, or cleaned of what is old.
+//! Waiting servers that lose their name: the root is removed, or old files in it are.
 
 use std::os::fd::AsFd;
 use std::thread;
@@ -23,7 +23,7 @@ fn remove_all(root: &Path) {
     fs::remove_dir_all(root).unwrap();
 }
 
-/// As systemd-tmpfiles does it: files go by their age, directories stay where they are in use.
+/// Like systemd-tmpfiles: files are removed by age, directories in use stay.
 fn clean(root: &Path) {
     for name in tree(root) {
         let path = root.join(name);
@@ -34,7 +34,7 @@ fn clean(root: &Path) {
 }
 
 #[test]
-fn a_server_that_waits_in_a_call_is_told() {
+fn blocked_server_fails_when_its_name_is_lost() {
     for remove in [remove_all, clean] {
         let temp = private_dir();
         let root = temp.path().join("root");
@@ -50,7 +50,7 @@ fn a_server_that_waits_in_a_call_is_told() {
 }
 
 #[test]
-fn a_server_that_is_polled_is_told() {
+fn polled_server_fails_when_its_name_is_lost() {
     for before in [false, true] {
         let temp = private_dir();
         let root = temp.path().join("root");
@@ -62,17 +62,17 @@ fn a_server_that_is_polled_is_told() {
         if !before {
             remove_all(&root);
         }
-        assert!(readable(server.as_fd(), LONG), "nothing tells of it");
+        assert!(readable(server.as_fd(), LONG), "the loss is not reported");
         let error = server.wait(Some(LONG)).unwrap_err();
         assert!(is_lost(&error), "{error}");
         assert!(is_lost(&server.wait(Some(LONG)).unwrap_err()));
-        assert!(readable(server.as_fd(), Duration::ZERO), "a program that polls sleeps on");
+        assert!(readable(server.as_fd(), Duration::ZERO), "a polling program is not woken");
     }
 }
 
-/// One that serves many, between two of them.
+/// A persistent server, between two clients.
 #[test]
-fn a_persistent_server_is_told_every_time() {
+fn persistent_server_fails_when_its_name_is_lost_again() {
     let temp = private_dir();
     let root = temp.path().join("root");
     let builder = Listener::builder(0, "x");
@@ -81,54 +81,54 @@ fn a_persistent_server_is_told_every_time() {
     remove_all(&root);
     assert!(is_lost(&server.wait(Some(LONG)).unwrap_err()));
     for _ in 0..3 {
-        server.wait(Some(LONG)).expect_err("it waits on");
+        server.wait(Some(LONG)).expect_err("the name is lost");
     }
 }
 
-/// The descriptors of servers that nobody has connected to say nothing, whatever happens to others.
+/// The descriptors of servers without clients stay silent, whatever happens to others.
 #[test]
-fn a_server_with_its_name_stays_silent() {
+fn server_with_its_name_is_not_woken() {
     let temp = private_dir();
     let (root, other_root) = (temp.path().join("root"), temp.path().join("other"));
     let server = serve(&root);
     let other = serve(&other_root);
-    let silent = || assert!(!readable(server.as_fd(), Duration::ZERO), "woken for nothing");
+    let assert_silent = || assert!(!readable(server.as_fd(), Duration::ZERO), "spurious wake-up");
     let _ = other.as_fd();
-    silent();
+    assert_silent();
     for name in ["data/a", "data/b"] {
         let others = Server::start(&root, name).unwrap();
-        silent();
+        assert_silent();
         drop((Client::start(&root, name).unwrap(), others));
-        silent();
+        assert_silent();
     }
-    // A server of this process that is met, and one that is lost.
+    // Another server of this process gets a client, and one loses its name.
     let third = Listener::builder(0, "third").transport(transport(&root)).open().unwrap();
     let _ = third.as_fd();
     let client = Vchan::builder(0, "third").transport(transport(&root)).connect().unwrap();
     let third = accept(third, Some(LONG)).unwrap();
-    silent();
+    assert_silent();
     drop((third, client));
-    silent();
+    assert_silent();
     remove_all(&other_root);
     assert!(readable(other.as_fd(), LONG));
     assert!(is_lost(&other.wait(Some(LONG)).unwrap_err()));
-    silent();
-    // Nor is a name lost whose files were touched, or whose root was moved.
+    assert_silent();
+    // A name is not lost if its files were touched, or its root was moved.
     fs::set_permissions(root.join("0"), fs::Permissions::from_mode(0o600)).unwrap();
     assert!(matches!(server.wait(Some(Duration::from_millis(1))), Err(Error::TimedOut(_))));
-    silent();
+    assert_silent();
     let moved = temp.path().join("moved");
     fs::rename(&root, &moved).unwrap();
-    silent();
+    assert_silent();
     let client = connect(&moved).unwrap();
     let server = accept(server, Some(LONG)).unwrap();
     drop((client, server));
     assert_eq!(tree(&moved), [""; 0]);
 }
 
-/// A server whose process can't see the root any more has not lost its name.
+/// A server whose process cannot reach the root any more has not lost its name.
 #[test]
-fn a_root_out_of_sight_is_not_lost() {
+fn unreachable_root_is_not_lost() {
     let temp = private_dir();
     let (root, around) = (temp.path().join("around/root"), temp.path().join("around"));
     fs::create_dir(&around).unwrap();
@@ -137,7 +137,7 @@ fn a_root_out_of_sight_is_not_lost() {
     hide(0o000);
     let waited = thread::scope(|scope| {
         let look = || {
-            modes::heed_modes_in_thread();
+            modes::drop_dac_override_in_thread();
             let _ = server.as_fd();
             server.wait(Some(Duration::from_millis(1)))
         };
@@ -152,14 +152,14 @@ fn a_root_out_of_sight_is_not_lost() {
 pub fn serve_in_a_child(root: &Path) {
     let server = serve(root);
     let _ = server.as_fd();
-    // SAFETY: the child has the one thread that it goes on in, and leaves without a look at what else it has inherited.
+    // SAFETY: the child continues in its only thread, and exits without running destructors.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
             let silent = matches!(server.wait(Some(Duration::from_millis(1))), Err(Error::TimedOut(_)));
             remove_all(root);
-            let told = server.wait(Some(LONG)).is_err_and(|error| is_lost(&error));
+            let detected = server.wait(Some(LONG)).is_err_and(|error| is_lost(&error));
             // SAFETY: ends the child.
-            unsafe { libc::_exit((!silent || !told).into()) }
+            unsafe { libc::_exit((!silent || !detected).into()) }
         }
         nix::unistd::ForkResult::Parent { child } => {
             let status = nix::sys::wait::waitpid(child, None).unwrap();
@@ -169,7 +169,7 @@ pub fn serve_in_a_child(root: &Path) {
 }
 
 #[test]
-fn a_forked_child_that_serves_is_told() {
+fn forked_child_fails_when_its_name_is_lost() {
     let temp = private_dir();
     let output = Other::run("serve in a child", &temp.path().join("root"));
     assert!(output.status.success(), "{output:?}");

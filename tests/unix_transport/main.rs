@@ -31,10 +31,10 @@ use vchan::transport::{
 };
 use vchan::Result;
 
-/// Far longer than anything here takes.
+/// Far longer than any operation here.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A directory that only we can enter.
+/// A directory that other users cannot enter.
 fn private_dir() -> TempDir {
     tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().unwrap()
 }
@@ -43,7 +43,7 @@ fn transport(root: &Path) -> UnixTransport {
     UnixTransport::with_root(root).unwrap()
 }
 
-/// A server that has done all that comes before its client. Undone in the order of the fields.
+/// A server that is ready for its client. The fields are dropped in order.
 struct Server {
     _publication: Box<dyn Publication>,
     _rings: Vec<Box<dyn Mapping>>,
@@ -69,7 +69,7 @@ impl Server {
     }
 }
 
-/// A client that has met its server.
+/// A connected client.
 struct Client {
     page: Box<dyn Mapping>,
     events: Box<dyn EventChannel>,
@@ -77,10 +77,10 @@ struct Client {
 
 impl Client {
     fn start(root: &Path, path: &str) -> Result<Client> {
-        Client::meet(&transport(root).open(Role::Client, 0, path)?)
+        Client::connect(&transport(root).open(Role::Client, 0, path)?)
     }
 
-    fn meet(parts: &Parts) -> Result<Client> {
+    fn connect(parts: &Parts) -> Result<Client> {
         let rendezvous = parts.registry.look_up()?;
         let page = parts.memory.map(&[rendezvous.ring_ref])?;
         let events = parts.events.connect(&rendezvous.event_channel)?;
@@ -88,14 +88,14 @@ impl Client {
     }
 }
 
-/// A server's channel, once its client has come.
+/// A server's channel, once its client has connected.
 fn accept(listening: vchan::Vchan, limit: Option<Duration>) -> vchan::Result<vchan::Vchan> {
     listening.wait_for_client(limit).map(|()| listening)
 }
 
 const TOKENS: Tokens = Tokens { readable: 42, rung: 43 };
 
-/// An epoll instance on which a channel is registered.
+/// An event set in which a channel is registered.
 struct Waiter {
     epoll: Epoll,
     _set: Arc<EventSet>,
@@ -109,13 +109,13 @@ impl Waiter {
         Waiter { epoll, _set: set }
     }
 
-    /// Waits until the channel has something to tell and takes what came; again until `enough`.
+    /// Waits until the channel is ready and takes its events; repeats that until `enough`.
     fn until(&self, channel: &dyn EventChannel, enough: impl Fn(Received) -> bool) -> Received {
         let deadline = Instant::now() + LONG;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let found = self.wait(EpollTimeout::try_from(left).unwrap());
-            assert!(!found.is_empty(), "nothing came");
+            assert!(!found.is_empty(), "no event came");
             let mut received = Received::default();
             if found.contains(&TOKENS.readable) {
                 received = channel.receive().unwrap();
@@ -127,14 +127,14 @@ impl Waiter {
         }
     }
 
-    /// The tokens of what there is. Takes what is rung.
+    /// The ready tokens. Takes doorbell events.
     fn wait(&self, timeout: EpollTimeout) -> Vec<u64> {
         let mut found = [EpollEvent::empty(); 4];
         let count = self.epoll.wait(&mut found, timeout).unwrap();
         found[..count].iter().map(|event| event.data()).collect()
     }
 
-    /// Takes nothing.
+    /// Takes no events.
     fn is_ready(&self) -> bool {
         readable(&self.epoll.0, Duration::ZERO)
     }
@@ -148,7 +148,7 @@ fn readable(fd: impl AsFd, limit: Duration) -> bool {
 
 fn write_byte(mapping: &dyn Mapping, offset: usize, byte: u8) {
     assert!(offset < mapping.pages() * 4096);
-    // SAFETY: within the mapping; the other process looks at it only when told.
+    // SAFETY: within the mapping; the other process reads it only on request.
     unsafe { mapping.base().add(offset).write_volatile(byte) }
 }
 

@@ -1,4 +1,5 @@
-//! A server of many clients, one after the other: the next one need not wait until the server has noticed anything.
+//! A server that takes one client after another: the next one need not wait until the server has noticed the
+//! previous one's end.
 
 use std::io::{Read, Write};
 
@@ -7,7 +8,7 @@ use vchan::unstable::Internals;
 use vchan::{Error, Listener, State, Vchan};
 
 #[test]
-fn clients_come_while_the_server_does_nothing() {
+fn clients_connect_while_the_server_is_idle() {
     let temp = private_dir();
     let transport = transport(temp.path());
     let mut server =
@@ -24,7 +25,7 @@ fn clients_come_while_the_server_does_nothing() {
     server.read_exact(&mut got).unwrap();
     assert_eq!(got, [0, 1, 2]);
 
-    // Some of these clients sleep before the server knows that it is another one: the event must find its way.
+    // Some of these clients sleep before the server has noticed the change: the event must still reach them.
     for n in 0..50u8 {
         let mut client = connect().unwrap();
         client.set_timeout(Some(LONG));
@@ -41,7 +42,7 @@ fn clients_come_while_the_server_does_nothing() {
 }
 
 #[test]
-fn a_server_may_turn_persistent_late_and_back() {
+fn persistence_can_change_while_serving() {
     let temp = private_dir();
     let transport = transport(temp.path());
     let server = Listener::builder_at(1, "/late").transport(transport.clone()).open().unwrap();

@@ -1,19 +1,19 @@
-//! What is made has its own mode, whatever the umask.
+//! Created files have their mode, whatever the umask.
 
 use std::os::unix::process::CommandExt;
 
 use super::child::Other;
 use super::*;
 
-/// Those that keep back something that the owner needs, and an ordinary one.
+/// Umasks that remove permissions of the owner, and an ordinary one.
 const UMASKS: [&str; 7] = ["022", "0177", "0277", "0377", "0477", "0600", "0777"];
 
-/// The capabilities by which root enters and reads what its mode forbids.
+/// The capabilities by which root ignores modes.
 const CAP_DAC_OVERRIDE: libc::c_ulong = 1;
 const CAP_DAC_READ_SEARCH: libc::c_ulong = 2;
 
-/// Takes root's exemption from modes away from the calling process and those it executes. Nobody else has it.
-fn heed_modes() -> std::io::Result<()> {
+/// Removes root's exemption from modes from the calling process and its children.
+fn drop_dac_override() -> std::io::Result<()> {
     for capability in [CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH] {
         // SAFETY: a system call without pointers.
         let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
@@ -24,9 +24,10 @@ fn heed_modes() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The same for the calling thread alone, until it ends.
-pub fn heed_modes_in_thread() {
-    // By another user for the file system, who has no such exemption. The bare system call changes this thread alone.
+/// The same for the calling thread only, until it ends.
+pub fn drop_dac_override_in_thread() {
+    // By changing the file system user ID, which drops the exemption. The raw system call changes only this
+    // thread.
     // SAFETY: a system call without pointers.
     unsafe { libc::syscall(libc::SYS_setfsuid, 65534) };
 }
@@ -36,17 +37,17 @@ fn run_under(umask: &str, part: &str, root: &Path) -> std::process::Output {
     let mask = libc::mode_t::from_str_radix(umask, 8).unwrap();
     let mut command = Other::command(part, root, umask);
     let prepare = move || {
-        // SAFETY: sets a number of the process.
+        // SAFETY: only sets the process's umask.
         unsafe { libc::umask(mask) };
-        heed_modes()
+        drop_dac_override()
     };
     // SAFETY: system calls only, without allocation.
     unsafe { command.pre_exec(prepare) };
     command.output().unwrap()
 }
 
-/// Meets there, and looks at what has been made.
-pub fn meet_under_a_umask(root: &Path) {
+/// Connects there, and checks the created files.
+pub fn connect_under_a_umask(root: &Path) {
     let server = Server::start(root, "data/x").unwrap();
     let waiter = Waiter::on(&*server.events);
     let client = Client::start(root, "data/x").unwrap();
@@ -63,7 +64,7 @@ pub fn meet_under_a_umask(root: &Path) {
 }
 
 #[test]
-fn any_umask_will_do() {
+fn any_umask_works() {
     for umask in UMASKS {
         let temp = private_dir();
         let root = temp.path().join("root");

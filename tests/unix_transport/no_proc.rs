@@ -1,4 +1,4 @@
-//! Where /proc is not mounted, as in some chroots.
+//! Without /proc, as in some chroots.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,7 @@ fn hide_proc() -> std::io::Result<()> {
         _ => Err(std::io::Error::last_os_error()),
     };
     let none = std::ptr::null();
-    // SAFETY: texts that end with NUL, and null where nothing is to be said.
+    // SAFETY: NUL-terminated strings, and null for omitted arguments.
     unsafe {
         done(libc::unshare(libc::CLONE_NEWNS))?;
         done(libc::mount(none, c"/".as_ptr(), none, libc::MS_REC | libc::MS_PRIVATE, none.cast()))?;
@@ -22,7 +22,7 @@ fn hide_proc() -> std::io::Result<()> {
     }
 }
 
-/// Runs `part` without /proc; `false` where nobody may hide that.
+/// Runs `part` without /proc; `false` if that is not permitted.
 fn ran_without_proc(part: &str, root: &Path) -> bool {
     let mut command = Other::command(part, root, "");
     // SAFETY: system calls only, without allocation.
@@ -40,15 +40,15 @@ fn ran_without_proc(part: &str, root: &Path) -> bool {
     }
 }
 
-/// A client that waits, its server, and a word.
-pub fn meet_without_proc(root: &Path) {
+/// A waiting client, its server, and a short transfer.
+pub fn connect_without_proc(root: &Path) {
     assert!(!Path::new("/proc/self").exists());
     let transport = transport(root);
     let parts = transport.open(Role::Client, 0, "/local/domain/0/data/vchan/0/x").unwrap();
     let mut watch = parts.registry.watch().unwrap();
     watch.renew().unwrap();
     let mut server = Listener::builder(0, "x").transport(transport.clone()).open().unwrap();
-    assert!(readable(watch.fd(), LONG), "the client is not told that its server has come");
+    assert!(readable(watch.fd(), LONG), "the client is not woken by its server");
     drop(watch);
     let mut client = Vchan::builder(0, "x").transport(transport.clone()).connect().unwrap();
     client.write_all(b"word").unwrap();
@@ -58,7 +58,7 @@ pub fn meet_without_proc(root: &Path) {
 }
 
 #[test]
-fn a_short_root_needs_no_proc() {
+fn short_root_needs_no_proc() {
     let temp = private_dir();
     let root = temp.path().join("root");
     if ran_without_proc("meet without proc", &root) {
@@ -73,7 +73,7 @@ pub fn refuse_without_proc(root: &Path) {
 }
 
 #[test]
-fn a_long_root_without_proc_is_an_error_that_names_it() {
+fn error_without_proc_names_the_long_root() {
     let temp = private_dir();
     let root = temp.path().join("r".repeat(120));
     if ran_without_proc("refuse without proc", &root) {

@@ -1,6 +1,6 @@
-//! Other users of the machine: what they can't do to a root of ours, and what they may have put in its place before.
+//! Other users of the machine: their access to our roots, and files that they have prepared.
 //!
-//! Needs root, to be somebody else for a while.
+//! Requires root, to change the user ID temporarily.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{chown, symlink, PermissionsExt};
@@ -11,7 +11,7 @@ use vchan::Error;
 
 const NOBODY: libc::uid_t = 65534;
 
-/// Says so past the capture of test output where these tests can't be made.
+/// Reports skipped tests, bypassing the capture of test output.
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -22,11 +22,11 @@ fn is_root() -> bool {
     root
 }
 
-/// Runs `act` in a thread that belongs to another user and group, while the process does not.
-fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+/// Runs `act` in a thread with another user and group than the process.
+fn as_other_user<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            // SAFETY: the bare system calls change this thread alone, which ends with `act`.
+            // SAFETY: the raw system calls change only this thread, which ends with `act`.
             let results = unsafe {
                 [
                     libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()),
@@ -41,7 +41,7 @@ fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// A directory that all may write to, as /tmp with the sticky bit, or without.
+/// A world-writable directory, like /tmp with the sticky bit, or without it.
 fn public_dir(mode: u32) -> TempDir {
     let dir = private_dir();
     set_mode(dir.path(), mode);
@@ -52,7 +52,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Both roles are refused there, and told `why`; nothing changes below `around`.
+/// Both roles are refused with the text `why`; nothing changes below `around`.
 #[track_caller]
 fn refused(root: &Path, why: &str, around: &Path) {
     let before = tree(around);
@@ -67,9 +67,9 @@ fn refused(root: &Path, why: &str, around: &Path) {
     assert_eq!(tree(around), before);
 }
 
-/// Nothing that another user tries on a root gets anywhere, and its server doesn't notice.
+/// Nothing that another user tries on a root succeeds, and its server is not affected.
 #[test]
-fn nobody_gets_into_a_root() {
+fn other_user_cannot_enter_a_root() {
     if !is_root() {
         return;
     }
@@ -81,14 +81,14 @@ fn nobody_gets_into_a_root() {
         let kind = result.expect_err(what).kind();
         assert_eq!(kind, ErrorKind::PermissionDenied, "{what}");
     };
-    as_nobody(|| {
+    as_other_user(|| {
         for role in ["connect", "serve"] {
             let error = match role {
                 "connect" => Client::start(&root, "data/x").err(),
                 _ => Server::start(&root, "data/y").err(),
             };
             let text = error.unwrap().to_string();
-            // The system keeps them out before we can.
+            // The kernel denies access first.
             assert!(text.contains("Permission denied") && text.contains(root.to_str().unwrap()), "{text}");
         }
         denied("connecting", UnixStream::connect(root.join("0")).map(drop));
@@ -119,14 +119,14 @@ fn nobody_gets_into_a_root() {
 }
 
 #[test]
-fn what_another_user_planted_is_no_root() {
+fn root_of_another_user_is_refused() {
     if !is_root() {
         return;
     }
     let public = public_dir(0o1777);
     let at = |name: &str| public.path().join(name);
     let own = private_dir();
-    let plant = |name: &str, how: &(dyn Fn(&Path) + Sync)| as_nobody(|| how(&at(name)));
+    let plant = |name: &str, how: &(dyn Fn(&Path) + Sync)| as_other_user(|| how(&at(name)));
     for mode in [0o700, 0o777, 0o1777] {
         let name = format!("dir{mode:o}");
         plant(&name, &|path| {
@@ -135,7 +135,7 @@ fn what_another_user_planted_is_no_root() {
         });
         refused(&at(&name), "belongs to user 65534", public.path());
     }
-    // Even with all in it that a channel needs.
+    // Even with all files of a channel.
     plant("whole", &|path| drop(Server::start(path, "data/z").unwrap()));
     refused(&at("whole"), "belongs to user 65534", public.path());
     plant("to-own", &|path| symlink(own.path(), path).unwrap());
@@ -147,14 +147,14 @@ fn what_another_user_planted_is_no_root() {
     for name in ["to-own", "to-theirs", "to-nowhere", "file", "socket", "fifo"] {
         refused(&at(name), "is not itself a directory", public.path());
     }
-    // A slash at the end would lead through a link.
+    // A trailing slash would follow a symbolic link.
     let slash = format!("{}/", at("to-own").display());
     assert!(matches!(Server::start(slash.as_ref(), "data/x"), Err(Error::Refused(_))));
     assert_eq!(tree(own.path()), [""; 0]);
 }
 
 #[test]
-fn a_root_of_the_wrong_mode_is_refused_to_both_roles() {
+fn root_of_wrong_mode_is_refused_for_both_roles() {
     let temp = private_dir();
     let root = temp.path().join("root");
     fs::create_dir(&root).unwrap();
@@ -164,9 +164,9 @@ fn a_root_of_the_wrong_mode_is_refused_to_both_roles() {
     }
 }
 
-/// The root's own directory was open for a moment, and somebody used it.
+/// The root's directory was accessible for a moment, and another user has created files.
 #[test]
-fn what_another_user_owns_in_a_root_is_refused() {
+fn files_of_another_user_in_a_root_are_refused() {
     if !is_root() {
         return;
     }
@@ -192,7 +192,7 @@ fn what_another_user_owns_in_a_root_is_refused() {
         let before = tree(root.path());
         let result = Server::start(root.path(), "data/x");
         if name.ends_with("event-channel") || name.ends_with("ring-ref") {
-            // A publication is replaced as a whole, whoever wrote what stands there. Nothing of it is believed.
+            // A publication is replaced as a whole, whatever its owner. Nothing of it is trusted.
             let server = result.unwrap();
             let ring_ref = fs::metadata(root.path().join("local/domain/0/data/x/ring-ref")).unwrap();
             assert_eq!(std::os::unix::fs::MetadataExt::uid(&ring_ref), 0);
@@ -203,14 +203,14 @@ fn what_another_user_owns_in_a_root_is_refused() {
         let text = result.err().unwrap_or_else(|| panic!("{name} is trusted")).to_string();
         assert!(text.starts_with("refused: ") && text.contains("belongs to user 65534"), "{name}: {text}");
         assert!(text.contains(name), "{name}: {text}");
-        // An empty directory in a root of ours may go, whoever made it.
+        // An empty directory in a root can be removed, whatever its owner.
         assert!(tree(root.path()).iter().all(|entry| before.contains(entry)), "{name}");
     }
 }
 
-/// What a client finds: the page, the publication, the socket.
+/// The files that a client uses: the page, the publication, the socket.
 #[test]
-fn a_client_trusts_nothing_of_another_user() {
+fn client_refuses_everything_of_another_user() {
     if !is_root() {
         return;
     }
@@ -224,7 +224,7 @@ fn a_client_trusts_nothing_of_another_user() {
         drop(server);
     }
     let theirs = public.path().join("socket");
-    let _listener = as_nobody(|| {
+    let _listener = as_other_user(|| {
         let listener = UnixListener::bind(&theirs).unwrap();
         set_mode(&theirs, 0o777);
         listener
@@ -232,21 +232,21 @@ fn a_client_trusts_nothing_of_another_user() {
     let link = public.path().join("link");
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
-    as_nobody(|| symlink(root.path().join("0"), &link).unwrap());
+    as_other_user(|| symlink(root.path().join("0"), &link).unwrap());
     for (path, why) in [(&theirs, "runs as user 65534"), (&link, "is not a socket")] {
-        // As the server's lines, or the publication, would say.
-        let told = format!("((ring_ref 0) (event_channel {}))", path.display());
-        let told = transport(root.path()).exported(&told).unwrap();
-        let error = Client::meet(&told.open(Role::Client, 0, "x").unwrap()).err().unwrap();
+        // As named by the server's lines or the publication.
+        let exported = format!("((ring_ref 0) (event_channel {}))", path.display());
+        let exported = transport(root.path()).exported(&exported).unwrap();
+        let error = Client::connect(&exported.open(Role::Client, 0, "x").unwrap()).err().unwrap();
         assert!(matches!(error, Error::Refused(_)) && error.to_string().contains(why), "{error}");
     }
     Client::start(root.path(), "data/x").unwrap();
     drop(server);
 }
 
-/// Where the directory above is open to all and not sticky, a root can be taken away and another put there.
+/// If the parent directory is world-writable and not sticky, a root can be removed and replaced.
 #[test]
-fn a_swapped_root_is_noticed() {
+fn replaced_root_is_detected() {
     if !is_root() {
         return;
     }
@@ -254,7 +254,7 @@ fn a_swapped_root_is_noticed() {
     let (root, away) = (public.path().join("root"), public.path().join("away"));
     let server = Server::start(&root, "data/x").unwrap();
     let client = Client::start(&root, "data/x").unwrap();
-    as_nobody(|| {
+    as_other_user(|| {
         fs::rename(&root, &away).unwrap();
         drop(Server::start(&root, "data/z").unwrap());
         fs::create_dir_all(root.join("memory")).unwrap();
@@ -263,7 +263,7 @@ fn a_swapped_root_is_noticed() {
     });
     let planted = tree(&root);
     refused(&root, "belongs to user 65534", &root);
-    // Those who had met talk on, and the server cleans up what it made, not what stands in its place.
+    // Connected ends continue, and the server removes its own files, not those in the new root.
     let waiter = Waiter::on(&*server.events);
     client.events.notify().unwrap();
     waiter.until(&*server.events, |received| received.event);

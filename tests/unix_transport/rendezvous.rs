@@ -1,4 +1,4 @@
-//! Servers and clients on one root, by name and by what was exported.
+//! Servers and clients on one root, by name and by exported configuration.
 
 use super::*;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ fn message(result: Result<impl Sized>) -> String {
 }
 
 #[test]
-fn two_servers_on_one_root_do_not_meet() {
+fn servers_on_one_root_are_independent() {
     let root = private_dir();
     let first = Server::start(root.path(), "data/first").unwrap();
     let second = Server::start(root.path(), "data/second").unwrap();
@@ -29,7 +29,7 @@ fn two_servers_on_one_root_do_not_meet() {
 }
 
 #[test]
-fn the_first_server_uses_the_historical_names() {
+fn first_server_uses_the_historical_names() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     assert_eq!(server.rendezvous.ring_ref, 0);
@@ -52,7 +52,7 @@ fn rings_of_the_largest_order_fit() {
     let _other = Server::start(root.path(), "data/other").unwrap();
     let server = Server::start_sized(root.path(), "data/x", 256).unwrap();
     let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
-    let client = Client::meet(&parts).unwrap();
+    let client = Client::connect(&parts).unwrap();
     for ring in &server._rings {
         let mapped = parts.memory.map(ring.grants()).unwrap();
         write_byte(&**ring, 256 * 4096 - 1, 9);
@@ -63,13 +63,13 @@ fn rings_of_the_largest_order_fit() {
 }
 
 #[test]
-fn a_name_has_one_server_and_a_server_one_client() {
+fn name_has_one_server_and_server_one_client() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let before = tree(root.path());
     let second = Server::start(root.path(), "data/x").err().unwrap();
     assert!(matches!(second, Error::InUse { serving: true, .. }), "{second}");
-    assert_eq!(tree(root.path()), before, "the refused server left something or took something away");
+    assert_eq!(tree(root.path()), before, "the refused server changed the root");
     let client = Client::start(root.path(), "data/x").unwrap();
     let other = Client::start(root.path(), "data/x").err().unwrap();
     assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
@@ -77,7 +77,7 @@ fn a_name_has_one_server_and_a_server_one_client() {
     let other = Client::start(root.path(), "data/x").err().unwrap();
     assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
     drop(client);
-    // The socket is gone and the page is free: the server has not got itself ready for another client.
+    // The socket is gone and the page is free: the server has not been rearmed for another client.
     let other = Client::start(root.path(), "data/x").err().unwrap();
     assert!(matches!(other, Error::InUse { serving: false, .. }), "{other}");
     drop(server);
@@ -85,7 +85,7 @@ fn a_name_has_one_server_and_a_server_one_client() {
 }
 
 #[test]
-fn a_name_is_free_again_when_its_server_has_a_client() {
+fn name_is_free_once_its_server_has_a_client() {
     let root = private_dir();
     let transport = transport(root.path());
     let serve = || Listener::builder(0, "x").transport(transport.clone()).open();
@@ -94,7 +94,7 @@ fn a_name_is_free_again_when_its_server_has_a_client() {
     let waiting = serve().unwrap_err();
     assert!(matches!(waiting, Error::InUse { serving: true, .. }), "{waiting}");
     let mut first_client = connect().unwrap();
-    // The first server has not even noticed its client.
+    // The first server has not noticed its client yet.
     let mut second = serve().unwrap();
     let mut second_client = connect().unwrap();
     first_client.write_all(b"first").unwrap();
@@ -118,7 +118,7 @@ fn a_name_is_free_again_when_its_server_has_a_client() {
 }
 
 #[test]
-fn a_server_of_many_clients_keeps_its_name() {
+fn persistent_server_keeps_its_name() {
     let root = private_dir();
     let transport = transport(root.path());
     let _first = Listener::builder(0, "x").transport(transport.clone()).persistent(true).open().unwrap();
@@ -128,7 +128,7 @@ fn a_server_of_many_clients_keeps_its_name() {
 }
 
 #[test]
-fn a_client_does_not_get_the_next_server_in_the_slot() {
+fn client_does_not_get_the_next_server_in_the_slot() {
     let root = private_dir();
     for next in ["data/x", "data/y"] {
         let first = Server::start(root.path(), "data/x").unwrap();
@@ -169,14 +169,14 @@ fn names_of_any_length_work() {
 }
 
 #[test]
-fn a_told_client_needs_no_name() {
+fn exported_client_needs_no_name() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
-    let told = format!("((ring_ref 0) (event_channel {}))", server.rendezvous.event_channel);
-    let told = transport(root.path()).exported(&told).unwrap();
-    let parts = told.open(Role::Client, 9, "some port").unwrap();
+    let exported = format!("((ring_ref 0) (event_channel {}))", server.rendezvous.event_channel);
+    let exported = transport(root.path()).exported(&exported).unwrap();
+    let parts = exported.open(Role::Client, 9, "some port").unwrap();
     assert_eq!(parts.registry.path(), server.rendezvous.event_channel);
-    let client = Client::meet(&parts).unwrap();
+    let client = Client::connect(&parts).unwrap();
     assert_eq!(parts.registry.path(), "/local/domain/0/data/x");
     let waiter = Waiter::on(&*client.events);
     server.events.notify().unwrap();
@@ -184,16 +184,16 @@ fn a_told_client_needs_no_name() {
 }
 
 #[test]
-fn a_missing_server_is_named() {
+fn error_names_the_missing_server() {
     let temp = private_dir();
     let root = temp.path().join("root");
     let missing = Client::start(&root, "data/x").err().unwrap();
     assert!(matches!(missing, Error::NoServer { .. }), "{missing}");
     assert!(missing.to_string().contains("/local/domain/0/data/x"), "{missing}");
-    assert!(!root.exists(), "a client that doesn't wait makes nothing");
-    let told = transport(temp.path()).exported("((ring_ref 0) (event_channel /nowhere/0))").unwrap();
-    let parts = told.open(Role::Client, 0, "x").unwrap();
-    assert!(matches!(Client::meet(&parts).err().unwrap(), Error::NoServer { .. }));
+    assert!(!root.exists(), "a client that does not wait creates nothing");
+    let exported = transport(temp.path()).exported("((ring_ref 0) (event_channel /nowhere/0))").unwrap();
+    let parts = exported.open(Role::Client, 0, "x").unwrap();
+    assert!(matches!(Client::connect(&parts).err().unwrap(), Error::NoServer { .. }));
     assert!(matches!(parts.events.connect("/nowhere/0").err().unwrap(), Error::NoServer { .. }));
     fs::write(temp.path().join("file"), "").unwrap();
     let file = temp.path().join("file");
@@ -201,7 +201,7 @@ fn a_missing_server_is_named() {
 }
 
 #[test]
-fn each_role_has_its_own_calls() {
+fn calls_of_the_other_role_fail() {
     let root = private_dir();
     let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/x/0".into() };
     let server = transport(root.path()).open(Role::Server, 1, "data/x").unwrap();
@@ -222,7 +222,7 @@ fn each_role_has_its_own_calls() {
 }
 
 #[test]
-fn a_link_in_the_tree_is_not_followed() {
+fn symbolic_link_in_the_tree_is_not_followed() {
     let root = private_dir();
     let outside = private_dir();
     for name in ["memory", "locks", "local"] {
@@ -236,14 +236,14 @@ fn a_link_in_the_tree_is_not_followed() {
 }
 
 #[test]
-fn clients_find_the_servers_of_a_root_that_was_moved() {
+fn clients_find_servers_of_a_moved_root() {
     for replaced in [false, true] {
         let temp = private_dir();
         let (before, after) = (temp.path().join("before"), temp.path().join("after"));
         let serve = || Listener::builder(0, "x").transport(transport(&before)).open().unwrap();
         let server = serve();
         fs::rename(&before, &after).unwrap();
-        // One in what stands in its place now has the same number.
+        // Another server has the same slot in the new root at the old path.
         let _other = replaced.then(serve);
         let mut client = Vchan::builder(0, "x").transport(transport(&after)).connect().unwrap();
         let mut server = accept(server, Some(LONG)).unwrap();
@@ -257,7 +257,7 @@ fn clients_find_the_servers_of_a_root_that_was_moved() {
 }
 
 #[test]
-fn a_server_without_its_socket_is_not_one_with_another_client() {
+fn missing_socket_is_not_reported_as_another_client() {
     let temp = private_dir();
     let root = temp.path().join("root");
     let transport = transport(&root);
@@ -267,29 +267,29 @@ fn a_server_without_its_socket_is_not_one_with_another_client() {
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
     let socket = root.join("0");
     assert!(error.to_string().contains(&format!("its socket {} is gone", socket.display())), "{error}");
-    // Told of a socket that is elsewhere, by a shell that has kept the lines of an earlier server.
-    let told = format!("((ring_ref 0) (event_channel {}/0))", temp.path().join("elsewhere").display());
-    let told = transport.clone().exported(&told).unwrap();
-    let error = Vchan::builder(0, "x").transport(told.clone()).connect().unwrap_err();
+    // An exported socket that is elsewhere, from a shell that has kept the lines of an earlier server.
+    let exported = format!("((ring_ref 0) (event_channel {}/0))", temp.path().join("elsewhere").display());
+    let exported = transport.clone().exported(&exported).unwrap();
+    let error = Vchan::builder(0, "x").transport(exported.clone()).connect().unwrap_err();
     assert!(matches!(error, Error::NoServer { .. }), "{error}");
 }
 
 #[test]
-fn a_told_client_knows_whom_it_has_met() {
+fn exported_client_reports_the_path_of_its_server() {
     let root = private_dir();
     let transport = transport(root.path());
-    let told = |server: &Vchan| {
+    let exported = |server: &Vchan| {
         let rendezvous = server.rendezvous();
-        let told =
+        let exported =
             format!("((ring_ref {}) (event_channel {}))", rendezvous.ring_ref, rendezvous.event_channel);
-        transport.clone().exported(&told).unwrap()
+        transport.clone().exported(&exported).unwrap()
     };
     let bob = Listener::builder(0, "bob").transport(transport.clone()).open().unwrap();
-    let to_bob = told(&bob);
+    let to_bob = exported(&bob);
     let client = Vchan::builder(0, "alice").transport(to_bob.clone()).connect().unwrap();
     assert_eq!(client.path(), "/local/domain/0/data/vchan/0/bob");
     drop((bob, client));
-    // A historical one has no lock.
+    // A historical server has no lock.
     let bob = Listener::builder(0, "bob").transport(transport.clone()).open().unwrap();
     fs::remove_file(root.path().join("locks/0")).unwrap();
     let client = Vchan::builder(0, "alice").transport(to_bob.clone()).connect().unwrap();
@@ -297,17 +297,17 @@ fn a_told_client_knows_whom_it_has_met() {
 }
 
 #[test]
-fn a_told_client_is_not_led_away_from_the_server_that_it_asks_for() {
+fn exported_client_is_not_diverted_from_the_requested_server() {
     let root = private_dir();
     let transport = transport(root.path());
     let serve = |port| Listener::builder(0, port).transport(transport.clone()).open().unwrap();
     let (_bob, alice) = (serve("bob"), serve("alice"));
-    let told = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
-    let told = transport.clone().exported(&told).unwrap();
-    let error = Vchan::builder(0, "alice").transport(told.clone()).connect().unwrap_err();
+    let exported = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
+    let exported = transport.clone().exported(&exported).unwrap();
+    let error = Vchan::builder(0, "alice").transport(exported.clone()).connect().unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
     let _served = Vchan::builder(0, "alice").transport(transport.clone()).connect().unwrap();
-    let met = Vchan::builder(0, "alice").transport(told.clone()).connect();
-    assert!(met.is_ok(), "she has a client, and waits no more");
+    let connected = Vchan::builder(0, "alice").transport(exported.clone()).connect();
+    assert!(connected.is_ok(), "the server has its client and does not wait");
     drop(alice);
 }

@@ -6,24 +6,25 @@ use std::sync::mpsc;
 use std::thread;
 use vchan::Error;
 
-/// How long nothing has to happen before a waiting client counts as asleep. Longer than it tries for the page.
+/// How long a waiting client must be idle to count as asleep. Longer than its attempts to lock the page.
 const QUIET: Duration = Duration::from_millis(600);
 
-/// More looks than any single change is worth.
-const MANY: usize = 30;
+/// More look-ups than any single change may cause.
+const MAX_LOOKS: usize = 30;
 
 /// Waits until a client has stopped looking for its server.
 fn until_quiet(looked: &mpsc::Receiver<()>) {
-    let looks = std::iter::from_fn(|| looked.recv_timeout(QUIET).ok()).take(MANY).count();
-    assert!(looks < MANY, "the client wakes itself");
+    let looks = std::iter::from_fn(|| looked.recv_timeout(QUIET).ok()).take(MAX_LOOKS).count();
+    assert!(looks < MAX_LOOKS, "the client wakes itself up");
 }
 
-/// Waits as a client does: looks, sleeps until something changes, looks again. Says on `looked` when it has looked.
+/// Waits like a client: looks up, sleeps until something changes, and looks up again. Calls `looked` after
+/// each look-up.
 fn wait_for_server(parts: &Parts, looked: impl Fn()) -> Client {
     let mut watch = parts.registry.watch().unwrap();
     loop {
         watch.renew().unwrap();
-        match Client::meet(parts) {
+        match Client::connect(parts) {
             Ok(client) => return client,
             Err(Error::NoServer { .. } | Error::InUse { serving: false, .. }) => {}
             Err(error) => panic!("{error}"),
@@ -33,12 +34,12 @@ fn wait_for_server(parts: &Parts, looked: impl Fn()) -> Client {
     }
 }
 
-/// Runs a waiting client in a thread while `serve` runs here, told when the client has looked in vain. What that returns
-/// stays until the client is done.
+/// Runs a waiting client in a thread while `serve` runs here; the channel reports each unsuccessful look-up.
+/// The result of `serve` lives until the client is done.
 fn with_waiting_client<T>(parts: Parts, serve: impl FnOnce(mpsc::Receiver<()>) -> T) {
     let (sender, receiver) = mpsc::channel();
     let client = thread::spawn(move || {
-        // Nobody listens any more when the server has stopped counting.
+        // The receiver is gone when the server has stopped counting.
         let looked = || sender.send(()).unwrap_or(());
         wait_for_server(&parts, looked).events.notify().unwrap();
     });
@@ -47,7 +48,7 @@ fn with_waiting_client<T>(parts: Parts, serve: impl FnOnce(mpsc::Receiver<()>) -
 }
 
 #[test]
-fn a_client_may_come_first() {
+fn client_can_come_first() {
     let temp = private_dir();
     let root = temp.path().join("root");
     let parts = transport(&root).open(Role::Client, 0, "data/x").unwrap();
@@ -60,9 +61,9 @@ fn a_client_may_come_first() {
 }
 
 #[test]
-fn a_client_sees_the_publication_itself() {
+fn client_sees_the_publication_itself() {
     let root = private_dir();
-    // The directories that lead there exist already, so only the last one tells.
+    // The parent directories exist already, so only the last one causes an event.
     let _other = Server::start(root.path(), "data/other").unwrap();
     with_waiting_client(transport(root.path()).open(Role::Client, 0, "data/x").unwrap(), |looked| {
         let server = transport(root.path()).open(Role::Server, 0, "data/x").unwrap();
@@ -78,16 +79,16 @@ fn a_client_sees_the_publication_itself() {
 }
 
 #[test]
-fn a_told_client_waits_too() {
+fn exported_client_waits_too() {
     let root = private_dir();
-    let told = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
-    let told = transport(root.path()).exported(&told).unwrap();
-    with_waiting_client(told.open(Role::Client, 0, "data/x").unwrap(), |looked| {
+    let exported = format!("((ring_ref 0) (event_channel {}/0))", root.path().display());
+    let exported = transport(root.path()).exported(&exported).unwrap();
+    with_waiting_client(exported.open(Role::Client, 0, "data/x").unwrap(), |looked| {
         looked.recv_timeout(LONG).unwrap();
         let server = transport(root.path()).open(Role::Server, 0, "data/x").unwrap();
         let events = server.events.listen().unwrap();
         until_quiet(&looked);
-        // With the directory there already, only the page itself tells.
+        // With an existing directory, only the page itself causes an event.
         fs::create_dir(root.path().join("memory")).unwrap();
         until_quiet(&looked);
         let page = server.memory.share(1, None).unwrap();
@@ -97,7 +98,7 @@ fn a_told_client_waits_too() {
 }
 
 #[test]
-fn a_client_waits_for_the_one_before_it() {
+fn client_waits_for_the_previous_one() {
     let root = private_dir();
     let server = Server::start(root.path(), "data/x").unwrap();
     let at_server = Waiter::on(&*server.events);
@@ -116,21 +117,21 @@ fn a_client_waits_for_the_one_before_it() {
 }
 
 #[test]
-fn a_client_that_waits_is_idle() {
+fn waiting_client_is_idle() {
     let root = private_dir();
     let other = Other::start("serve", root.path(), "data/x");
     let first = Client::start(root.path(), "data/x").unwrap();
     let parts = transport(root.path()).open(Role::Client, 0, "data/x").unwrap();
     let mut watch = parts.registry.watch().unwrap();
-    // In each of these states looking (in vain) must not wake the one who looks.
+    // In each of these states an unsuccessful look-up must not wake the client itself.
     let mut idle = |state: &str| {
         for looks in 1.. {
             watch.renew().unwrap();
-            assert!(Client::meet(&parts).is_err());
+            assert!(Client::connect(&parts).is_err());
             if !readable(watch.fd(), QUIET) {
                 break;
             }
-            assert!(looks < MANY, "woken for ever while {state}");
+            assert!(looks < MAX_LOOKS, "woken repeatedly while {state}");
         }
     };
     idle("another client is connected");
@@ -144,7 +145,7 @@ fn a_client_that_waits_is_idle() {
 }
 
 #[test]
-fn waiting_in_a_default_root_makes_it_and_removes_it() {
+fn waiting_creates_and_removes_a_default_root() {
     let temp = private_dir();
     let status = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "waiting::wait_in_the_default_root"])
@@ -157,7 +158,7 @@ fn waiting_in_a_default_root_makes_it_and_removes_it() {
     assert_eq!(tree(temp.path()), [""; 0]);
 }
 
-/// Runs in a process of its own, started by the test above, as it needs its own environment.
+/// Runs in a separate process, started by the test above, as it needs its own environment.
 #[test]
 fn wait_in_the_default_root() {
     let Some(expected) = std::env::var_os("VCHAN_TEST_DEFAULT_ROOT") else { return };
@@ -169,7 +170,7 @@ fn wait_in_the_default_root() {
     with_waiting_client(parts, |looked| {
         for _ in 0..3 {
             looked.recv_timeout(LONG).unwrap();
-            // Another client that gives up takes the empty root away, under the waiting one.
+            // Another client that gives up removes the empty root of the waiting one.
             let other = transport.open(Role::Client, 0, "data/y").unwrap();
             let mut watch = other.registry.watch().unwrap();
             watch.renew().unwrap();

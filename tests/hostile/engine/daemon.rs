@@ -1,4 +1,4 @@
-//! A xenstored that answers what it likes.
+//! A xenstored with arbitrary replies.
 
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,13 +9,13 @@ use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError};
 use super::script::Script;
 use super::tally::{count, Tally};
 
-/// How long a request may wait for its answer.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_millis(4);
-/// How long a call may last at all, which may make some requests: a machine may be busy with other things.
-const LASTS: Duration = Duration::from_secs(10);
+/// The time limit of a call, which can make several requests on a busy machine.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a reply holds that belongs to no request.
-const LIE: &[u8] = b"a lie";
+/// The content of a reply without a request.
+const WRONG_REPLY: &[u8] = b"wrong";
 
 const CALLS: [&str; 12] = [
     "xs-read",
@@ -32,7 +32,7 @@ const CALLS: [&str; 12] = [
     "xs-transaction",
 ];
 
-/// Runs a script against the client of xenstore; panics where it does what it must not.
+/// Runs a script against the xenstore client; panics if it misbehaves.
 pub fn ask_daemon(bytes: &[u8]) -> Tally {
     let mut script = Script::new(bytes);
     let directory = tempfile::tempdir().expect("a directory");
@@ -48,14 +48,14 @@ pub fn ask_daemon(bytes: &[u8]) -> Tally {
             serve(daemon, &mut answers, &mut acts);
             acts
         });
-        // Ended by its drop, which ends the daemon.
+        // Dropping it ends the daemon.
         let client = client;
         while !script.is_over() {
             let name = CALLS[script.below(CALLS.len())];
             count(&mut tally.calls, name);
             let begun = Instant::now();
             let result = call(&client, name, &mut script);
-            assert!(begun.elapsed() < LASTS, "{name} lasted {:?}: {result:?}", begun.elapsed());
+            assert!(begun.elapsed() < TIME_LIMIT, "{name} lasted {:?}: {result:?}", begun.elapsed());
             let closed = matches!(result, Err(XsError::Closed { .. }));
             count(&mut tally.results, kind(name, result));
             if closed {
@@ -71,7 +71,7 @@ pub fn ask_daemon(bytes: &[u8]) -> Tally {
 fn call(xs: &XsClient, name: &str, script: &mut Script) -> Result<(), XsError> {
     let path = ["/a", "data/b", "/local/domain/3/data/vchan/0/x/ring-ref"][script.below(3)];
     match name {
-        "xs-read" => xs.read(path).map(|value| assert_ne!(value, LIE)),
+        "xs-read" => xs.read(path).map(|value| assert_ne!(value, WRONG_REPLY)),
         "xs-read-text" => xs.read_text(path).map(drop),
         "xs-read-number" => xs.read_number::<u32>(path).map(drop),
         "xs-directory" => xs.directory(path).map(drop),
@@ -86,7 +86,7 @@ fn call(xs: &XsClient, name: &str, script: &mut Script) -> Result<(), XsError> {
     }
 }
 
-/// The result by name. Panics if it is none that the documentation allows.
+/// The name of a result. Panics if it is not documented.
 fn kind(name: &str, result: Result<(), XsError>) -> &'static str {
     match result {
         Ok(()) => "xs-success",
@@ -103,7 +103,7 @@ fn kind(name: &str, result: Result<(), XsError>) -> &'static str {
     }
 }
 
-/// Answers, until the client hangs up or the daemon does.
+/// Replies until the client or the daemon hangs up.
 fn serve(mut client: UnixStream, script: &mut Script, tally: &mut Tally) {
     let mut header = [0; 16];
     while client.read_exact(&mut header).is_ok() {
@@ -113,7 +113,7 @@ fn serve(mut client: UnixStream, script: &mut Script, tally: &mut Tally) {
             break;
         }
         for _ in 0..script.below(4) / 3 {
-            count(&mut tally.acts, "daemon-unasked-event");
+            count(&mut tally.acts, "daemon-unrequested-event");
             let event = [&b"/a\0token\0"[..], b"/a\0", b"", b"\xff\0\0", b"/a\0token\0x\0"][script.below(5)];
             let _ = client.write_all(&message([15, 0, 0, event.len() as u32], event));
         }
@@ -144,26 +144,29 @@ fn answer(kind: u32, id: u32, script: &mut Script) -> (&'static str, Vec<u8>) {
         b"99999999999999999999\0",
     ];
     let text = texts[script.below(texts.len())];
-    let rubbish: Vec<u8> = (0..script.length() % 4096).map(|_| script.byte()).collect();
+    let garbage: Vec<u8> = (0..script.length() % 4096).map(|_| script.byte()).collect();
     match script.below(12) {
-        0..=4 => ("daemon-fitting-text", message([kind, id, 0, text.len() as u32], text)),
-        5 => ("daemon-fitting-rubbish", message([kind, id, 0, rubbish.len() as u32], &rubbish)),
+        0..=4 => ("daemon-matching-text", message([kind, id, 0, text.len() as u32], text)),
+        5 => ("daemon-matching-garbage", message([kind, id, 0, garbage.len() as u32], &garbage)),
         6 => {
             let names: [&[u8]; 6] =
-                [b"ENOENT\0", b"EACCES\0", b"EAGAIN\0", b"E2BIG\0", b"ENONSENSE\0", &rubbish];
+                [b"ENOENT\0", b"EACCES\0", b"EAGAIN\0", b"E2BIG\0", b"ENONSENSE\0", &garbage];
             let name = names[script.below(6)];
             ("daemon-error", message([16, id, 0, name.len() as u32], name))
         }
         7 => (
             "daemon-wrong-id",
-            message([kind, id.wrapping_add(script.byte().max(1).into()), 0, LIE.len() as u32], LIE),
+            message(
+                [kind, id.wrapping_add(script.byte().max(1).into()), 0, WRONG_REPLY.len() as u32],
+                WRONG_REPLY,
+            ),
         ),
         8 => (
             "daemon-wrong-type",
-            message([kind + 1 + u32::from(script.byte()) % 13, id, 0, LIE.len() as u32], LIE),
+            message([kind + 1 + u32::from(script.byte()) % 13, id, 0, WRONG_REPLY.len() as u32], WRONG_REPLY),
         ),
         9 => ("daemon-wrong-length", message([kind, id, 0, script.u32() >> (script.byte() % 32)], text)),
-        10 => ("daemon-rubbish", rubbish),
+        10 => ("daemon-garbage", garbage),
         _ if script.once_in(2) => ("daemon-silent", Vec::new()),
         _ => ("daemon-hangs-up", Vec::new()),
     }

@@ -1,5 +1,6 @@
-//! A transport for one process whose pages lie between pages that nobody may touch: an access beyond a ring kills the
-//! process at once. It also lets the peer act in the middle of a call, where the library uses the event channel.
+//! A transport within one process whose pages are surrounded by guard pages: an access beyond a ring kills
+//! the process at once. It also lets the peer act in the middle of a call, whenever the library uses the
+//! event channel.
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
@@ -15,12 +16,12 @@ use vchan::transport::{
 use vchan::unstable::ring::PAGE_SIZE;
 use vchan::{DomId, Error, Result};
 
-/// What happens wherever the library uses the event channel of a guarded transport.
+/// Called whenever the library uses the event channel of a guarded transport.
 pub type Hook = Arc<dyn Fn() + Send + Sync>;
 
 type Blocks = Arc<Mutex<HashMap<u32, Arc<Block>>>>;
 
-/// Where both sides meet.
+/// The state shared by both sides.
 pub struct Machine {
     events: InProcess,
     blocks: Blocks,
@@ -71,7 +72,7 @@ impl Transport for Guarded {
     }
 }
 
-/// Zeroed pages between two that can't be accessed.
+/// Zeroed pages between two guard pages.
 struct Block {
     start: NonNull<u8>,
     pages: usize,
@@ -84,8 +85,8 @@ unsafe impl Sync for Block {}
 
 impl Block {
     fn new(pages: usize) -> Block {
-        let len = ((pages + 2) * PAGE_SIZE).try_into().expect("not nothing");
-        // SAFETY: a new mapping touches no memory that is in use; the middle of it is then made accessible.
+        let len = ((pages + 2) * PAGE_SIZE).try_into().expect("not 0");
+        // SAFETY: a new mapping touches no memory in use; its middle is then made accessible.
         let start = unsafe {
             let whole = mmap_anonymous(None, len, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE).expect("mmap");
             let start = whole.byte_add(PAGE_SIZE);
@@ -99,7 +100,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: what `new` mapped, and nobody holds on to it.
+        // SAFETY: what `new` mapped, and no reference to it remains.
         let result = unsafe { munmap(self.start.byte_sub(PAGE_SIZE).cast(), (self.pages + 2) * PAGE_SIZE) };
         result.expect("munmap");
     }
@@ -121,7 +122,7 @@ impl Memory for GuardedMemory {
         let blocks = lock(&self.0);
         let block = grants.first().and_then(|first| blocks.get(first));
         let block = block.filter(|block| block.pages == grants.len());
-        let block = block.ok_or_else(|| Error::Invalid(format!("nobody shares {} grants", grants.len())))?;
+        let block = block.ok_or_else(|| Error::Invalid(format!("{} grants are not shared", grants.len())))?;
         Ok(Box::new(Mapped { block: block.clone(), grants: grants.to_vec(), shared_in: None }))
     }
 }
@@ -132,7 +133,7 @@ struct Mapped {
     shared_in: Option<Blocks>,
 }
 
-// SAFETY: the block stays mapped as long as the `Arc` lives.
+// SAFETY: the block stays mapped while the `Arc` lives.
 unsafe impl Mapping for Mapped {
     fn base(&self) -> NonNull<u8> {
         self.block.start

@@ -1,9 +1,9 @@
-//! A hostile peer against the library, both driven by a script of bytes. The fuzzer of `fuzz/` and the bounded run of
-//! `tests/hostile` share it.
+//! A hostile peer against the library, both driven by a script of bytes. Shared by the fuzzer in `fuzz/` and
+//! the bounded run in `tests/hostile`.
 //!
-//! In a *lockstep* run one thread plays both sides in turn, and the peer also acts wherever the library uses the event
-//! channel: the same script does the same every time, and every byte that the victim writes is checked. In a *racing*
-//! run the peer has a thread of its own, and so has each direction of the victim.
+//! In a *lockstep* run one thread runs both sides in turn, and the peer also acts whenever the library uses
+//! the event channel: a script is deterministic, and every byte that the victim writes is checked. In a
+//! *racing* run the peer and each direction of the victim have their own threads.
 
 mod daemon;
 mod guarded;

@@ -1,5 +1,5 @@
-//! The shared memory as the peer sees it, with a copy of what the peer wrote, so that writes of the victim to where it
-//! has nothing to write can be seen.
+//! The peer's view of the shared memory, with a copy of what the peer wrote, to detect writes of the victim
+//! outside its own fields.
 
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicU8, Ordering::SeqCst};
 
@@ -10,26 +10,26 @@ use vchan::unstable::ring::PAGE_SIZE;
 mod offsets;
 pub use offsets::*;
 
-/// Where the grants begin.
+/// The offset of the grants.
 pub const GRANTS: usize = 24;
 
-/// Bits of the notify bytes, beside the requests.
-const PROMISE: u8 = 4;
-const RELIES: u8 = 8 | 16;
-/// What one side says of its stream.
-const STREAM_END: u8 = 32 | 64 | 128;
+/// Bits of the notify bytes, besides the requests.
+const FENCE_OFFER: u8 = 4;
+const FENCE_RELIANCE: u8 = 8 | 16;
+/// The bits for half-close and abort.
+const HALF_CLOSE: u8 = 32 | 64 | 128;
 
-/// Where one ring lies.
+/// The location of a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring {
-    /// 0 the shared page, 1 the left ring's pages, 2 the right ring's.
+    /// 0 for the shared page, 1 for the left ring's pages, 2 for the right ring's.
     block: usize,
     start: usize,
     pub size: u32,
 }
 
 impl Ring {
-    /// Where a ring of an order lies that has these pages, if it has its own.
+    /// The location of a ring of an order; `block` contains its own pages, if it has some.
     fn of(order: u16, block: usize) -> Ring {
         match order {
             10 => Ring { block: 0, start: 1024, size: 1024 },
@@ -39,21 +39,21 @@ impl Ring {
     }
 }
 
-/// What the peer may write, which is everything that it has mapped.
+/// The memory that the peer can write: everything that it has mapped.
 pub struct Pages {
     victim: Role,
     blocks: [Option<Box<dyn Mapping>>; 3],
     copies: [Vec<u8>; 3],
-    /// The victim's indices that the peer has written since the victim last did.
-    spoiled: [bool; 2],
-    /// What the victim's indices had to be when they were last compared.
+    /// The victim's indices that the peer has overwritten since the victim's last store.
+    overwritten: [bool; 2],
+    /// The expected values of the victim's indices at the last comparison.
     moved: [u32; 2],
     /// The ring that the victim reads, and the one that it writes.
     pub read: Ring,
     pub written: Ring,
 }
 
-/// Which ring a victim reads, and which it writes.
+/// The ring that a victim reads, and the one that it writes.
 fn read_and_written(victim: Role, left: Ring, right: Ring) -> (Ring, Ring) {
     match victim {
         Role::Server => (left, right),
@@ -62,14 +62,14 @@ fn read_and_written(victim: Role, left: Ring, right: Ring) -> (Ring, Ring) {
 }
 
 impl Pages {
-    /// `orders` are those that the rings really have, left and right.
+    /// `orders` are the real orders of the rings, left and right.
     pub fn new(victim: Role, blocks: [Option<Box<dyn Mapping>>; 3], orders: [u16; 2]) -> Pages {
         let (read, written) = read_and_written(victim, Ring::of(orders[0], 1), Ring::of(orders[1], 2));
         let mut pages = Pages {
             victim,
             blocks,
             copies: Default::default(),
-            spoiled: [false; 2],
+            overwritten: [false; 2],
             moved: [0; 2],
             read,
             written,
@@ -80,8 +80,8 @@ impl Pages {
         pages
     }
 
-    /// Finds the rings where a client does that believes the page as it is now: a server that lies about its orders or
-    /// grants has the client write elsewhere. Changes nothing where the client has to refuse the page.
+    /// Computes the rings as a client does from the current page: with wrong orders or grants the client
+    /// writes elsewhere. Does nothing if the client has to refuse the page.
     pub fn believe_published(&mut self) {
         let orders = [LEFT_ORDER, RIGHT_ORDER].map(|at| self.u16(at));
         if !orders.iter().all(|order| (10..=20).contains(order)) {
@@ -97,20 +97,20 @@ impl Pages {
         }
     }
 
-    /// The block of so many pages that begins with this grant.
+    /// The block of `pages` pages that begins with this grant.
     fn block_of(&self, grant: u32, pages: usize) -> Option<usize> {
         self.blocks.iter().position(|block| {
             block.as_ref().is_some_and(|block| block.pages() == pages && block.grants()[0] == grant)
         })
     }
 
-    /// Whether the ring that the victim writes lies over the indices, as it does where the page itself was named as
-    /// the ring's memory.
+    /// Whether the ring that the victim writes overlaps the indices, which happens if the page itself was
+    /// published as the ring's memory.
     pub fn is_over_indices(&self) -> bool {
         self.written.block == 0 && self.written.start == 0
     }
 
-    /// The same with the rings' own pages, once these are known.
+    /// The same with the rings' own pages, once they are known.
     pub fn with_rings(
         self,
         left: Option<Box<dyn Mapping>>,
@@ -121,7 +121,7 @@ impl Pages {
         Pages::new(self.victim, [page, left, right], orders)
     }
 
-    /// Reads a block by words, which is what its copy is compared with after each call.
+    /// Reads a block by words, to be compared with its copy after each call.
     fn bytes(&self, number: usize) -> Vec<u8> {
         let len = self.blocks[number].as_ref().map_or(0, |block| block.pages() * PAGE_SIZE);
         let mut bytes = vec![0; len];
@@ -141,14 +141,14 @@ impl Pages {
     fn cell(&self, block: usize, at: usize) -> &AtomicU8 {
         let block = self.blocks[block].as_ref().expect("a mapped block");
         assert!(at < block.pages() * PAGE_SIZE);
-        // SAFETY: inside of the block, which is mapped for as long as `self` lives; all of it is used as atomics here.
+        // SAFETY: inside the block, which is mapped while `self` lives; accessed only as atomics here.
         unsafe { block.base().add(at).cast().as_ref() }
     }
 
     fn page<T>(&self, at: usize) -> &T {
         let block = self.blocks[0].as_ref().expect("the shared page");
         assert!(at + size_of::<T>() <= PAGE_SIZE && at % size_of::<T>() == 0);
-        // SAFETY: inside of the page, mapped for as long as `self` lives, aligned; `T` is one of the atomics below.
+        // SAFETY: inside the page, mapped while `self` lives, aligned; `T` is one of the atomics below.
         unsafe { block.base().add(at).cast().as_ref() }
     }
 
@@ -161,25 +161,25 @@ impl Pages {
     }
 
     pub fn set_u32(&mut self, at: usize, value: u32) {
-        self.spoil(at, 4);
+        self.mark_overwritten(at, 4);
         self.page::<AtomicU32>(at).store(value, SeqCst);
         self.copies[0][at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
 
     pub fn set_u16(&mut self, at: usize, value: u16) {
-        self.spoil(at, 2);
+        self.mark_overwritten(at, 2);
         self.page::<AtomicU16>(at).store(value, SeqCst);
         self.copies[0][at..at + 2].copy_from_slice(&value.to_le_bytes());
     }
 
     pub fn set_u8(&mut self, at: usize, value: u8) {
-        self.spoil(at, 1);
+        self.mark_overwritten(at, 1);
         self.put(0, at, value);
     }
 
-    fn spoil(&mut self, at: usize, len: usize) {
-        for (index, spoiled) in self.victims_indices().into_iter().zip(&mut self.spoiled) {
-            *spoiled |= at < index + 4 && index < at + len;
+    fn mark_overwritten(&mut self, at: usize, len: usize) {
+        for (index, overwritten) in self.victims_indices().into_iter().zip(&mut self.overwritten) {
+            *overwritten |= at < index + 4 && index < at + len;
         }
     }
 
@@ -188,12 +188,12 @@ impl Pages {
         self.copies[block][at] = value;
     }
 
-    /// Puts a byte into a ring, at an index of the stream.
+    /// Stores a byte into a ring, at an index of the stream.
     pub fn set_ring(&mut self, ring: Ring, index: u32, value: u8) {
         self.put(ring.block, ring.start + (index & (ring.size - 1)) as usize, value);
     }
 
-    /// The victim's index of the ring that it writes, and of the one that it reads.
+    /// The offsets of the victim's indices: of the ring that it writes, and of the one that it reads.
     pub fn victims_indices(&self) -> [usize; 2] {
         match self.victim {
             Role::Server => [RIGHT_PROD, LEFT_CONS],
@@ -201,7 +201,7 @@ impl Pages {
         }
     }
 
-    /// The peer's index of the ring that it writes, and of the one that it reads.
+    /// The offsets of the peer's indices: of the ring that it writes, and of the one that it reads.
     pub fn peers_indices(&self) -> [usize; 2] {
         match self.victim {
             Role::Server => [LEFT_PROD, RIGHT_CONS],
@@ -209,7 +209,7 @@ impl Pages {
         }
     }
 
-    /// The victim's live byte, and the peer's.
+    /// The offsets of the victim's live byte and the peer's.
     pub fn live(&self) -> [usize; 2] {
         match self.victim {
             Role::Server => [SRV_LIVE, CLI_LIVE],
@@ -217,7 +217,8 @@ impl Pages {
         }
     }
 
-    /// Panics if the victim wrote anything but its indices, its ring, requests to the peer and its farewell.
+    /// Panics if the victim wrote anything except its indices, its ring, requests to the peer and its live
+    /// byte.
     pub fn check_victim(&mut self) {
         let own = self.victims_indices();
         for number in 0..3 {
@@ -234,18 +235,18 @@ impl Pages {
         }
     }
 
-    /// Panics if the victim's indices are not these, but for what the peer did to them. What it did before a call in
-    /// which it kept `quiet` is undone by the victim's next move.
+    /// Panics if the victim's indices differ from `moved`, unless the peer has overwritten them. After a call
+    /// in which the peer was `quiet`, the victim's next store must have corrected that.
     pub fn check_moved(&mut self, moved: [u32; 2], quiet: bool) {
         for (number, at) in self.victims_indices().into_iter().enumerate() {
             let (is, must) = (self.u32(at), moved[number]);
-            self.spoiled[number] &= !(quiet && must != self.moved[number]);
+            self.overwritten[number] &= !(quiet && must != self.moved[number]);
             self.moved[number] = must;
             assert!(
-                is == must || self.spoiled[number],
-                "the victim's index at {at} is {is} and should be {must}"
+                is == must || self.overwritten[number],
+                "the victim's index at {at} is {is}, expected {must}"
             );
-            self.spoiled[number] &= is != must;
+            self.overwritten[number] &= is != must;
         }
     }
 
@@ -261,10 +262,11 @@ impl Pages {
         let live = self.live()[0];
         block == 0
             && (own.iter().any(|&index| (index..index + 4).contains(&at))
-                // Requests are only made there, and only taken away here; a client that announces itself makes one. A
-                // promise of barriers is made there, and the end of the stream is told; that this side relies on one is said here.
-                || at == peers_notify && (is & !was & !(3 | PROMISE | STREAM_END) == 0 || is & !STREAM_END == 1)
-                || at == own_notify && is & !was & !RELIES == 0
+                // Requests are only set there, and only cleared here; a client that announces itself sets
+                // one. A fence offer and the half-close bits are set there; that this side relies on an offer
+                // is set here.
+                || at == peers_notify && (is & !was & !(3 | FENCE_OFFER | HALF_CLOSE) == 0 || is & !HALF_CLOSE == 1)
+                || at == own_notify && is & !was & !FENCE_RELIANCE == 0
                 || at == live && (is == 0 || self.victim == Role::Client && is == 1))
     }
 }

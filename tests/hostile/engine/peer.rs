@@ -1,4 +1,4 @@
-//! The hostile peer: it has the shared memory and the event channel, and keeps to no rule.
+//! The hostile peer: it has the shared memory and the event channel, and follows no rules.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use super::page::*;
 use super::script::Script;
 use super::tally::count;
 
-/// The domain in which servers live.
+/// The domain of servers.
 pub const SERVER: u16 = 0;
-/// The domain in which clients live.
+/// The domain of clients.
 pub const CLIENT: u16 = 7;
-/// Under which name they meet.
+/// The port name.
 pub const PORT: &str = "hostile";
 
-/// All that a peer does, by name.
+/// The names of a peer's actions.
 pub const ACTS: [&str; 18] = [
     "index-beyond",
     "index-near",
@@ -38,10 +38,10 @@ pub const ACTS: [&str; 18] = [
     "leave",
     "events-taken",
 ];
-/// These end or renew the event channel.
+/// Actions that end or renew the event channel.
 pub const RARE_ACTS: [&str; 2] = ["event-channel-dropped", "reconnect"];
 
-/// Where the shared memory is files.
+/// The action on transports with memory files.
 pub const TRUNCATE: &str = "file-truncated";
 
 pub struct Peer {
@@ -53,9 +53,9 @@ pub struct Peer {
     pub pages: Pages,
     prod: u32,
     cons: u32,
-    /// Which of the acts this peer is capable of. One who does everything is found out at once.
-    temper: u32,
-    /// Where the memory files are, for one who cuts them off.
+    /// The actions that this peer uses. A peer that uses all is detected at once.
+    allowed: u32,
+    /// The directory of the memory files, if the peer truncates them.
     files: Option<PathBuf>,
 }
 
@@ -66,13 +66,13 @@ fn open(transport: &dyn Transport, role: Role) -> vchan::Result<Parts> {
 }
 
 impl Peer {
-    /// A client that has mapped everything but hasn't said so yet.
+    /// A client that has mapped everything but has not announced itself.
     pub fn client(transport: Arc<dyn Transport>) -> vchan::Result<Peer> {
         let parts = open(&*transport, Role::Client)?;
         let rendezvous = parts.registry.look_up()?;
         let page = parts.memory.map(&[rendezvous.ring_ref])?;
         let events = parts.events.connect(&rendezvous.event_channel)?;
-        // An honest server's page, read with what reads a hostile one's.
+        // A correct server's page, read like a hostile one's.
         let mut pages = Pages::new(Role::Server, [Some(page), None, None], [10, 11]);
         let orders = [LEFT_ORDER, RIGHT_ORDER].map(|at| pages.u16(at));
         let of = |order: u16| if order < 12 { 0 } else { 1usize << (order - 12) };
@@ -87,7 +87,7 @@ impl Peer {
         Ok(Peer::over(transport, Role::Client, None, events, pages, first))
     }
 
-    /// A server whose rings have the orders that the script says, which publishes these or, sometimes, others.
+    /// A server whose rings have the script's orders, and which publishes these or, sometimes, others.
     pub fn server(transport: Arc<dyn Transport>, script: &mut Script) -> vchan::Result<Peer> {
         let parts = open(&*transport, Role::Server)?;
         let events = parts.events.listen()?;
@@ -141,12 +141,12 @@ impl Peer {
             pages,
             prod: first,
             cons: first,
-            temper: u32::MAX,
+            allowed: u32::MAX,
             files: None,
         }
     }
 
-    /// Says that this client is here.
+    /// Announces the client.
     pub fn announce(&mut self) {
         self.pages.set_u8(CLI_LIVE, 1);
         self.pages.set_u8(SRV_NOTIFY, 1);
@@ -156,35 +156,35 @@ impl Peer {
     /// Sends an event.
     pub fn event(&self) {
         if let Some(events) = &self.events {
-            // Nobody is left to tell where that fails.
+            // A failure means that the victim is gone.
             let _ = events.notify();
         }
     }
 
-    /// Gives up some of the acts.
-    pub fn calm_down(&mut self, temper: u32) {
-        self.temper = temper;
+    /// Restricts the actions.
+    pub fn restrict(&mut self, allowed: u32) {
+        self.allowed = allowed;
     }
 
-    /// Cuts off the files in this directory from now on.
-    pub fn cuts_off(&mut self, directory: &Path) {
+    /// Truncates the files in this directory from now on.
+    pub fn truncate_files(&mut self, directory: &Path) {
         self.files = Some(directory.into());
     }
 
-    fn cut_off(&self, directory: &Path, script: &mut Script) {
-        // A server that has closed takes the directory along.
+    fn truncate(&self, directory: &Path, script: &mut Script) {
+        // A server that has closed has removed the directory.
         let Ok(files) = std::fs::read_dir(directory) else { return };
         let files = files.flatten();
         let len = [0, 0, 1024, 4096][script.below(4)];
         for file in files.skip(script.below(3)).take(1 + script.below(3)) {
-            // It may just have been removed by its owner.
+            // Its owner may just have removed it.
             if let Ok(file) = std::fs::OpenOptions::new().write(true).open(file.path()) {
                 file.set_len(len).expect("truncate");
             }
         }
     }
 
-    /// Does the next thing that the script says.
+    /// Performs the script's next action.
     pub fn act(&mut self, script: &mut Script, acts: &mut BTreeMap<&'static str, u64>) {
         let choice = script.byte();
         let number = usize::from(choice) % ACTS.len();
@@ -192,7 +192,7 @@ impl Peer {
             240..=249 if self.files.is_some() => TRUNCATE,
             250..=252 => RARE_ACTS[0],
             253.. => RARE_ACTS[1],
-            _ if self.temper & 1 << number == 0 => ["produce", "consume", "event"][number % 3],
+            _ if self.allowed & 1 << number == 0 => ["produce", "consume", "event"][number % 3],
             _ => ACTS[number],
         };
         count(acts, name);
@@ -246,7 +246,7 @@ impl Peer {
                 self.event();
             }
             "leave" => {
-                // Seldom: much is over after that.
+                // Rarely: little is left to test after that.
                 if script.once_in(4) {
                     self.pages.set_u8(self.pages.live()[1], 0);
                     self.event();
@@ -257,7 +257,7 @@ impl Peer {
             }
             TRUNCATE => {
                 if let Some(directory) = self.files.clone() {
-                    self.cut_off(&directory, script);
+                    self.truncate(&directory, script);
                 }
             }
             "event-channel-dropped" => self.events = None,
@@ -265,7 +265,7 @@ impl Peer {
         }
     }
 
-    /// There is something, there is nothing, there is something: who looks twice sees two things.
+    /// Alternates between data and none: reading the index twice yields different values.
     fn flip(&mut self, script: &mut Script) {
         let reads = script.once_in(2);
         let (peers, victims) = (self.pages.peers_indices(), self.pages.victims_indices());

@@ -1,4 +1,4 @@
-//! What only calculates or reads text: against a model, or for nothing but an answer.
+//! Pure calculations and parsers: against a model, or only for panics.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use vchan::{Error, Listener, Vchan};
 use super::script::Script;
 use super::tally::{count, Tally};
 
-/// Runs a script; panics where the library does what it must not.
+/// Runs a script; panics if the library misbehaves.
 pub fn pure(bytes: &[u8]) -> Tally {
     let mut script = Script::new(bytes);
     let mut tally = Tally { scripts: 1, ..Tally::default() };
@@ -27,7 +27,7 @@ pub fn pure(bytes: &[u8]) -> Tally {
     tally
 }
 
-/// The tables and the check of a pair against what the protocol document says of them.
+/// The order tables and the check of a pair, against the protocol document.
 fn orders(script: &mut Script) {
     let mut size = || script.u32() as usize >> (script.byte() % 40).min(31);
     let (read, write) = (size(), size());
@@ -40,7 +40,7 @@ fn orders(script: &mut Script) {
         assert!(table == OrderTable::Ocaml || read.max(write) <= most);
         let (left, right) = (orders.left(), orders.right());
         assert!(left != right || left.get() >= 12);
-        // No order smaller than its size, none larger than it must be; but for pairs that do not go together.
+        // No order is too small for its size, and none is larger than necessary, except for invalid pairs.
         for (order, size) in [(left, read), (right, write)] {
             let pushed = read.max(write) <= 2048 || order.get() <= 12;
             assert!(
@@ -88,7 +88,8 @@ fn text(script: &mut Script) -> String {
     text
 }
 
-/// The configuration that a server prints for a client. Often with a good beginning, so that more of it is read.
+/// The configuration that a server prints for a client. Often with a valid beginning, so that more of it is
+/// parsed.
 fn configuration(script: &mut Script) {
     let start = ["", "((ring_ref 0) (event_channel ", "((event_channel \"", "((ring_ref "][script.below(4)];
     let text = format!("{start}{}", text(script));
@@ -96,7 +97,7 @@ fn configuration(script: &mut Script) {
     match transport.exported(&text) {
         Ok(transport) => {
             let parts = transport.open(Role::Client, 0, "any").expect("open");
-            let rendezvous = parts.registry.look_up().expect("what was told");
+            let rendezvous = parts.registry.look_up().expect("the configuration");
             assert!(
                 !rendezvous.event_channel.is_empty() && !rendezvous.event_channel.contains('\0'),
                 "{rendezvous:?}"
@@ -123,7 +124,7 @@ fn path(script: &mut Script) {
     }
 }
 
-/// Two honest ends that never wait, against two queues of bytes.
+/// Two correct non-blocking ends, against two queues of bytes.
 fn packets(script: &mut Script) {
     let machine = InProcess::new();
     let transports = [machine.domain(0), machine.domain(1)];

@@ -1,4 +1,4 @@
-//! Racing: the peer has a thread of its own, and so has each direction of the victim.
+//! Racing: the peer and each direction of the victim have their own threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::script::Script;
 use super::tally::Tally;
 use super::victim::Victim;
 
-/// How many calls each direction makes at most.
+/// The maximum number of calls per direction.
 const CALLS: usize = 40;
 
 /// A server's builder for a script.
@@ -24,7 +24,7 @@ pub fn server(transport: impl Transport + 'static, script: &mut Script) -> Liste
     builder.spin(spin).first_index(script.u32()).persistent(script.once_in(4))
 }
 
-/// Runs a script against a peer in another thread; panics where the library does what it must not.
+/// Runs a script against a peer in another thread; panics if the library misbehaves.
 pub fn race(bytes: &[u8]) -> Tally {
     let mut script = Script::new(bytes);
     let machine = Machine::new();
@@ -42,12 +42,12 @@ pub fn race(bytes: &[u8]) -> Tally {
         first = peer.pages.u32(peer.pages.victims_indices()[0]);
         match Vchan::builder(SERVER, PORT).transport(clients).connect() {
             Ok(victim) => (victim, peer),
-            // Orders of which there are none.
+            // The orders are invalid.
             Err(_) => return tally,
         }
     };
     let stop = AtomicBool::new(false);
-    peer.calm_down(script.u32() & script.u32());
+    peer.restrict(script.u32() & script.u32());
     let mut acts = script.take(200);
     let moved = std::thread::scope(|scope| {
         let peers = scope.spawn(|| {
@@ -69,14 +69,16 @@ pub fn race(bytes: &[u8]) -> Tally {
     tally
 }
 
-/// Runs a script against a peer in another process, which is told of `bytes` by the caller; ends when they are used up.
+/// Runs a script against a peer in another process, to which the caller has sent the script; ends when it is
+/// used up.
 pub fn race_against(victim: Vchan, script: &mut Script) -> Tally {
     let mut victim = Victim::new(victim, false);
     victim.may_lack_memory = true;
     both_directions(victim, script, &AtomicBool::new(false)).1
 }
 
-/// Each direction makes the calls that its part of the script says. Gives what they moved, if that can be said.
+/// Each direction makes the calls of its part of the script. Returns the transferred bytes, if they are
+/// known.
 fn both_directions(mut reading: Victim, script: &mut Script, stop: &AtomicBool) -> (Option<[u32; 2]>, Tally) {
     let mut writing = reading.split();
     let mut scripts = [script.take(200), script.take(200)];
@@ -90,7 +92,7 @@ fn both_directions(mut reading: Victim, script: &mut Script, stop: &AtomicBool) 
         }
     };
     std::thread::scope(|scope| {
-        // However this ends, the peer must hear of it.
+        // Stops the peer also after a panic.
         let _stop = Stop(stop);
         let thread = scope.spawn(|| calls(&mut writing, theirs));
         calls(&mut reading, ours);

@@ -1,6 +1,6 @@
-//! A script: bytes that are read as decisions. Every sequence of bytes is one.
+//! A script: bytes that are interpreted as decisions. Every byte sequence is valid.
 
-/// Where a script has been read to.
+/// A script and the current position.
 #[derive(Clone, Debug)]
 pub struct Script {
     bytes: Vec<u8>,
@@ -12,7 +12,7 @@ impl Script {
         Script { bytes: bytes.to_vec(), at: 0 }
     }
 
-    /// As many bytes as a seed gives, for runs without a fuzzer.
+    /// `len` bytes from a seed, for runs without a fuzzer.
     pub fn from_seed(seed: u64, len: usize) -> Vec<u8> {
         // xorshift64*
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -35,7 +35,7 @@ impl Script {
         self.at >= self.bytes.len()
     }
 
-    /// The next byte, 0 behind the end.
+    /// The next byte, 0 after the end.
     pub fn byte(&mut self) -> u8 {
         let byte = self.bytes.get(self.at).copied().unwrap_or(0);
         self.at += 1;
@@ -47,7 +47,7 @@ impl Script {
         usize::from(self.byte()) % end
     }
 
-    /// Yes once in `times`.
+    /// True once in `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == times - 1
     }
@@ -68,14 +68,14 @@ impl Script {
         }
     }
 
-    /// The next `len` bytes, or as many as there are, as a script of their own.
+    /// The next `len` bytes, or as many as remain, as a separate script.
     pub fn take(&mut self, len: usize) -> Script {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         self.at += len;
         Script { bytes: rest[..len.min(rest.len())].to_vec(), at: 0 }
     }
 
-    /// Starts anew at the beginning, for who goes on acting until told to stop.
+    /// Restarts at the beginning, for a peer that acts until it is stopped.
     pub fn rewind(&mut self) {
         self.at = 0;
     }

@@ -1,4 +1,4 @@
-//! Lockstep: one thread plays both sides.
+//! Lockstep: one thread runs both sides.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use super::script::Script;
 use super::tally::{count, Tally};
 use super::victim::Victim;
 
-/// More than this in one script shows nothing new.
+/// The maximum number of steps: longer scripts find nothing new.
 const STEPS: usize = 60;
 
-/// What the peer has, also in the middle of the victim's calls.
+/// The peer's state, also used in the middle of the victim's calls.
 struct Stage {
     script: Script,
     peer: Option<Peer>,
     tally: Tally,
-    /// How often the peer may still act during the present call.
+    /// How often the peer can still act during the current call.
     interventions: usize,
 }
 
@@ -31,7 +31,7 @@ impl Stage {
     }
 }
 
-/// Runs a script; panics where the library does what it must not.
+/// Runs a script; panics if the library misbehaves.
 pub fn step(bytes: &[u8]) -> Tally {
     let machine = Machine::new();
     let stage = Arc::new(Mutex::new(Stage {
@@ -40,7 +40,7 @@ pub fn step(bytes: &[u8]) -> Tally {
         tally: Tally { scripts: 1, ..Tally::default() },
         interventions: 0,
     }));
-    let mut tally = match meet(&machine, &stage) {
+    let mut tally = match connect(&machine, &stage) {
         Some((victim, first)) => play(victim, first, &stage),
         None => Tally::default(),
     };
@@ -53,11 +53,11 @@ pub fn step(bytes: &[u8]) -> Tally {
     tally
 }
 
-/// Brings the two together, if the peer wants that. The victim's indices begin at the second number.
-fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
+/// Connects both sides, if the peer allows it. The victim's indices begin at the second number.
+fn connect(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
     let in_the_middle = stage.clone();
     let hook: Hook = Arc::new(move || {
-        // Whoever looks at the stage themselves are not in the middle of a call.
+        // If the stage is locked, this thread is not in the middle of a victim's call.
         if let Ok(mut stage) = in_the_middle.try_lock() {
             if stage.interventions > 0 {
                 stage.interventions -= 1;
@@ -80,14 +80,14 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
         if !guard.script.once_in(8) {
             peer.announce();
         }
-        peer.calm_down(guard.script.u32() & guard.script.u32());
+        peer.restrict(guard.script.u32() & guard.script.u32());
         guard.peer = Some(peer);
         return Some((victim, first));
     }
     let Stage { script, .. } = &mut *guard;
     let mut peer = Peer::server(Arc::new(machine.domain(SERVER, None)), script).expect("the hostile server");
     let first = peer.pages.u32(peer.pages.victims_indices()[0]);
-    peer.calm_down(script.u32() & script.u32());
+    peer.restrict(script.u32() & script.u32());
     guard.peer = Some(peer);
     for _ in 0..guard.script.below(4) / 2 {
         guard.act();
@@ -104,7 +104,7 @@ fn meet(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)> {
     match connected {
         Ok(vchan) => {
             count(&mut guard.tally.results, "connected");
-            // A server that chose the indices itself before the client came is believed.
+            // The indices that the server chose before the client connected are the expected ones.
             let same = before == Some(([first; 2], false));
             let mut victim = Victim::new(vchan, true);
             victim.is_followed = same;
@@ -134,7 +134,7 @@ fn play(mut victim: Victim, first: u32, stage: &Arc<Mutex<Stage>>) -> Tally {
             guard.act();
         }
         guard.interventions = guard.script.below(8) / 2;
-        // What the call is made of is read beforehand; the peer reads on in the middle of it.
+        // The call's part of the script is read beforehand; the peer continues after it.
         let mut call = guard.script.take(10);
         if victim.polls(&call) {
             guard.interventions = 0;
@@ -150,7 +150,7 @@ fn play(mut victim: Victim, first: u32, stage: &Arc<Mutex<Stage>>) -> Tally {
     victim.tally
 }
 
-/// The victim wrote only what is its to write, and its indices say what it moved.
+/// Checks that the victim wrote only its own fields, and that its indices match the transferred bytes.
 fn check(stage: &Arc<Mutex<Stage>>, victim: &Victim, first: u32, quiet: bool) {
     let mut stage = stage.lock().expect("the stage");
     let Some(peer) = &mut stage.peer else { return };

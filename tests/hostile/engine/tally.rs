@@ -1,4 +1,4 @@
-//! How often what was tried, and what came of it.
+//! Counts the actions, calls and results.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,7 +36,7 @@ impl Tally {
         }
     }
 
-    /// Panics if one of these never happened: then the run shows less than it says.
+    /// Panics if one of these never happened: the run would be incomplete.
     pub fn assert_tried(&self, acts: &[&'static str], results: &[&'static str]) {
         for act in acts {
             assert!(self.acts.get(act).is_some_and(|&number| number > 0), "never tried: {act}");

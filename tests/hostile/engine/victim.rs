@@ -1,4 +1,4 @@
-//! The side under test: every call of the library, and what each may answer.
+//! The side under test: every call of the library, and its allowed results.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek, Write};
@@ -14,15 +14,15 @@ use vchan::{Closer, Error, Reader, Vchan, Writer};
 use super::script::Script;
 use super::tally::{count, Tally};
 
-/// How long a call may keep the processor busy, and how long it may last at all, beyond the time-outs that it was
-/// given. A machine that is busy with other things slows down the second only.
-const BUSY: Duration = Duration::from_millis(250);
-const LASTS: Duration = Duration::from_secs(10);
+/// The limits of a call's CPU time, and of its duration beyond its timeouts. Other load on the machine only
+/// affects the second.
+const CPU_LIMIT: Duration = Duration::from_millis(250);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// The longest time-out.
+/// The longest timeout.
 const TIMEOUT_MICROS: u64 = 400;
 
-/// How often a descriptor may say in vain that there is something to do, while the peer does nothing.
+/// The allowed number of spurious readiness reports while the peer does nothing.
 const SPURIOUS_MAX: usize = 6;
 
 /// One side of a channel, or half of it.
@@ -34,15 +34,15 @@ pub struct Victim {
     nonblocking: bool,
     scratch: File,
     zeroes: File,
-    /// How many bytes were written and read: what the own indices must say.
+    /// The number of bytes written and read: the expected indices.
     pub moved: [u32; 2],
-    /// Whether that can be said: not where a call failed half-way, or who knows where the indices began.
+    /// Whether that is known: not after a call that failed half-way, or if the initial indices are unknown.
     pub is_followed: bool,
-    /// The peer does nothing but in between of the calls.
+    /// The peer acts only between the calls.
     in_turn: bool,
-    /// The peer may have cut off the memory, so that the kernel finds none where it is to copy.
+    /// The peer can have truncated the memory, so that the kernel's copies fail.
     pub may_lack_memory: bool,
-    /// How often the channel was found corrupt.
+    /// How often a call returned `Corrupt`.
     corrupt: usize,
     pub tally: Tally,
 }
@@ -70,11 +70,11 @@ pub const WRITING: [&str; 10] = [
     "nudge",
 ];
 pub const BOTH: [&str; 4] = ["wait", "wait-for-peer", "check-peer", "state"];
-/// Seldom, since not much comes after them.
+/// Rare, since little can follow them.
 pub const ENDING: [&str; 5] = ["leave", "close", "set-persistent", "shutdown", "abort"];
 
 fn memfd() -> File {
-    // SAFETY: a new descriptor, that nobody else owns.
+    // SAFETY: a new descriptor without another owner.
     unsafe {
         let fd = libc::memfd_create(c"hostile".as_ptr(), libc::MFD_CLOEXEC);
         assert!(fd >= 0, "memfd_create");
@@ -105,7 +105,7 @@ impl Victim {
         }
     }
 
-    /// The writing half, for a thread of its own.
+    /// The writing half, for another thread.
     pub fn split(&mut self) -> Victim {
         Victim {
             reader: None,
@@ -124,29 +124,29 @@ impl Victim {
         }
     }
 
-    /// Whether more calls would show nothing new.
+    /// Whether more calls would find nothing new.
     pub fn is_over(&self) -> bool {
         self.closer.is_closed() || self.corrupt > 5
     }
 
-    /// Makes the call that the script says, and checks how it went.
+    /// Makes the script's next call, and checks its result.
     pub fn call(&mut self, script: &mut Script) {
         let name = self.name(script.byte());
         count(&mut self.tally.calls, name);
         let limit = Duration::from_micros(u64::from(script.byte()) * TIMEOUT_MICROS / 255);
-        let (begun, busy) = (Instant::now(), processor_time());
+        let (begun, busy) = (Instant::now(), cpu_time());
         let result = self.do_call(name, limit, script);
-        let (lasted, busy) = (begun.elapsed(), processor_time() - busy);
-        // The largest call waits once for each of some parts.
-        assert!(busy < BUSY, "{name} kept the processor busy for {busy:?}: {result:?}");
-        assert!(lasted < LASTS, "{name} lasted {lasted:?}: {result:?}");
+        let (lasted, busy) = (begun.elapsed(), cpu_time() - busy);
+        // The largest call waits once for each of several parts.
+        assert!(busy < CPU_LIMIT, "{name} used {busy:?} of CPU time: {result:?}");
+        assert!(lasted < TIME_LIMIT, "{name} lasted {lasted:?}: {result:?}");
         self.corrupt += usize::from(matches!(result, Err(Error::Corrupt(_))));
         self.is_followed &= self.corrupt == 0;
         let kind = self.judge(name, result);
         count(&mut self.tally.results, kind);
     }
 
-    /// What the script's first byte calls.
+    /// The call that the script's first byte selects.
     fn name(&self, choice: u8) -> &'static str {
         match choice {
             248 => ENDING[3],
@@ -162,7 +162,7 @@ impl Victim {
         }
     }
 
-    /// Whether the script's next call looks for idle polling.
+    /// Whether the script's next call checks for spurious readiness.
     pub fn polls(&self, script: &Script) -> bool {
         self.name(script.clone().byte()).starts_with("poll")
     }
@@ -263,14 +263,14 @@ impl Victim {
         Ok(())
     }
 
-    /// Reads all that is ready where it lies, and takes a part of it.
+    /// Reads all ready bytes in place, and consumes some of them.
     fn borrow(&self, script: &mut Script) -> Result<usize, Error> {
         let consumer = &self.channel.ring().consumer;
         let ready = consumer.ready()?;
         let mut sum = 0u8;
         for part in consumer.ready_slices(ready) {
             for at in 0..part.len {
-                // SAFETY: that it lies in the ring is what is tried here.
+                // SAFETY: the test checks that it lies in the ring.
                 sum ^= unsafe { part.start.add(at).as_ptr().read_volatile() };
             }
         }
@@ -282,7 +282,7 @@ impl Victim {
         Ok(taken as usize)
     }
 
-    /// Writes over all of the space where it lies, and publishes a part of it.
+    /// Fills all space in place, and publishes some of it.
     fn reserve(&self, script: &mut Script) -> Result<usize, Error> {
         self.channel.check_peer(Interest::Writable)?;
         let producer = &self.channel.ring().producer;
@@ -300,8 +300,8 @@ impl Victim {
         Ok(published as usize)
     }
 
-    /// What a program does that polls: it tries, and polls where there is nothing. The descriptor must not go on
-    /// saying that there is something to try while nothing comes.
+    /// Behaves like a program that polls: it tries, and polls if there is nothing. The descriptor must not
+    /// stay ready while nothing comes.
     fn poll(&mut self, interest: Interest) -> Result<(), Error> {
         let mut woken = 0;
         while woken < SPURIOUS_MAX {
@@ -346,7 +346,7 @@ impl Victim {
         Ok(())
     }
 
-    /// The result by name. Panics if it is none that the documentation allows for the call.
+    /// The name of a result. Panics if it is not documented for the call.
     fn judge(&self, name: &str, result: Result<(), Error>) -> &'static str {
         let Err(error) = result else { return "success" };
         let waits = !self.nonblocking;
@@ -359,7 +359,7 @@ impl Victim {
             Error::PeerDied => ("peer-died", true),
             Error::Closed => ("closed", true),
             Error::TimedOut(_) => ("timed-out", may_wait),
-            // A fuzzer's alarm clock.
+            // A fuzzer's alarm.
             Error::Interrupted => ("interrupted", may_wait),
             Error::WouldBlock => ("would-block", !waits || name.starts_with("poll")),
             Error::PacketTooLarge { .. } => ("packet-too-large", waits && ["recv", "send"].contains(&name)),
@@ -374,7 +374,7 @@ impl Victim {
     }
 }
 
-/// What the library's [`Read`] and [`Write`] give, with the crate's own error.
+/// The result of the library's [`Read`] and [`Write`], with the crate's own error.
 fn within(result: std::io::Result<usize>, len: usize) -> Result<usize, Error> {
     match result {
         Ok(count) => {
@@ -387,7 +387,7 @@ fn within(result: std::io::Result<usize>, len: usize) -> Result<usize, Error> {
     }
 }
 
-/// How long this thread has run.
-fn processor_time() -> Duration {
+/// The CPU time of this thread.
+fn cpu_time() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the thread's clock").into()
 }

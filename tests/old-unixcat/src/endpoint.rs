@@ -13,9 +13,9 @@ use crate::memory::{self, Granter, Mapping, Share, PAGE};
 use crate::orders::{self, Location};
 use crate::root::Root;
 
-/// Notification bit: tell me when you have written.
+/// Notification bit: requests an event after a write.
 const WRITE: u8 = 1;
-/// Notification bit: tell me when you have consumed.
+/// Notification bit: requests an event after a read.
 const READ: u8 = 2;
 
 const EXITED: u8 = 0;
@@ -50,7 +50,7 @@ struct Ring {
     store: Store,
 }
 
-/// What a look for data found.
+/// The result of looking for data.
 pub enum Look {
     /// Data in this part of the read ring.
     Data(Range<usize>),
@@ -60,9 +60,9 @@ pub enum Look {
     End,
 }
 
-/// What an attempt to write did.
+/// The result of a write attempt.
 pub enum Put {
-    /// So many bytes went into the ring.
+    /// This many bytes went into the ring.
     Bytes(usize),
     /// The peer is not connected (any more).
     End,
@@ -80,12 +80,12 @@ pub struct Endpoint {
     own_notify: usize,
     peer_notify: usize,
     acknowledge: u32,
-    /// Look at the ring once more after the peer was seen gone, which the original does not.
+    /// Checks the ring again after the peer was seen gone, which the original does not.
     final_look: bool,
 }
 
 impl Endpoint {
-    /// Makes the page and the rings, announces them and waits for the client.
+    /// Creates the page and the rings, announces them and waits for the client.
     pub fn serve(root: &mut Root, buffer_size: usize, final_look: bool) -> Result<Endpoint, String> {
         let mut granter = Granter::new(root.memory_dir()?);
         let page = granter.share(1)?;
@@ -135,7 +135,7 @@ impl Endpoint {
         })
     }
 
-    /// Maps what a server announced and tells it.
+    /// Maps what a server announced and notifies it.
     pub fn connect(root: &mut Root, final_look: bool) -> Result<Endpoint, String> {
         let configuration = Configuration::from_environment()?;
         let dir = root.memory_dir()?;
@@ -177,7 +177,7 @@ impl Endpoint {
         })
     }
 
-    /// Begins a read: only now is what the last read returned acknowledged as consumed.
+    /// Begins a read: only now the bytes of the last read are acknowledged as consumed.
     pub fn begin_read(&mut self) -> Result<(), String> {
         self.page().store_u32(self.read.indices, self.acknowledge)?;
         self.notify(READ)
@@ -201,7 +201,7 @@ impl Endpoint {
                 return Ok(Look::End);
             }
         }
-        // A count beyond the ring is believed: what lies in the ring then is returned as data.
+        // A count beyond the ring is trusted: the bytes after it are returned as data.
         let ready = usize::try_from(ready).map_err(|_| format!("index out of bounds: {ready} ready"))?;
         let size = self.size(&self.read)?;
         let start = self.page().load_u32(self.read.indices)? as usize & (size - 1);
@@ -223,7 +223,7 @@ impl Endpoint {
         }
         let wanted = i64::try_from(data.len()).unwrap_or(i64::MAX);
         let mut space = self.space()?;
-        // An exact fit asks for a notification too, although it will not wait for one.
+        // An exact fit requests a notification too, although it will not wait for one.
         if space <= wanted {
             self.request(READ)?;
             space = self.space()?;
@@ -244,8 +244,8 @@ impl Endpoint {
         Ok(Put::Bytes(len))
     }
 
-    /// Leaves: tells the peer, takes away the names of what this side shared, closes the socket.
-    /// The memory stays mapped, and `put` still works.
+    /// Leaves: notifies the peer, removes the names of what this side shared, closes the socket. The memory
+    /// stays mapped, and `put` still works.
     pub fn close(&mut self) -> Result<(), String> {
         self.page().u8(self.own_live)?.store(EXITED, Ordering::SeqCst);
         if let Some(channel) = &mut self.channel {

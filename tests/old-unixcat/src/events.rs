@@ -8,15 +8,15 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-/// Who an event wakes.
+/// Which waiters an event wakes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
-    /// One of those who wait, the one who has waited longest. This is the historical defect: when
-    /// that one is the reader and the event was meant for the writer, the writer sleeps on.
+    /// Only the longest waiter. This is the historical defect: if that is the reader and the event was meant
+    /// for the writer, the writer sleeps on.
     First,
-    /// All of them: the defect taken out.
+    /// All waiters: without the defect.
     All,
-    /// All, but a writer sleeps through the first event of each sleep: the defect made certain.
+    /// All, but a writer ignores the first event of each sleep: the defect made certain.
     NeverWriterAtOnce,
 }
 
@@ -34,7 +34,7 @@ struct Sleeper {
     slept_through_one: bool,
 }
 
-/// How many events have come so far, and who waits for the next.
+/// The number of events so far, and the waiters for the next one.
 pub struct Events {
     wake: Wake,
     count: u64,
@@ -47,7 +47,7 @@ impl Events {
         Events { wake, count: 0, sleepers: VecDeque::new() }
     }
 
-    /// How many have come.
+    /// The number of events.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -63,7 +63,7 @@ impl Events {
         self.sleepers.push_back(Sleeper { who, slept_through_one: false });
     }
 
-    /// Counts one event and returns those whom it wakes.
+    /// Counts one event and returns the waiters that it wakes.
     pub fn arrived(&mut self) -> Vec<Waiter> {
         self.count += 1;
         match self.wake {
@@ -85,11 +85,11 @@ impl Events {
     }
 }
 
-/// What one look at the socket gave.
+/// The result of checking the socket.
 pub enum Received {
     /// One event. The end of the stream counts as one, the last.
     Event,
-    /// None is waiting, or none will ever come again.
+    /// None is pending, or none will ever come again.
     Nothing,
 }
 
@@ -121,8 +121,8 @@ impl Channel {
         Ok(Channel { stream, ended: false, unsent: 0 })
     }
 
-    /// Takes one byte off the socket. That the other process is gone is not noticed beyond the one
-    /// event that the end of the stream makes.
+    /// Takes one byte off the socket. The end of the other process is not noticed beyond the one event of the
+    /// end of the stream.
     pub fn receive(&mut self) -> Received {
         let mut byte = [0];
         while !self.ended {

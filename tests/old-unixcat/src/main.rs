@@ -4,14 +4,14 @@
 //! The defects that it has on purpose:
 //! - An event wakes only one of its reader and its writer, so that a full ring can stay full
 //!   (`--no-lost-wakeup`, `--always-lose-wakeup`).
-//! - It leaves first and sends what is left afterwards; it hangs when that needs space in the ring,
-//!   and loops when the peer has left too; it takes the peer for gone without a last look at the
-//!   ring (`--clean-exit`, `--always-lose-tail`).
-//! - That the peer was killed is not noticed; a client is killed by SIGPIPE when it tells it
-//!   something. SIGINT has no effect before the client has come, and none after the end has begun.
+//! - It leaves first and sends the rest afterwards; it hangs if that needs space in the ring, and loops if
+//!   the peer has left too; it treats the peer as gone without a last check of the ring (`--clean-exit`,
+//!   `--always-lose-tail`).
+//! - It does not notice that the peer was killed; a client is killed by SIGPIPE when it sends an event.
+//!   SIGINT has no effect before the client has connected, and none after the end has begun.
 //! - Memory files of a root in use are emptied and used; files stay behind after errors and signals.
 //! - The configuration is unusable from a root of 45 characters on.
-//! - Indices are believed: a count beyond the ring's size gives rubbish, or an error.
+//! - Indices are trusted: a count beyond the ring's size yields garbage, or an error.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ const LARGEST: u32 = 20;
 pub enum Location {
     /// In the shared page, at this offset.
     Page(usize),
-    /// In a block of its own of so many pages.
+    /// In a block of its own of this many pages.
     Block(u32),
 }
 

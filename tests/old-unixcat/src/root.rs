@@ -58,7 +58,7 @@ impl Root {
         }
     }
 
-    /// A directory that can be entered is taken as it stands, whoever made it.
+    /// A directory that can be entered is used as it is, whatever its owner.
     fn make(&mut self, dir: PathBuf) -> io::Result<()> {
         if !enterable(&dir) {
             fs::DirBuilder::new().mode(0o700).create(&dir)?;

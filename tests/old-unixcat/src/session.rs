@@ -17,11 +17,11 @@ use crate::events::{Channel, Events, Received, Waiter, Wake};
 /// Size of the buffers in front of standard input and standard output.
 const STANDARD_BUFFER: usize = 4096;
 
-/// What a conversation does, defects included.
+/// The settings of a conversation, including defects.
 pub struct Behaviour {
     /// Size of the buffers between the standard streams and the rings.
     pub buffer_size: usize,
-    /// Whom an event wakes.
+    /// Which waiters an event wakes.
     pub wake: Wake,
     /// Sends what was read before it leaves; drops what a peer that is gone can no longer take.
     pub clean_exit: bool,
@@ -149,7 +149,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Takes the events off the socket one by one; whoever one wakes goes on at once.
+    /// Takes the events off the socket one by one; a woken side continues at once.
     fn take_events(&mut self) -> Result<Option<End>, String> {
         while let Some(Received::Event) = self.endpoint.channel.as_mut().map(Channel::receive) {
             for who in self.events.arrived() {

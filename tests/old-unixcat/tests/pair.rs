@@ -1,4 +1,4 @@
-//! Two of the historical peers talk to each other: what works, and the defect that does not.
+//! Two historical peers talk to each other: what works, and the defect.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Silence that counts as a stall.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// A running peer; killed when the test leaves it behind.
+/// A running peer; killed when dropped.
 struct Peer {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -77,7 +77,7 @@ impl Peer {
         data
     }
 
-    /// Counts what comes until nothing has come for a while.
+    /// Counts bytes until none have come for a while.
     fn take_until_silence(&self) -> usize {
         let mut count = 0;
         loop {
