@@ -135,7 +135,7 @@ fn short_root_needs_no_proc() {
     place.assert_clean();
     let place = Place::with_root("r".repeat(120));
     let server = hidden(place.server(&["0", "port"]), "UNIXCAT_SERVER").start().end();
-    assert!(server.code == 1 && server.last().contains("takes /proc"), "{server:?}");
+    assert!(server.code == 1 && server.last().contains("requires /proc"), "{server:?}");
 }
 
 /// Sends a word from the client to the server and ends.
