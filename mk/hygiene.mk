@@ -3,7 +3,7 @@
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 INSTALL_MSRV := rustup toolchain install $(MSRV) --profile minimal
 
-.PHONY: check-scripts check-words check-circles deny install-msrv has-msrv check-msrv
+.PHONY: check-scripts check-words check-circles deny fetch-advisories advisories install-msrv has-msrv check-msrv
 check-scripts:
 	@command -v shellcheck >/dev/null || { echo 'check-scripts: no shellcheck; skipped'; exit 0; }; \
 	shellcheck -S warning .ci/run scripts/*.sh cats/vchan-run
@@ -17,9 +17,15 @@ check-circles:
 	$(PYTHON) scripts/check-circles.py src
 	$(PYTHON) scripts/check-circles.py xenstore/src
 
-# Licences, sources, yanked versions and known vulnerabilities of the dependencies. Needs cargo-deny and the network.
+# Licences, sources and versions of the dependencies; needs cargo-deny. Known vulnerabilities; needs GitHub, too.
 deny:
-	$(CARGO) deny check
+	$(CARGO) deny check licenses bans sources
+
+fetch-advisories:
+	$(CARGO) deny fetch db
+
+advisories:
+	$(CARGO) deny check advisories
 
 install-msrv:
 	$(INSTALL_MSRV)
