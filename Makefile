@@ -69,6 +69,7 @@ check-without-gpl: build-capi cats-c
 
 check-doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps
+	RUSTDOCFLAGS='-D rustdoc::broken-intra-doc-links' $(CARGO) doc --workspace --no-deps --document-private-items
 
 # Runs every command shown in the README.
 check-readme:

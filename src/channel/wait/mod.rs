@@ -1,8 +1,8 @@
 //! Waiting: for bytes, for any event, for the peer.
 //!
-//! [`Waiter`] is the only way in. A wait is an attempt without sleeping, as its [policy](policy) says, then an enabled
-//! notification, one more check, and a [park](park) until an event comes. Callers who wait outside poll a
-//! [descriptor](poll_fd). The numbers are in [`tuning`].
+//! [`Waiter`] is the only way in. A wait is an attempt without sleeping, as its [`policy`] says, then an enabled
+//! notification, one more check, and a [`park`] until an event comes. Callers that wait outside poll a
+//! descriptor ([`poll_fd`]). The numbers are in [`tuning`].
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

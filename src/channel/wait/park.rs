@@ -138,7 +138,7 @@ impl EventCount {
         })
     }
 
-    /// See [`Channel::look_for_cancellation`](super::Channel::look_for_cancellation).
+    /// See [`Waiter::look_for_cancellation`](super::Waiter::look_for_cancellation).
     pub(super) fn look_for_cancellation(&self) {
         self.looks.store(true, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@ use nix::fcntl::{open, openat, renameat, AtFlags, OFlag, AT_FDCWD};
 use nix::sys::stat::{fstat, fstatat, mkdirat, FileStat, Mode, SFlag};
 use nix::unistd::{geteuid, linkat, mkdir, unlinkat, UnlinkatFlags};
 
-use super::{home, listing, mode};
+use super::{default_root, listing, mode};
 use crate::{Error, Result};
 
 /// Opens the directory itself, not the target of a symbolic link.
@@ -63,7 +63,7 @@ impl Dir {
             Ok(()) => Dir::set_root_mode(path).map(drop),
             Err(Errno::EEXIST) => Ok(()),
             Err(errno) => {
-                let why = home::obstacle(path).map_or(String::new(), |why| format!("{why}; "));
+                let why = default_root::obstacle(path).map_or(String::new(), |why| format!("{why}; "));
                 Err(Error::os(
                     format!("create the directory {path} ({why}XEN_ROOT chooses another root)"),
                     errno,
@@ -127,7 +127,7 @@ impl Dir {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                let why = home::obstacle(&path).filter(|_| kind != Kind::Below);
+                let why = default_root::obstacle(&path).filter(|_| kind != Kind::Below);
                 let why = why.map_or_else(
                     || format!("{path} is not itself a directory (a file or a symbolic link?)"),
                     |obstacle| format!("{path} cannot be a root, {obstacle}"),
@@ -148,7 +148,7 @@ impl Dir {
             // Advise chmod only for a default root: a given root can be /tmp.
             let advice = match kind {
                 Kind::DefaultRoot => "run chmod 700 on it".to_owned(),
-                Kind::GivenRoot => home::advice_for_another(),
+                Kind::GivenRoot => default_root::advice_for_another(),
                 Kind::Below => "choose another root with XEN_ROOT".to_owned(),
             };
             return Err(Error::Refused(format!(

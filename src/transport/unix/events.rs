@@ -18,7 +18,7 @@ use super::dir::Dir;
 use super::doorbell::{self, Doorbells};
 use super::grants::number;
 use super::inotify::Process;
-use super::name::NameWatch;
+use super::name_watch::NameWatch;
 use super::side::{ClientSide, ServerSide};
 use super::slot::Slot;
 use super::socket;

@@ -1,4 +1,4 @@
-//! One inotify instance for all waiting clients of a process, and [another](super::name) for its servers: the
+//! One inotify instance for all waiting clients of a process, and [another](super::name_watch) for its servers: the
 //! number of instances per user is small.
 //!
 //! The clients poll the instance. One that wakes takes all events and signals the eventfds of those whose
@@ -22,7 +22,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::descriptor::{by_descriptor, by_either};
 use super::dir::Dir;
-use super::name::Servers;
+use super::name_watch::Servers;
 use crate::{Error, Result};
 
 /// A process, and its instances while they exist. The list is never freed: a child finds its parent's entry

@@ -13,13 +13,13 @@ use nix::fcntl::posix_fallocate;
 use nix::sys::mman::{mmap, munmap, MapFlags, ProtFlags};
 use nix::sys::stat::fstat;
 
-use super::fsize::without_signal;
 use super::grants::{file_name, unfinished_name};
 use super::lock::Locked;
 use super::page_file::PageFile;
 use super::root::{Missing, MEMORY};
 use super::side::{ClientSide, ServerSide};
 use super::sigbus::Guard;
+use super::size_limit::without_signal;
 use super::slot::Slot;
 use crate::transport::{CrashNotice, Mapping, Memory};
 use crate::{Error, Result};

@@ -15,20 +15,19 @@
 //! that program cannot share blocks of that size.) Files of a killed server are removed by the next client
 //! that looks for it and, a few at a time, by servers that start later.
 
+mod default_root;
 mod descriptor;
 mod dir;
 mod doorbell;
 mod events;
 mod exported;
-mod fsize;
 mod grants;
-mod home;
 mod inotify;
 mod listing;
 mod lock;
 mod memory;
 mod mode;
-mod name;
+mod name_watch;
 mod nodes;
 mod page_file;
 mod record;
@@ -37,6 +36,7 @@ mod root;
 mod sexp;
 mod side;
 mod sigbus;
+mod size_limit;
 mod slot;
 mod socket;
 mod sweep;
@@ -48,9 +48,9 @@ use std::sync::Arc;
 
 use super::{Parts, Rendezvous, Role, Transport};
 use crate::{DomId, Error, Result};
+use default_root::default_root;
 use events::{ClientEvents, ServerEvents};
 pub use exported::export_lines;
-use home::default_root;
 use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
 use registry::{ClientRegistry, ServerRegistry};

@@ -5,8 +5,8 @@
 use std::io::{Read, Write};
 
 use super::dir::Dir;
-use super::fsize::without_signal;
 use super::grants::{number, slot_of};
+use super::size_limit::without_signal;
 use crate::transport::Rendezvous;
 use crate::{DomId, Error, Result};
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use once_cell::sync::OnceCell;
 
+use super::default_root;
 use super::dir::Dir;
 use super::grants::slot_of;
-use super::home;
 use super::nodes::{self, NodePath};
 use super::page_file::PageFile;
 use super::root::{Missing, Root};
@@ -135,7 +135,8 @@ impl ClientSide {
         };
         let Some(root) = self.root.open(Missing::Leave)? else {
             let path = self.root.path();
-            let why = home::obstacle(path).unwrap_or_else(|| format!("the directory {path} does not exist"));
+            let why = default_root::obstacle(path)
+                .unwrap_or_else(|| format!("the directory {path} does not exist"));
             return Err(self.no_server(why));
         };
         let rendezvous = nodes::read(&root, path)?

@@ -15,12 +15,12 @@ use nix::sys::stat::fstat;
 
 use super::descriptor::by_descriptor;
 use super::dir::Dir;
-use super::fsize::without_signal;
 use super::grants::{file_name, PER_SLOT, SLOTS};
 use super::lock::Locked;
 use super::nodes::NodePath;
 use super::record::{Owner, Record};
 use super::root::{LockedRoot, Missing, Root, LOCKS, MEMORY};
+use super::size_limit::without_signal;
 use super::sweep;
 use crate::{Error, Result};
 

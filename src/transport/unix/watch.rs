@@ -5,8 +5,8 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::sys::inotify::AddWatchFlags;
 
+use super::default_root;
 use super::dir::Dir;
-use super::home;
 use super::inotify::ChangeWatcher;
 use super::nodes::NodePath;
 use super::root::MEMORY;
@@ -49,10 +49,10 @@ impl RootWatch {
     /// Whether a parent directory of the root is missing; then a watch for it was added. Only the root itself
     /// is created.
     fn awaits_parent(&mut self) -> Result<bool> {
-        while let Some(parent) = home::nearest_existing_parent(self.root.path()) {
+        while let Some(parent) = default_root::nearest_existing_parent(self.root.path()) {
             let watched = self.watcher.watch_path(parent, APPEARS)?;
             // Only if it is still the same, nothing can have appeared unseen before the watch.
-            if home::nearest_existing_parent(self.root.path()) == Some(parent) {
+            if default_root::nearest_existing_parent(self.root.path()) == Some(parent) {
                 return watched.map(|()| true).map_err(|errno| failed(parent, errno));
             }
         }
@@ -67,7 +67,7 @@ impl RootWatch {
             }
             // A waiting client needs a directory to watch, so it creates the root.
             match self.root.open(Missing::Create) {
-                Err(_) if home::nearest_existing_parent(self.root.path()).is_some() => {}
+                Err(_) if default_root::nearest_existing_parent(self.root.path()).is_some() => {}
                 opened => break opened?,
             }
         };

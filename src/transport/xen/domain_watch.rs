@@ -28,7 +28,7 @@ use std::time::Duration;
 use once_cell::sync::OnceCell;
 use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError, DEFAULT_TIMEOUT};
 
-use super::doubt::Doubt;
+use super::uncertain::Doubt;
 use super::xenstore_error;
 use crate::transport::{EventSet, Readiness, Role, Tokens};
 use crate::{DomId, Result};

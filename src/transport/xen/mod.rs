@@ -9,8 +9,8 @@ mod registry;
 // For tests that simulate several domains.
 #[doc(hidden)]
 pub mod domain_watch;
-mod doubt;
 mod events;
+mod uncertain;
 // For tests that compare the implementations.
 #[doc(hidden)]
 pub mod lookup;
