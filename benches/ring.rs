@@ -1,5 +1,5 @@
-//! What the ring's operations cost without a peer: copying in and publishing, copying out and giving back, the look at
-//! the notify byte. Both ends are in this process, on plain memory, and take turns.
+//! The cost of the ring's operations without a peer: copy in and publish, copy out and release, check of the
+//! notify byte. Both ends are in this process, on plain memory, and take turns.
 
 use std::hint::black_box;
 
@@ -14,8 +14,8 @@ fn pair() -> (Vchan, Vchan) {
     let machine = InProcess::new();
     let server = Listener::builder(1, "bench").transport(machine.domain(0)).open().expect("a server");
     let client = Vchan::builder(0, "bench").transport(machine.domain(1)).connect().expect("a client");
-    // Each asks to be told of the other's first write; take that back. By a whole
-    // line, so that what is measured is aligned.
+    // Each end has requested an event for the other's first write; clear these requests. A whole cache line
+    // is transferred, to keep the measured copies aligned.
     for (writes, reads) in [(&client, &server), (&server, &client)] {
         assert!(writes.channel().ring().producer.commit(64));
         assert!(!reads.channel().ring().consumer.consume(64));
@@ -23,17 +23,17 @@ fn pair() -> (Vchan, Vchan) {
     (server, client)
 }
 
-/// What a write does where there is space. Nobody waits for anything.
+/// A write with enough space. No peer waits.
 fn write(ring: &Endpoint, data: &[u8]) {
-    let space = ring.producer.space_for(data.len()).expect("honest indices");
+    let space = ring.producer.space_for(data.len()).expect("valid indices");
     assert!(space as usize >= data.len());
     ring.producer.fill(data);
     assert!(!ring.producer.commit(data.len() as u32));
 }
 
-/// What a read does where there is data.
+/// A read with enough data.
 fn read(ring: &Endpoint, into: &mut [u8]) {
-    let ready = ring.consumer.ready_for(into.len()).expect("honest indices");
+    let ready = ring.consumer.ready_for(into.len()).expect("valid indices");
     assert!(ready as usize >= into.len());
     ring.consumer.peek(into);
     assert!(!ring.consumer.consume(into.len() as u32));
@@ -63,7 +63,7 @@ fn notification(criterion: &mut Criterion) {
     let (server, client) = pair();
     let (server, client) = (server.channel().ring(), client.channel().ring());
     let mut group = criterion.benchmark_group("notification");
-    // Publishing nothing: the store, the fence, the look.
+    // Publishing 0 bytes: the store, the fence, the check.
     group.bench_function("not asked for", |bencher| bencher.iter(|| black_box(client.producer.commit(0))));
     group.bench_function("asked for and taken", |bencher| {
         bencher.iter(|| {

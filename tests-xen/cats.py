@@ -1,4 +1,4 @@
-"""xencat: files as in the README, from each side, many clients, several ports, programs of others, strangers.
+"""xencat: files as in the README, from each side, many clients, several ports, other programs, other domains.
 
 The tools are the files xencat (Rust) and xencat-c (C) that the runner was given, and the README's commands."""
 
@@ -11,12 +11,12 @@ TERM, USR1 = 15, 10
 
 
 def source(lab, place):
-    """A file to be sent; returns its checksum."""
+    """Creates a file to be sent; returns its checksum."""
     return lab.machine.output(place, f"head -c {BYTES} /dev/urandom >/run/source; sha256sum </run/source").split()[0]
 
 
 def published(lab, server, client, port):
-    """Waits until the server is there."""
+    """Waits until the server has published."""
     path = lab.peers.path(server, client, port)
     lab.machine.output("dom0", f"until xenstore-exists {path}/event-channel; do sleep 0.05; done")
 
@@ -27,7 +27,7 @@ def arrived(lab, place, file, checksum):
 
 
 def readme(lab, tools):
-    """The two commands of the README, but for the number of the guest."""
+    """The two commands of the README, except the guest's domain ID."""
     lines = dict(re.findall(r"^(dom0|guest)#\s+(xencat .*)$", lab.readme, re.M))
     checksum = source(lab, "dom0")
     lab.machine.output("dom0", "mv /run/source /run/picture.jpg")
@@ -43,7 +43,7 @@ def readme(lab, tools):
 
 
 def transfer(lab, sender, receiver, listener, tools):
-    """A file, the server being either side; the client waits for it."""
+    """Transfers a file, with the server on either side; the client waits for it."""
     checksum = source(lab, sender)
     domid = lab.guests.domid
     jobs = []
@@ -77,7 +77,7 @@ def with_program(lab, server, client, tool, cat_serves):
 
 
 def in_turn(lab, server, client, tools):
-    """Ten clients, one after the other, on a server that stays."""
+    """Ten clients, one after another, on a persistent server."""
     one = lab.machine.shell(server, f"exec {tools[0]} -lk {lab.guests.domid(client)} many --recv-only >/run/many")
     other = lab.machine.shell(client, f"for i in 0 1 2 3 4 5 6 7 8 9; do echo client $i | "
                                       f"{tools[1]} --wait=100 {lab.guests.domid(server)} many || exit 1; done")
@@ -103,23 +103,23 @@ def two_ports(lab, server, client, tools):
         arrived(lab, client, f"/run/{port}", checksum)
 
 
-def stranger(lab, tools):
-    """A third domain is refused, by name and by path, and the one that was meant is not disturbed."""
+def third_domain(lab, tools):
+    """A third domain is refused, by name and by path, and the server's client is not disturbed."""
     checksum = source(lab, "dom0")
     one = lab.machine.shell("dom0", f"{tools[0]} -l {lab.guests.domid('pv1')} meant </run/source")
     published(lab, "dom0", "pv1", "meant")
     for where in ("meant", f"--path {lab.peers.path('dom0', 'pv1', 'meant')}"):
         third = lab.machine.shell("pv2", f"{tools[1]} 0 {where}")
         third.must_end(1)
-        lab.note(f"the stranger reads: {third.lines[-1]}")
+        lab.note(f"the third domain's message: {third.lines[-1]}")
     other = lab.machine.shell("pv1", f"{tools[1]} 0 meant --recv-only >/run/copy")
     other.must_end()
     one.must_end()
     arrived(lab, "pv1", "/run/copy", checksum)
 
 
-def told_why(lab, tool):
-    """No pages left: the message says what to do."""
+def no_pages_left(lab, tool):
+    """No pages left: the message contains advice."""
     holder = lab.machine.run("dom0", "grants hold 20")
     holder.sees("holding 1004")
     one = lab.machine.shell("dom0", f"{tool} -l {lab.guests.domid('pv1')} full")
@@ -148,9 +148,9 @@ def tests(lab):
         for server, client in (("dom0", "pv1"), ("pv1", "pv2"), ("pv1", "dom0")):
             lab.check(f"{tool} serves a program: {server} to {client}", with_program, server, client, tool, True)
             lab.check(f"a program serves {tool}: {server} to {client}", with_program, server, client, tool, False)
-        lab.check(f"no pages left for {tool}", told_why, tool)
+        lab.check(f"no pages left for {tool}", no_pages_left, tool)
     for pair in pairs if len(tools) == 1 else [tools, tools[::-1]]:
         for server, client in (("dom0", "pv1"), ("pv1", "dom0")):
             lab.check(f"ten clients in turn: {pair[0]} in {server}, {pair[1]} in {client}", in_turn, server, client, pair)
         lab.check(f"two ports at once: {pair[0]} in pv1, {pair[1]} in dom0", two_ports, "pv1", "dom0", pair)
-        lab.check(f"third domain refused: {pair[0]} and {pair[1]}", stranger, pair)
+        lab.check(f"third domain refused: {pair[0]} and {pair[1]}", third_domain, pair)

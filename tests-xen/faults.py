@@ -1,5 +1,5 @@
-"""What happens when a side dies, comes too early or too late, may not, or finds no memory. Where the original is known
-to do worse than we want, its behaviour is checked as it is, and ours as we want it."""
+"""Faults: a side dies, comes too early or too late, lacks permission, or gets no memory. Where Xen's library is known
+to misbehave, its actual behaviour is checked, and the correct one of ours."""
 
 import time
 
@@ -8,15 +8,15 @@ KILL, USR1 = 9, 10
 STATES = ["read", "write", "stream"]
 
 
-def told(lab, survivor, since, what):
-    """The survivor ends by itself, because it was told, and says so. Returns after how many seconds."""
+def survives(lab, survivor, since, what):
+    """The survivor detects the end of its peer and ends in order. Notes the time."""
     survivor.must_end(0, TOLD)
     lab.peers.closed_in_order(survivor.value("ended"))
-    lab.note(f"{what}: told within {time.monotonic() - since:.2f} s")
+    lab.note(f"{what}: detected within {time.monotonic() - since:.2f} s")
 
 
-def remove_leavings(lab, *paths):
-    """A killed server cannot remove its nodes: they must be there, and go now."""
+def remove_leftovers(lab, *paths):
+    """The nodes of a killed server must still exist; removes them."""
     for path in paths:
         lab.machine.output("dom0", f"xenstore-exists {path}/ring-ref && xenstore-rm {path}")
     lab.empty_directories = True
@@ -36,33 +36,33 @@ def kill_sides(lab, server, client, who):
         killed, survivor = (one, other) if victim == "server" else (other, one)
         killed.signal(KILL)
         since = time.monotonic()
-        told(lab, survivor, since, f"{victim} killed in {state}")
+        survives(lab, survivor, since, f"{victim} killed in {state}")
         killed.must_end(128 + KILL)
         if victim == "server":
-            remove_leavings(lab, lab.peers.path(server, client, name))
+            remove_leftovers(lab, lab.peers.path(server, client, name))
     lab.empty_directories = True
 
 
-def leavings(lab, server, client, who):
-    """A server without a client is killed; its leavings do not serve a client, and the next server replaces them."""
+def leftovers(lab, server, client, who):
+    """A server without a client is killed; a client is refused, and the next server replaces the leftover nodes."""
     lab.empty_directories = who[0] == "original"
-    one = lab.peers.server(server, client, "leavings", who[0])
+    one = lab.peers.server(server, client, "leftovers", who[0])
     one.sees("listening")
     one.signal(KILL)
     one.must_end(128 + KILL)
-    other = lab.peers.client(client, server, "leavings", who[1])
+    other = lab.peers.client(client, server, "leftovers", who[1])
     other.must_end(2)
-    lab.same("the error on leavings", "client_init " + ("EINVAL" if who[1] == "original" else "ENOENT"),
+    lab.same("the error with leftovers", "client_init " + ("EINVAL" if who[1] == "original" else "ENOENT"),
              other.value("error"))
-    lab.peers.works(server, client, "leavings", who)
+    lab.peers.works(server, client, "leftovers", who)
 
 
 def client_first(lab, server, client, who):
-    """Without a server the client is told so; when it tries again it gets in."""
+    """Without a server the client fails; a retry succeeds once there is one."""
     lab.empty_directories = who[0] == "original"
     other = lab.peers.client(client, server, "first", who[1])
     other.must_end(2)
-    # In a guest the unreadable parent hides that there is nothing.
+    # A guest cannot read the parent, so the missing node is reported as EACCES.
     expected = "EACCES" if who[1] == "original" and client != "dom0" else "ENOENT"
     lab.same("the error", f"client_init {expected}", other.value("error"))
     other = lab.peers.client(client, server, "first", who[1], "--retry 60 --send 1000 --receive 2000")
@@ -72,29 +72,29 @@ def client_first(lab, server, client, who):
 
 
 def second_client(lab, server, client, who):
-    """Where one client is, there is no place for another."""
+    """A second client is refused."""
     lab.empty_directories = who[0] == "original"
     one, first = lab.peers.open(server, client, "second", who, "--end read", "--end idle")
     second = lab.peers.client(client, server, "second", who[1])
     second.must_end(2)
     lab.same("its error", "client_init " + ("EINVAL" if who[1] == "original" else "ENOENT"), second.value("error"))
     first.signal(USR1)
-    told(lab, one, time.monotonic(), "first client left")
+    survives(lab, one, time.monotonic(), "first client left")
 
 
-def third_domain(lab, server, client, stranger, who):
-    """A domain that the server did not mean gets nothing."""
+def third_domain(lab, server, client, other, who):
+    """A domain other than the server's client is refused."""
     lab.empty_directories = who[0] == "original"
     one = lab.peers.server(server, client, "third", who[0], "--send 1000 --receive 2000")
     one.sees("listening")
-    third = lab.peers.client(stranger, server, "third", who[1], path=lab.peers.path(server, client, "third"))
+    third = lab.peers.client(other, server, "third", who[1], path=lab.peers.path(server, client, "third"))
     third.must_end(2)
     lab.same("its error", "client_init " + ("EACCES" if who[1] == "original" else "ENOENT"), third.value("error"))
     lab.peers.completed(one, lab.peers.client(client, server, "third", who[1], "--send 2000 --receive 1000"))
 
 
 def exhausted(lab, server, client, implementation):
-    """All pages that gntalloc may share are taken."""
+    """All pages that gntalloc can share are in use."""
     lab.empty_directories = implementation == "original"
     holder = lab.machine.run(server, "grants hold 20")
     holder.sees("holding 1004")
@@ -114,7 +114,7 @@ def too_large(lab, implementation):
 
 
 def conflicts(lab, server, client):
-    """Others change the same directory all the time: our transactions meet with EAGAIN, and get through."""
+    """Other programs change the same directory continuously: our transactions get EAGAIN, and succeed after retries."""
     lab.empty_directories = True
     storm = lab.machine.run("dom0", f"storm {lab.peers.path(server, client, '')[:-1]}")
     storm.sees("blowing")
@@ -127,7 +127,7 @@ def conflicts(lab, server, client):
     met = int(one.value("conflicts"))
     lab.note(f"{met} conflicts, against {storm.value('changes')} foreign changes")
     if not met:
-        lab.fail("no transaction met with a conflict")
+        lab.fail("no transaction had a conflict")
 
 
 def events(lab, server, client, who):
@@ -143,25 +143,25 @@ def events(lab, server, client, who):
 
 
 def no_zombies(lab):
-    """A destroyed domain stays in the list while somebody maps its pages."""
+    """A destroyed domain stays in the list while its pages are mapped."""
     for _ in range(40):
         if "(null)" not in lab.machine.output("dom0", "xl list"):
             return
-    lab.fail("the destroyed domain is still there: " + lab.machine.output("dom0", "xl list"))
+    lab.fail("the destroyed domain still exists: " + lab.machine.output("dom0", "xl list"))
 
 
 def survivors():
-    """What is to be told when the guest `gone` is destroyed: (survivor's place, its role, victim's implementation)."""
+    """The expected survivors when the guest `gone` is destroyed: (survivor's place, its role, victim's implementation)."""
     for place in ("dom0", "pv1"):
         for role in ("server", "client"):
             for victim in ("original", "ours"):
-                # A guest's server hears of the end of a client of ours only.
+                # A guest's server only detects the end of a client of our library.
                 if (place, role, victim) != ("pv1", "server", "original"):
                     yield place, role, victim
 
 
 def destroy(lab, kind):
-    """The whole guest at the other end is destroyed, under channels in all states. Xen's library sleeps on for ever."""
+    """Destroys the peers' guest, with channels in all states. Xen's library sleeps for ever."""
     lab.guests.need(gone=kind)
     channels = []
     for number, (place, role, victim) in enumerate(survivors()):
@@ -173,18 +173,18 @@ def destroy(lab, kind):
         one.sees(f"state {state}")
         other.sees(f"state {state}")
         channels.append((f"{role} in {place} in {state}, peer was {victim}", one if role == "server" else other))
-    # The original, for comparison, and to be killed afterwards.
+    # The original, for comparison; killed afterwards.
     asleep, _ = lab.peers.open("dom0", "gone", "asleep", ("original", "original"), "--end read", "--end read")
     since = time.monotonic()
     destroyed = lab.guests.destroy("gone")
     for what, survivor in channels:
-        told(lab, survivor, since, what)
+        survives(lab, survivor, since, what)
     destroyed.must_end()
-    lab.note(f"the original's server in dom0: {'asleep for ever' if asleep.status is None else 'told'}, as is known")
+    lab.note(f"the original's server in dom0: {'asleep for ever' if asleep.status is None else 'woken'}, a known defect")
     asleep.signal(KILL)
     asleep.must_end(128 + KILL)
     no_zombies(lab)
-    remove_leavings(lab, lab.peers.path("dom0", "gone", "asleep"))
+    remove_leftovers(lab, lab.peers.path("dom0", "gone", "asleep"))
 
 
 def tests(lab):
@@ -193,7 +193,7 @@ def tests(lab):
         for server, client in (("dom0", "pv1"), ("pv1", "dom0"), ("pvh1", "pv1")):
             sides = f"server {server} {who[0]}, client {client} {who[1]}"
             lab.check(f"kill -9 of each side in each state: {sides}", kill_sides, server, client, who)
-            lab.check(f"leavings of a killed server: {sides}", leavings, server, client, who)
+            lab.check(f"leftovers of a killed server: {sides}", leftovers, server, client, who)
             lab.check(f"client first: {sides}", client_first, server, client, who)
         lab.check(f"second client refused: server dom0 {who[0]}, clients pv1 {who[1]}", second_client, "dom0", "pv1", who)
         for server, client in (("dom0", "pv1"), ("pv1", "pvh1")):

@@ -1,13 +1,13 @@
 """Every pairing of places, kinds of guest, implementations and ring sizes, both directions at once."""
 
 RINGS = "10/11,12/12,16/16,20/20"
-DESCRIPTORS = 5  # the most that an end of ours has while nobody polls it
+DESCRIPTORS = 5  # the maximum per end of our library without a descriptor to poll
 PLACES = [("dom0", "dom0"), ("dom0", "pv1"), ("pv1", "dom0"), ("dom0", "pvh1"), ("pvh1", "dom0"), ("pv1", "pv2"),
           ("pvh1", "pvh2"), ("pv1", "pvh1"), ("pvh1", "pv1"), ("pv1", "pv1")]
 
 
 def pairing(lab, server, client, who):
-    """Channels of all sizes, one after the other; the sizes are the orders of the server's read ring and write ring."""
+    """Channels of all sizes, one after another; a size is the orders of the server's read ring and write ring."""
     lab.empty_directories = who[0] == "original"
     options = f"--rings {RINGS} --pings 5"
     one = lab.peers.server(server, client, "rings", who[0], options)
@@ -29,8 +29,8 @@ def pairing(lab, server, client, who):
 
 
 def translated_loop_back(lab):
-    """Where Xen translates a domain's memory, a mapping of its own pages takes them away from where they were: ours
-    refuses, as either side. Nobody else may try that here, since the guest would not survive it for long."""
+    """If Xen translates a domain's memory, mapping its own pages removes them from their old address: our library refuses
+    that on both sides. The original must not be tried here, since the guest would not survive."""
     features = lab.machine.output("pvh1", "cat /sys/hypervisor/properties/features")
     lab.same("the bit of translated memory", 4, int(features, 16) & 4)
     for job, what in ((lab.peers.server("pvh1", "pvh1", "loop", "ours"), "server"),

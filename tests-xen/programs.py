@@ -5,7 +5,7 @@ USR1 = 10
 
 
 def proxy_start(lab, place, implementation, mode, peer, path):
-    """The proxy on standard input and output. It ends when its input does, so that stays open behind the data."""
+    """The proxy on standard input and output. It ends with its input, so that stays open after the data."""
     proxy = lab.peers.command(implementation, f"vchan-socket-proxy --mode={mode} {lab.guests.domid(peer)} {path} -")
     lab.machine.output(place, f"cd /run; rm -f hold; mkfifo hold; head -c {BYTES} /dev/urandom >proxy.in")
     return lab.machine.shell(place, "cd /run; exec 3<>hold; { cat proxy.in; read -r _ <hold; } 3<&- | "
@@ -27,7 +27,7 @@ def proxy_completed(lab, place, proxy, peer, from_server):
 
 
 def proxy_server(lab, place, peer_place, who):
-    """The proxy offers the channel."""
+    """The proxy is the server."""
     lab.empty_directories = who[0] == "original"
     path = lab.peers.path(place, peer_place, "proxy")
     proxy = proxy_start(lab, place, who[0], "server", peer_place, path)
@@ -38,7 +38,7 @@ def proxy_server(lab, place, peer_place, who):
 
 
 def proxy_client(lab, place, peer_place, who):
-    """The proxy connects to it."""
+    """The proxy is the client."""
     lab.empty_directories = who[1] == "original"
     peer = lab.peers.server(peer_place, place, "proxy", who[1], f"--send {BYTES} --receive {BYTES} --end idle")
     peer.sees("listening")

@@ -1,4 +1,4 @@
-"""The lab itself: that what it would report if something were wrong, it does report."""
+"""The lab itself: it reports failures and leaks."""
 
 from machine import Failure
 
@@ -17,7 +17,7 @@ def status_of(lab, place):
 
 
 def side_by_side(lab, place):
-    """The first job can only end when the second one runs."""
+    """The first job can only end while the second one runs."""
     first = lab.machine.shell(place, "rm -f /run/meet; mkfifo /run/meet; echo waiting; cat /run/meet")
     first.sees("waiting")
     lab.machine.output(place, "echo met >/run/meet")
@@ -26,7 +26,7 @@ def side_by_side(lab, place):
 
 
 def leaks_seen(lab, server, client):
-    """An open channel is what a leak looks like: every kind of it must be reported."""
+    """An open channel looks like a leak: every kind of resource must be reported."""
     lab.empty_directories = True
     one, other = lab.peers.open(server, client, "leak", ("original", "original"), "--end idle", "--end idle")
     more = lab.leaks.grown(True)
@@ -41,16 +41,16 @@ def leaks_seen(lab, server, client):
 
 
 def directories_seen(lab):
-    """The directory that a server of the original leaves is a leak where only ours have been."""
+    """The directory that the original's server leaves is a leak if only our servers have run."""
     path = lab.peers.path("dom0", "pv1", "x")[:-2]
     lab.machine.output("dom0", f"xenstore-write {path} ''")
     if not lab.leaks.grown(False)[f"node:{path}"]:
-        lab.fail("an empty directory is not seen")
+        lab.fail("an empty directory is not reported")
     lab.same("what is reported of it where it is known", {}, dict(lab.leaks.grown(True)))
 
 
 def wrong_is_failure(lab):
-    """What fails, fails."""
+    """Failures are reported."""
     def fails(what, *arguments):
         try:
             what(*arguments)
@@ -70,7 +70,7 @@ def tests(lab):
     for place in ("dom0", "pv1"):
         lab.check(f"lab: status and output of a command in {place}", status_of, place)
         lab.check(f"lab: two commands at a time in {place}", side_by_side, place)
-    lab.check("lab: leaks of dom0 are seen", leaks_seen, "dom0", "pv1")
-    lab.check("lab: leaks of a guest are seen", leaks_seen, "pv1", "dom0")
-    lab.check("lab: directories left are seen", directories_seen)
-    lab.check("lab: what is wrong fails", wrong_is_failure)
+    lab.check("lab: leaks of dom0 are reported", leaks_seen, "dom0", "pv1")
+    lab.check("lab: leaks of a guest are reported", leaks_seen, "pv1", "dom0")
+    lab.check("lab: leftover directories are reported", directories_seen)
+    lab.check("lab: failures are reported", wrong_is_failure)

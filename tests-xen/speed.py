@@ -1,4 +1,4 @@
-"""How fast, and with how many events: ours next to the original, in one boot. Emulated, only the comparison counts."""
+"""Speed and number of events: our library compared with the original, in one boot. Under emulation only the ratio is meaningful."""
 
 SIZE = 32 << 20
 PINGS = 1000
@@ -6,7 +6,7 @@ PLACES = [("dom0", "pv1"), ("pv1", "pv2"), ("pv1", "pvh1")]
 
 
 def measure(lab, server, client, who):
-    """From the client to the server, then round trips."""
+    """A stream from the client to the server, then round trips."""
     lab.empty_directories = who[0] == "original"
     options = f"--pings {PINGS} --move {SIZE} --chunk 65536"
     one, other = lab.peers.open(server, client, "speed", who, options, options)

@@ -1,4 +1,4 @@
-"""The behaviour suite's programs that act as Qubes OS' libvchan and qrexec do, both ends in dom0: tests-c/behaviour, linked with Xen's
+"""The behaviour suite's programs that act like Qubes OS' libvchan and qrexec, both ends in dom0: tests-c/behaviour, linked with Xen's
 library, and with ours preloaded."""
 
 import os
@@ -8,7 +8,7 @@ TESTS = ["qubes.server", "qubes.client", "qrexec.restart", "qrexec.restart-besid
 
 
 def behaves(lab, implementation, test):
-    """One test of the suite, whose ends are two processes."""
+    """One test of the suite, with two processes."""
     job = lab.machine.run("dom0", lab.peers.command(implementation, f"{PROGRAM} -t 100 {test}"))
     job.wait()
     if job.status:

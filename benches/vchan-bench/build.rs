@@ -1,4 +1,4 @@
-//! Makes the program's own `send` visible to the libraries that it loads, see `src/count.rs`.
+//! Exports the program's own `send` to the libraries that it loads, see `src/count.rs`.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -4,7 +4,7 @@
  *   in   PLACE ID run [VARIABLE=VALUE...] PROGRAM ARGUMENT...   PLACE ID sh COMMAND
  *        PLACE ID kill SIGNAL JOB        PLACE ID sweep (kills every job)        PLACE ID console GUEST TTY
  *   out  @PLACE ID|output   @PLACE ID=status   @PLACE 0!ready   @PLACE 0!gone
- * A shell would start several processes for each job, which takes long under emulation.
+ * A shell would start several processes per job, which is slow under emulation.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@
 #define MOST 128
 #define LINE 4096
 
-/* Something that says lines: a job's output, a guest's console, the runner. */
+/* A source of lines: a job's output, a guest's console, the runner. */
 struct source {
 	int fd;
 	pid_t pid;       /* of a job */
@@ -85,7 +85,7 @@ static void raw(int fd)
 	tcsetattr(fd, TCSANOW, &mode);
 }
 
-/* The child's part of a job: becomes the program, or does what the agent itself can do. */
+/* The child of a job: executes the program, or a command of the agent itself. */
 static void become(char *command, bool shell)
 {
 	char *words[64], *word;
@@ -250,7 +250,7 @@ int main(int argc, char **argv)
 	raw(0);
 	say("\n@%s 0!ready\n", own_name);
 	for (;;) {
-		/* poll() passes over what is -1. */
+		/* poll() ignores descriptors of -1. */
 		for (int i = 0; i < MOST; i++)
 			polled[i] = (struct pollfd){ .fd = sources[i].fd, .events = POLLIN };
 		if (poll(polled, MOST, -1) < 0)

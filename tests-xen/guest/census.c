@@ -1,10 +1,10 @@
 /*
- * census DOMID...: what channels hold, in dom0 and the guests, one line for each thing held:
+ * census DOMID...: lists the resources of channels in dom0 and the guests, one per line:
  *   ports:DOM:REMOTE   an event channel of DOM, bound to REMOTE or waiting for it
  *   node:PATH          a node below DOM's data in xenstore
  *   mapped:DOM:BY      a page that DOM shares and BY has mapped (of all domains, dead ones too)
- * lsevtchn, xenstore-ls and `xl debug-keys g` say the same, but under emulation the start of each takes longer
- * than all that is done here.
+ * lsevtchn, xenstore-ls and `xl debug-keys g` report the same, but under emulation starting each of them takes longer
+ * than this whole program.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void ports(xc_interface *xen, unsigned domain)
 	for (unsigned port = 0; port < MOST_PORTS; port++) {
 		xc_evtchn_status_t status = { .dom = domain, .port = port };
 
-		/* Past the last port there is nothing to ask about. */
+		/* There are no ports after the last one. */
 		if (xc_evtchn_status(xen, &status))
 			break;
 		if (status.status == EVTCHNSTAT_unbound)
@@ -58,7 +58,7 @@ static void nodes(struct xs_handle *store, const char *path)
 	free(names);
 }
 
-/* Xen writes its grant tables to its log when asked by a key. */
+/* A debug key makes Xen write its grant tables to its log. */
 static void mapped(xc_interface *xen)
 {
 	static char log[LOG_SIZE];

@@ -1,9 +1,8 @@
 /*
- * grants(): looks at, and takes, what gntalloc has to give: the module counts the pages it shares, but shows only its
- * limit.
- *   grants used        writes "used N": how many pages are taken, found by lowering the limit until one more page
- *                      is refused; nothing else may be using the module at that moment
- *   grants hold LEFT   takes pages until only LEFT can be had, writes "holding N", stays until killed
+ * grants(): measures and takes gntalloc's pages: the module counts the pages it shares, but shows only its limit.
+ *   grants used        prints "used N": the number of pages in use, found by lowering the limit until one more page
+ *                      is refused; nothing else may use the module at that moment
+ *   grants hold LEFT   takes pages until only LEFT are free, prints "holding N", stays until killed
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -44,7 +43,7 @@ static void set_limit(unsigned value)
 		die(LIMIT);
 }
 
-/* Takes count pages, shared with this domain itself; 0 if there are not so many. */
+/* Takes count pages, shared with this domain itself; 0 if there are not enough. */
 static int take(int device, unsigned count, uint64_t *index)
 {
 	struct ioctl_gntalloc_alloc_gref *request = calloc(1, sizeof(*request) + count * sizeof(uint32_t));
@@ -62,7 +61,7 @@ static int take(int device, unsigned count, uint64_t *index)
 	return !result;
 }
 
-/* Whether one page can be had under this limit, that is whether fewer are taken. */
+/* Whether one page can be allocated under this limit, that is, whether fewer are in use. */
 static int fewer(int device, unsigned than)
 {
 	struct ioctl_gntalloc_dealloc_gref request = { .count = 1 };
@@ -81,7 +80,7 @@ static unsigned used(int device)
 {
 	unsigned all = limit(), least = 0, most = all;
 
-	/* None taken is the usual answer and comes first. */
+	/* No page in use is the usual case and is tried first. */
 	if (fewer(device, 1))
 		most = 0;
 	else

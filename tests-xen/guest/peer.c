@@ -1,10 +1,10 @@
 /*
  * One end of a channel, through libxenvchan's interface: linked against Xen's library, and by preloading against
- * any replacement. It says what it does in lines that tests wait for:
+ * any replacement. It prints lines that tests wait for:
  *   library FILE · listening · descriptors N · connected SPACE · sent N · received N SHA256 · pings N MICROSECONDS
  *   moved N MICROSECONDS · woken N · state STATE · ended RESULT ERRNO OPEN · notified N · conflicts N · closed
  *   error WHAT ERRNO
- * Its exit status is 0, 1 for a channel that broke off too early, 2 for one that did not open, 64 for usage.
+ * Its exit status is 0, 1 for a channel that ended too early, 2 for one that did not open, 64 for usage.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,7 +38,7 @@ static const char usage[] =
 	"  --opens N                    make and close the channel so often first (0)\n"
 	"  --retry SECONDS              the client tries again so long (0)\n"
 	"  --send N, --receive N        bytes to send and to expect, both at once\n"
-	"  --chunk N                    at most so many bytes a call (16384)\n"
+	"  --chunk N                    maximum number of bytes per call (16384)\n"
 	"  --pings N                    one-byte round trips (0)\n"
 	"  --move N                     bytes from the client to the server, as fast as can be (0)\n"
 	"  --wakes N                    libxenvchan_wait so often, woken by xenevtchn_notify, there and back (0)\n"
@@ -58,7 +58,7 @@ struct plan {
 	enum end end;
 };
 
-/* What the library asks of the kernel, counted on the way. */
+/* Counts the library's system calls. */
 static unsigned long notified, conflicts;
 
 int ioctl(int fd, unsigned long request, ...)
@@ -74,7 +74,7 @@ int ioctl(int fd, unsigned long request, ...)
 	return syscall(SYS_ioctl, fd, request, argument);
 }
 
-/* Xenstored answers EAGAIN to the end of a transaction that met with another's changes. */
+/* Xenstored replies EAGAIN to the end of a transaction that conflicts with other changes. */
 ssize_t read(int fd, void *buffer, size_t size)
 {
 	ssize_t got = syscall(SYS_read, fd, buffer, size);
@@ -84,7 +84,7 @@ ssize_t read(int fd, void *buffer, size_t size)
 	return got;
 }
 
-/* The bytes of one direction: both sides know them, as they follow from the direction. */
+/* The bytes of one direction, generated from the direction, so that both sides know them. */
 struct stream {
 	uint64_t state;
 	uint64_t word;
@@ -241,7 +241,7 @@ static void move(struct libxenvchan *channel, const struct plan *plan)
 	uint64_t done;
 	int result;
 
-	/* Both begin together. */
+	/* Both start at the same time. */
 	one_byte(channel, plan->server, "start");
 	start = seconds();
 	for (done = 0; done < plan->move; done += result) {
@@ -255,7 +255,7 @@ static void move(struct libxenvchan *channel, const struct plan *plan)
 	printf("moved %llu %.0f %lu\n", (unsigned long long)done, (seconds() - start) * 1e6, notified - before);
 }
 
-/* Events by the channel's handle, until the other side has seen so many: some may come as one. */
+/* Sends events by the channel's handle, until the other side has seen enough: events can coalesce. */
 static void notify(struct libxenvchan *channel, const struct plan *plan)
 {
 	while (!libxenvchan_data_ready(channel)) {
@@ -271,12 +271,12 @@ static void wake(struct libxenvchan *channel, const struct plan *plan)
 {
 	struct pollfd polled = { .fd = libxenvchan_fd_for_select(channel), .events = POLLIN };
 
-	/* Whatever makes the descriptor readable, libxenvchan_wait must then return. */
+	/* If the descriptor is readable, libxenvchan_wait must return. */
 	while (poll(&polled, 1, 300) > 0)
 		if (libxenvchan_wait(channel) < 0)
 			broken(channel, "libxenvchan_wait", -1);
 	puts("quiet");
-	/* The server's events would keep a client from its quiet. */
+	/* The server's events would disturb an idle client. */
 	one_byte(channel, !plan->server, "quiet");
 	if (plan->server)
 		notify(channel, plan);
@@ -288,7 +288,7 @@ static void wake(struct libxenvchan *channel, const struct plan *plan)
 		notify(channel, plan);
 }
 
-/* The server's last byte says that it has all; then the client leaves first, and nothing is lost. */
+/* The server's last byte confirms that it has everything; then the client leaves first, and nothing is lost. */
 static void finish(struct libxenvchan *channel, const struct plan *plan)
 {
 	char byte;
@@ -343,8 +343,8 @@ static struct libxenvchan *open_once(const struct plan *plan)
 }
 
 /*
- * How many this process has. Nothing here may leave used heap memory behind: the original closes a channel that failed
- * to open by fields that it has not set yet, and crashes if they aren't 0.
+ * The number of this process's descriptors. This must not leave used heap memory behind: if opening a channel fails,
+ * the original closes it by fields that it has not set yet, and crashes if they are not 0.
  */
 static int descriptors(void)
 {
@@ -414,7 +414,7 @@ static int run(const struct plan *plan)
 	return 0;
 }
 
-/* The amounts carry each direction around its ring and end somewhere inside. */
+/* The amounts make each direction wrap around its ring and end inside it. */
 static int run_rings(struct plan plan)
 {
 	const char *base = plan.path, *at = plan.rings;

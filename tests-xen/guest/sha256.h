@@ -1,4 +1,4 @@
-/* SHA-256 of a stream (FIPS 180-4), so that the test program needs no library but the one under test. */
+/* SHA-256 of a stream (FIPS 180-4), so that the test program needs no library except the one under test. */
 #ifndef SHA256_H
 #define SHA256_H
 

@@ -1,7 +1,7 @@
 /*
- * spoil spoil|bear server|client DOMID PATH ROUNDS SEED: one side of as many channels, one after the other. Who spoils
- * writes anything anywhere into the shared page and its ring, and sends events in between; who bears makes calls that
- * do not wait until one fails, or for a third of a second. Ends with "spoiled N" or "bore CALLS, longest MS, ERRNO N ...".
+ * spoil spoil|call server|client DOMID PATH ROUNDS SEED: one side of ROUNDS channels, one after another. `spoil` writes
+ * random values into the shared page and its ring, and sends events in between; `call` makes non-blocking calls until
+ * one fails, or for a third of a second. Ends with "spoiled N" or "called CALLS, longest MS, ERRNO N ...".
  */
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include <libxenvchan.h>
 
 #define RING 4096
-#define PATIENCE 30.0
+#define TIMEOUT 30.0
 
 static uint64_t state;
 static unsigned long calls, errors[200];
@@ -38,7 +38,7 @@ static uint32_t chance(uint32_t below)
 
 static struct libxenvchan *open_channel(int server, int domain, const char *path)
 {
-	double until = seconds() + PATIENCE;
+	double until = seconds() + TIMEOUT;
 	struct libxenvchan *channel;
 
 	do {
@@ -57,7 +57,7 @@ static struct libxenvchan *open_channel(int server, int domain, const char *path
 static unsigned long spoil(struct libxenvchan *channel)
 {
 	volatile uint8_t *page = (volatile uint8_t *)channel->ring;
-	/* The other ring is mapped for reading only where this is a client. */
+	/* A client maps the other ring read-only. */
 	volatile uint8_t *ring = channel->write.buffer;
 	double until = seconds() + 0.1;
 	unsigned long done;
@@ -74,7 +74,7 @@ static unsigned long spoil(struct libxenvchan *channel)
 			xenevtchn_notify(channel->event, channel->event_port);
 			break;
 		case 3:
-			/* An index near to what it was. */
+			/* An index near its old value. */
 			((volatile uint32_t *)page)[chance(4)] += chance(3) - 1;
 			break;
 		default:
@@ -104,7 +104,7 @@ static int one_call(struct libxenvchan *channel, void *buffer)
 	case 5:
 		return libxenvchan_buffer_space(channel);
 	default:
-		/* What made it readable must not let the wait sleep. */
+		/* A wait must not sleep if the descriptor is readable. */
 		if (poll(&polled, 1, 1) > 0)
 			return libxenvchan_wait(channel);
 		libxenvchan_is_open(channel);
@@ -112,7 +112,7 @@ static int one_call(struct libxenvchan *channel, void *buffer)
 	}
 }
 
-static void bear(struct libxenvchan *channel)
+static void call(struct libxenvchan *channel)
 {
 	static uint8_t buffer[2 * RING];
 	double until = seconds() + 0.33;
@@ -138,7 +138,7 @@ int main(int argc, char **argv)
 	int spoils, rounds;
 
 	if (argc != 7) {
-		fprintf(stderr, "usage: spoil spoil|bear server|client DOMID PATH ROUNDS SEED\n");
+		fprintf(stderr, "usage: spoil spoil|call server|client DOMID PATH ROUNDS SEED\n");
 		return 64;
 	}
 	spoils = !strcmp(argv[1], "spoil");
@@ -155,14 +155,14 @@ int main(int argc, char **argv)
 		if (spoils)
 			spoiled += spoil(channel);
 		else
-			bear(channel);
+			call(channel);
 		libxenvchan_close(channel);
 	}
 	if (spoils) {
 		printf("spoiled %lu\n", spoiled);
 		return 0;
 	}
-	printf("bore %lu, longest %.0f", calls, longest * 1000);
+	printf("called %lu, longest %.0f", calls, longest * 1000);
 	for (int n = 0; n < 200; n++)
 		if (errors[n])
 			printf(", %s %lu", n ? strerror(n) : "no errno", errors[n]);

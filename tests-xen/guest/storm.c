@@ -1,7 +1,7 @@
 /*
- * storm DIRECTORY: makes and removes a node in a directory of xenstore, in gusts, so that others' transactions in it meet
- * with conflicts, until SIGUSR1. Between the gusts it is calm for a while, now shorter, now longer: no transaction could
- * ever end otherwise. Writes "blowing", and at the end "changes N".
+ * storm DIRECTORY: creates and removes a node in a xenstore directory in bursts, so that other programs' transactions in
+ * it have conflicts, until SIGUSR1. Pauses of varying length between the bursts let transactions succeed. Prints
+ * "blowing", and at the end "changes N".
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,7 +15,7 @@
 
 static volatile sig_atomic_t over;
 
-static void told(int signal)
+static void stop(int signal)
 {
 	over = signal;
 }
@@ -30,7 +30,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "storm: %s\n", argc == 2 ? strerror(errno) : "usage: storm DIRECTORY");
 		return 1;
 	}
-	signal(SIGUSR1, told);
+	signal(SIGUSR1, stop);
 	snprintf(path, sizeof(path), "%s/storm", argv[1]);
 	puts("blowing");
 	fflush(stdout);

@@ -1,9 +1,9 @@
 /*
- * One end of a channel that takes whatever wakes it for what it waits for, as Qubes OS' libvchan does. It says
+ * One end of a channel that treats any wake-up as the awaited event, as Qubes OS' libvchan does. It prints
  *   library FILE · listening · woken OPEN · talked N · idle · disturbed OPEN · closed · error WHAT ERRNO
- * A server sleeps until it is woken once: by its client, then OPEN is 1. Both ends talk; then both sleep, until SIGUSR1
- * makes the client send a last byte. An end that is woken earlier says that it was disturbed.
- * Its exit status is 0, 1 where something went wrong, 64 for usage.
+ * A server sleeps until its first wake-up: if its client caused it, OPEN is 1. Both ends exchange messages; then both
+ * sleep, until SIGUSR1 makes the client send a last byte. An end that is woken earlier prints "disturbed".
+ * Its exit status is 0, 1 after an error, 64 for usage.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,17 +28,17 @@ static const char usage[] =
 enum { TURNS = 20, SIZE = 3000 };
 
 static struct libxenvchan *channel;
-static volatile sig_atomic_t told;
+static volatile sig_atomic_t signalled;
 static bool polls;
 
-/* It may come just before libxenvchan_wait() sleeps, and so comes again. */
-static void be_told(int number)
+/* The signal can arrive just before libxenvchan_wait() sleeps, so it is repeated. */
+static void handle_signal(int number)
 {
 	static const struct itimerval again = { .it_value.tv_usec = 100000, .it_interval.tv_usec = 100000 };
 
 	if (number == SIGUSR1)
 		setitimer(ITIMER_REAL, &again, NULL);
-	told = 1;
+	signalled = 1;
 }
 
 static _Noreturn void give_up(const char *what)
@@ -54,7 +54,7 @@ static int open_now(void)
 	return libxenvchan_is_open(channel);
 }
 
-/* Sleeps until something wakes it; false where that was the signal, which comes at no other time. */
+/* Sleeps until a wake-up; false if the signal caused it, which is blocked at any other time. */
 static bool sleep_once(const sigset_t *outside, const sigset_t *inside)
 {
 	struct pollfd polled = { .fd = libxenvchan_fd_for_select(channel), .events = POLLIN };
@@ -67,12 +67,12 @@ static bool sleep_once(const sigset_t *outside, const sigset_t *inside)
 		result = libxenvchan_wait(channel);
 		sigprocmask(SIG_SETMASK, outside, NULL);
 	}
-	if (result < 0 && !(told && errno == EINTR))
+	if (result < 0 && !(signalled && errno == EINTR))
 		give_up("sleep");
 	return result >= 0;
 }
 
-/* Until there is something to read; the wake-ups before it are what they are. */
+/* Waits until there is data; earlier wake-ups are ignored. */
 static void await_bytes(void)
 {
 	while (!libxenvchan_data_ready(channel)) {
@@ -115,12 +115,12 @@ static void talk(bool server)
 	printf("talked %d\n", TURNS);
 }
 
-/* The events of the bytes that were talked may come late. */
+/* The events of the exchanged bytes can arrive late. */
 static void take_late_events(void)
 {
 	struct pollfd polled = { .fd = libxenvchan_fd_for_select(channel), .events = POLLIN };
 
-	/* Who polls asks for an event by looking first. */
+	/* libxenvchan_data_ready() requests an event before the poll. */
 	while (libxenvchan_data_ready(channel) == 0 && poll(&polled, 1, 500) > 0)
 		if (libxenvchan_wait(channel) < 0)
 			give_up("wait");
@@ -137,7 +137,7 @@ static void unpublish(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = { .sa_handler = be_told };
+	struct sigaction action = { .sa_handler = handle_signal };
 	bool server, unpublishes = false;
 	sigset_t outside, inside;
 	Dl_info from;
@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 	if (server) {
 		hear('e', 1);
 	} else {
-		while (!told)
+		while (!signalled)
 			sigsuspend(&inside);
 		say('e', 1);
 	}

@@ -1,4 +1,4 @@
-# Sourced, to be run in the background. boot FETCHED IMAGE INITRD WORK LIMIT SMP: boots Xen under QEMU's software emulation until it powers
+# Sourced, and run in the background. boot FETCHED IMAGE INITRD WORK LIMIT SMP: boots Xen under QEMU's software emulation until it powers
 # off or is killed; the machine's log goes to WORK/console, dom0's second serial port is the socket WORK/agent.
 #
 # -smap: dom0 crashes at once with it under emulation. -xsave: programs die of segmentation faults at random.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""cases.py WORK LIMIT ONLY OURS TABLE SCRIPT...: runs the tests on a machine that was started with its serial line at
+"""cases.py WORK LIMIT ONLY OURS TABLE SCRIPT...: runs the tests on a machine whose serial line is at
 WORK/agent. A script is a Python file with a function tests(lab), which calls lab.check(NAME, FUNCTION, ARGUMENTS...) for each."""
 
 import importlib.util
@@ -16,7 +16,7 @@ from peers import Peers
 
 
 class Lab:
-    """What a script has at hand."""
+    """The interface for scripts."""
 
     def __init__(self, work, limit, only, ours):
         self.work, self.only = work, re.compile(only)
@@ -30,20 +30,20 @@ class Lab:
         self.results = {}
         with open(os.path.join(os.path.dirname(__file__), "../../README.md"), encoding="utf-8") as readme:
             self.readme = readme.read()
-        # The original's servers leave the client's directory: a test with one says so.
+        # The original's servers leave the client's directory: tests with one set this.
         self.empty_directories = False
 
     def note(self, text):
-        """Something to be told with the result."""
+        """Adds a note to the result."""
         self.notes.append(text)
 
     def check(self, name, test, *arguments):
-        """Runs one test. It must leave neither jobs nor anything of vchan behind, in any domain."""
+        """Runs one test. It must not leave jobs or resources of channels behind, in any domain."""
         if not self.only.search(name):
             return
         begun = time.monotonic()
         why = self._attempt(test, arguments)
-        # The test may have failed before the guest was seen to have gone.
+        # The test may have failed before the guest's end was noticed.
         if why is not None and self.guests.crashed_by_emulation():
             print(f"# RETRIED {name}: {why}, by a triple fault of the emulated processor", flush=True)
             self._clean()
@@ -77,7 +77,7 @@ class Lab:
             return Failure("the test itself is wrong:\n" + traceback.format_exc())
 
     def _clean(self):
-        """Ends what a failed test left, so that it cannot disturb the next one."""
+        """Ends the jobs of a failed test, so that they cannot disturb the next one."""
         for place in self.guests.places():
             try:
                 self.machine.start(place, "sweep", "").wait()
@@ -99,7 +99,7 @@ class Lab:
 
 
 def no_crashes(lab):
-    """Programs that crash, and kernels that complain."""
+    """Fails after crashes and kernel warnings."""
     for place in lab.guests.places():
         complaints = "segfault|traps:|general protection|BUG|Oops|WARNING"
         found = lab.machine.shell(place, f"dmesg | grep -E '{complaints}' | head -n 3")
@@ -108,7 +108,7 @@ def no_crashes(lab):
 
 
 def load(script):
-    """The script as a module."""
+    """Loads the script as a module."""
     spec = importlib.util.spec_from_file_location(os.path.basename(script)[:-3], script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -121,7 +121,7 @@ def main():
     lab = Lab(work, int(limit), only, bool(ours))
     try:
         if not lab.machine.until(lambda: "dom0" in lab.machine.ready, 240):
-            raise MachineGone("dom0 does not come up")
+            raise MachineGone("dom0 did not start")
         print(f"# dom0 is up after {time.monotonic() - begun:.1f} s", flush=True)
         for script in scripts:
             print(f"# {os.path.basename(script)} at {time.monotonic() - begun:.1f} s", flush=True)

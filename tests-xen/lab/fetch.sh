@@ -1,6 +1,6 @@
 # Sourced. fetch DIR: fills DIR with everything the lab boots, from Debian packages only:
 #   DIR/system    Xen, its tools, the kernels and the libraries of dom0 and guests, unpacked
-#   DIR/emulator  QEMU, unpacked and not installed: its package can clash with what the machine has
+#   DIR/emulator  QEMU, unpacked and not installed: its package can conflict with installed ones
 # and writes the kernel's version to DIR/kernel-version.
 
 xen_packages="xen-hypervisor-4.17-amd64 xen-utils-4.17 xen-utils-common xenstore-utils libxenmisc4.17
@@ -10,7 +10,7 @@ base_packages="busybox-static libc6 libgcc-s1 libyajl2 libuuid1 liblzma5 libzstd
 libncurses6 libtinfo6 liblzo2-2 libbz2-1.0"
 emulator_packages="qemu-system-x86 qemu-system-data seabios"
 
-# What the emulator needs and this machine has not installed, all the way down.
+# The emulator's dependencies that are not installed on this machine, recursively.
 emulator_closure() {
   apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
     --no-replaces --no-enhances qemu-system-x86 | grep '^[a-z]' | sort -u |

@@ -28,22 +28,22 @@ class Guests:
         self.kinds = {}
 
     def places(self):
-        """dom0 and the guests that are up."""
+        """dom0 and the running guests."""
         return [place for place in self.ids if place not in self.machine.gone]
 
     def domid(self, place):
-        """The domain's number."""
+        """The domain ID."""
         return self.ids[place]
 
     def need(self, **kinds):
-        """Starts those that are not up: need(pv1="pv"). One after the other: on two cores that takes half as long."""
+        """Starts missing guests: need(pv1="pv"). One after another: on two cores that takes half as long."""
         for name, kind in kinds.items():
             if name not in self.ids or name in self.machine.gone:
                 self._start(name, kind)
 
     def crashed_by_emulation(self):
-        """Whether Xen reported another triple fault. Emulated PVH guests have them now and then, and it is none of our
-        doing; any other reason for which a guest goes away is."""
+        """Whether Xen reported another triple fault. Emulated PVH guests have them occasionally, caused by the emulator;
+        any other end of a guest is a failure."""
         with open(self.console, encoding="utf-8", errors="replace") as console:
             before, self.crashes = self.crashes, console.read().count("Triple fault")
         return self.crashes > before
@@ -61,27 +61,27 @@ class Guests:
         begun = time.monotonic()
         self.machine.forget(name)
         self.kinds[name] = kind
-        # Emulated time stamps make a PVH guest crawl.
+        # Emulated time stamps make a PVH guest very slow.
         config = CONFIG.format(name=name, kind=kind, tsc='tsc_mode = "native"' if kind == "pvh" else "")
         lines = " ".join(f"'{line}'" for line in config.splitlines())
         self.machine.output("dom0", f"printf '%s\\n' {lines} >/run/{name}.cfg")
-        # No -e: xl stays behind to destroy a guest that crashes, and only so does its console tell us.
+        # No -e: xl keeps running to destroy a guest that crashes, so that its console reports the end.
         self.machine.output("dom0", f"xl -t create -q /run/{name}.cfg >/run/{name}.log 2>&1 || {{ cat /run/{name}.log; exit 1; }}")
         domid = int(self.machine.output("dom0", f"xl domid {name}"))
         tty = self.machine.output("dom0", f"until xenstore-read /local/domain/{domid}/console/tty; do :; done")
         self.machine.start("dom0", "console", f"{name} {tty.split()[-1]}").must_end()
         self.ids[name] = domid
         if not self.machine.until(lambda: name in self.machine.ready, 240, name):
-            raise GuestGone(f"{name} does not come up")
+            raise GuestGone(f"{name} did not start")
         print(f"# {name} ({kind}) is domain {domid}, up after {time.monotonic() - begun:.1f} s", flush=True)
 
     def destroy(self, name):
-        """As a crash of the whole machine would. It is not started again by itself."""
+        """Destroys a guest, like a crash. It is not restarted."""
         del self.kinds[name]
         return self.machine.run("dom0", f"xl destroy {name}")
 
     def restart_gone(self):
-        """Starts again the guests that went away; returns their names."""
+        """Restarts the guests that are gone; returns their names."""
         names = [name for name in self.kinds if name in self.machine.gone]
         self.need(**{name: self.kinds[name] for name in names})
         return names

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the files that the lab boots.
+"""Creates the files that the lab boots.
 
 image.py system FETCHED OUT         Xen, both kernels, and the archives dom0.cpio and guest.cpio
 image.py tests OUT TO FILE...       TO, an archive with FILEs in /test, for dom0: with the guests' initrd
@@ -104,7 +104,7 @@ def system_root(system, version, flavour, programs, init):
             path = os.path.join(place, name)
             if os.path.exists(path):
                 return path
-        sys.exit(f"image.py: {name} is in none of the fetched packages")
+        sys.exit(f"image.py: {name} is not in the fetched packages")
 
     for name in ("proc", "sys", "dev", "run", "tmp", "root", "etc", "var/log", "var/lib", "mnt"):
         root.directory(name)

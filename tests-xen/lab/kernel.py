@@ -1,4 +1,4 @@
-"""Unpacks a Linux bzImage to the ELF file inside, so that no time goes into unpacking it under emulation."""
+"""Unpacks a Linux bzImage to the ELF file inside, to save the time under emulation."""
 
 import lzma
 import struct
@@ -16,7 +16,7 @@ def unpack(path):
     start = ((data[SETUP_SECTORS] or 4) + 1) * 512
     offset, length = struct.unpack_from("<II", data, PAYLOAD_OFFSET)
     payload = data[start + offset:start + offset + length]
-    # Behind the compressed kernel come four bytes with its size, which no decompressor may see as more input.
+    # The compressed kernel is followed by four bytes with its size, which must not be passed to the decompressor.
     if payload[:6] == b"\xfd7zXZ\0":
         kernel = lzma.LZMADecompressor().decompress(payload)
     elif payload[:2] == b"\x1f\x8b":
@@ -26,7 +26,7 @@ def unpack(path):
     elif payload[:4] == b"\x02\x21\x4c\x18":
         kernel = _filter(["lz4", "-dc"], payload[:-4])
     else:
-        sys.exit(f"kernel.py: {path} is compressed in a way not known here: {payload[:8].hex()}")
+        sys.exit(f"kernel.py: {path} has an unknown compression format: {payload[:8].hex()}")
     if kernel[:4] != b"\x7fELF":
         sys.exit(f"kernel.py: {path} did not unpack to an ELF file")
     return kernel

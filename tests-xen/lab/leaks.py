@@ -1,6 +1,6 @@
-"""What channels may leave behind in any domain: event channels, pages shared by gntalloc, mapped pages, nodes.
+"""Resources that channels can leave behind in any domain: event channels, pages shared by gntalloc, mapped pages, nodes.
 
-Dom0's own services hold some, so that what counts is what was not there before.
+Dom0's own services have some, so only additional ones count.
 """
 
 from collections import Counter
@@ -9,14 +9,14 @@ from machine import Failure
 
 
 class Leaks:
-    """Compares what there is now with what there was."""
+    """Compares the current resources with a snapshot."""
 
     def __init__(self, machine, guests):
         self.machine, self.guests = machine, guests
         self.before, self.domains = None, None
 
     def snapshot(self):
-        """Everything that is held, with its number."""
+        """All resources, with their numbers."""
         places = self.guests.places()
         grants = {place: self.machine.run(place, "grants used") for place in places}
         numbers = " ".join(str(self.guests.domid(place)) for place in places)
@@ -27,17 +27,17 @@ class Leaks:
         return held
 
     def begin(self):
-        """Before a test: a new snapshot if the domains have changed."""
+        """Before a test: takes a new snapshot if the domains have changed."""
         domains = {place: self.guests.domid(place) for place in self.guests.places()}
         if self.before is None or domains != self.domains:
             self.before, self.domains = self.snapshot(), domains
 
     def forget(self):
-        """The next test starts from what is there then."""
+        """Makes the next test take a new snapshot."""
         self.before = None
 
     def grown(self, empty_directories):
-        """What there is more of. A server of Xen's library leaves directories: those may be there, and go now."""
+        """The additional resources. The directories that a server of Xen's library leaves are allowed, and removed here."""
         more = self.snapshot() - self.before
         nodes = [held for held in more if held.startswith("node:")]
         for held in nodes:
@@ -51,7 +51,7 @@ class Leaks:
         return more
 
     def none(self, empty_directories, limit=10):
-        """Fails if something is left; the kernel gives some things back a moment late."""
+        """Fails if something is left; the kernel frees some resources with a delay."""
         more = {}
 
         def look():

@@ -1,6 +1,6 @@
 """The machine as seen from outside: dom0 and the guests are places, where jobs run.
 
-Everything is said over one serial line, to and from dom0's agent (guest/agent.c), which passes on what is the guests'.
+All communication uses one serial line to dom0's agent (guest/agent.c), which forwards the guests' messages.
 """
 
 import re
@@ -8,17 +8,17 @@ import socket
 import threading
 import time
 
-LIMIT = 120  # seconds that anything may take, unless told otherwise; a busy machine is slow
+LIMIT = 120  # default time limit in seconds; a busy machine is slow
 
 LOST = 97  # the status of a job whose domain went away
 
 
 class Failure(Exception):
-    """What a test finds wrong."""
+    """A failed check."""
 
 
 class GuestGone(Failure):
-    """A guest went away that nobody destroyed."""
+    """A guest ended without being destroyed by a test."""
 
 
 class MachineGone(Exception):
@@ -26,7 +26,7 @@ class MachineGone(Exception):
 
 
 class Job:
-    """A command that runs in a place."""
+    """A command running in a place."""
 
     def __init__(self, machine, place, number, command):
         self.machine, self.place, self.number, self.command = machine, place, number, command
@@ -43,33 +43,33 @@ class Job:
 
         self.machine.until(look, limit, self.place)
         if not found:
-            raise Failure(f"{self} never said '{pattern}': {self.summary()}")
+            raise Failure(f"{self} did not print '{pattern}': {self.summary()}")
         return found[0]
 
     def wait(self, limit=LIMIT):
         """Waits for the end; returns the status."""
         if not self.machine.until(lambda: self.status is not None, limit, self.place):
-            raise Failure(f"{self} does not end: {self.summary()}")
+            raise Failure(f"{self} did not end: {self.summary()}")
         return self.status
 
     def must_end(self, status=0, limit=LIMIT):
         """Waits for the end with this status; returns the output."""
         seen = self.wait(limit)
         if seen == LOST:
-            raise GuestGone(f"{self} went with its guest")
+            raise GuestGone(f"{self} ended with its guest")
         if seen != status:
             raise Failure(f"{self} ended with {seen}, not {status}: {self.summary()}")
         return "\n".join(self.lines)
 
     def value(self, word):
-        """What follows a word at the beginning of a line, the last one."""
+        """The text after a word at the beginning of a line; the last such line."""
         for line in reversed(self.lines):
             if line.startswith(word + " "):
                 return line[len(word) + 1:]
-        raise Failure(f"{self} did not say '{word}': {self.summary()}")
+        raise Failure(f"{self} did not print '{word}': {self.summary()}")
 
     def values(self, word):
-        """The same of all such lines."""
+        """The same for all such lines."""
         return [line[len(word) + 1:] for line in self.lines if line.startswith(word + " ")]
 
     def signal(self, number):
@@ -107,7 +107,7 @@ class Machine:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def until(self, condition, limit, place="dom0"):
-        """Waits until condition() holds; False if that takes too long. Raises if the place goes away meanwhile."""
+        """Waits until condition() holds; False if that takes too long. Raises if the place ends meanwhile."""
         end = min(time.monotonic() + limit, self.deadline)
         with self.changed:
             while not condition():
@@ -122,7 +122,7 @@ class Machine:
         return True
 
     def start(self, place, verb, command):
-        """Starts a job; verb is run, sh, kill or another of the agent's."""
+        """Starts a job; verb is run, sh, kill or another command of the agent."""
         with self.changed:
             self.count += 1
             job = Job(self, place, self.count, command)
@@ -139,15 +139,15 @@ class Machine:
         return self.start(place, "run", command)
 
     def shell(self, place, command):
-        """Starts a command of the shell."""
+        """Starts a shell command."""
         return self.start(place, "sh", command)
 
     def output(self, place, command):
-        """What a command of the shell says; it must succeed."""
+        """The output of a shell command; it must succeed."""
         return self.shell(place, command).must_end()
 
     def forget(self, place):
-        """Before a guest of that name is started."""
+        """Called before a guest of that name is started."""
         with self.changed:
             self.ready.discard(place)
             self.gone.discard(place)
@@ -159,7 +159,7 @@ class Machine:
                 job.status = LOST if job.status is None else job.status
 
     def running(self):
-        """The jobs that have not ended, of places that are there."""
+        """The running jobs, of places that exist."""
         with self.changed:
             return [job for job in self.jobs.values() if job.status is None]
 
@@ -185,7 +185,7 @@ class Machine:
             self.changed.notify_all()
 
     def _lose_jobs(self, place):
-        """They went with their domain."""
+        """Ends the jobs of a domain that is gone."""
         for job in self.jobs.values():
             if job.place == place and job.status is None:
                 job.status = LOST

@@ -22,7 +22,7 @@ def stream(from_server, size):
 
 
 class Peers:
-    """Starts peers, and looks at what they say."""
+    """Starts peers, and checks their output."""
 
     def __init__(self, machine, guests, ours):
         self.machine, self.guests = machine, guests
@@ -39,11 +39,11 @@ class Peers:
 
     @staticmethod
     def command(implementation, command):
-        """How to run a program with it."""
+        """The command that runs a program with the implementation."""
         return command if implementation == "original" else f"{PRELOAD} {command}"
 
     def path(self, server, client, name):
-        """Where the server in one place publishes for a client in another."""
+        """The path where a server in one place publishes for a client in another."""
         domid = self.guests.domid
         return f"/local/domain/{domid(server)}/data/vchan/{domid(client)}/{name}"
 
@@ -70,19 +70,19 @@ class Peers:
 
     @staticmethod
     def use(job, implementation):
-        """A library that was not preloaded must not pass for one that was."""
+        """Fails if the library was not preloaded."""
         library = os.path.basename(job.value("library"))
         if not library.startswith("libvchan-rs-preload.so" if implementation == "ours" else "libxenvchan.so."):
             raise Failure(f"{job} runs with {library} instead of {implementation}")
 
     def digest(self, from_server, size):
-        """What the peer must say it received."""
+        """The expected `received` value of the peer."""
         if len(self.streams.get(from_server, b"")) < size:
             self.streams[from_server] = stream(from_server, size)
         return f"{size} {hashlib.sha256(self.streams[from_server][:size]).hexdigest()}"
 
     def completed(self, server, client):
-        """Both ends came to a good end and got every byte."""
+        """Both ends ended in order and received every byte."""
         client.must_end()
         server.must_end()
         for job, other, from_server in ((client, server, True), (server, client, False)):
@@ -97,7 +97,7 @@ class Peers:
         """The result of a read, and libxenvchan_is_open, after the other side has gone."""
         result, _, is_open = ended.split()
         if (result, is_open) != ("-1", "0"):
-            raise Failure(f"after the other side has gone this one has '{ended}'")
+            raise Failure(f"after the other side's end this side has '{ended}'")
 
     def works(self, server, client, name, who):
         """A short exchange."""

@@ -1,4 +1,4 @@
-"""The table of pairings, and of measurements, for a Markdown file: what stands between two markers is replaced."""
+"""The table of pairings, and of measurements, for a Markdown file: the text between two markers is replaced."""
 
 BEGIN, END = "<!-- pairings:begin -->", "<!-- pairings:end -->"
 NAMES = {"original": "libxenvchan", "ours": "vchan-rs"}
@@ -35,7 +35,7 @@ def whose(key):
 
 
 def pairings(results):
-    """One row for two places, one column for two implementations."""
+    """One row per pair of places, one column per pair of implementations."""
     columns = list(dict.fromkeys(key[2:] for key in results))
     yield "| server in | client in | " + " | ".join(map(whose, columns)) + " |"
     yield "|---|---|" + "---|" * len(columns)
@@ -45,7 +45,7 @@ def pairings(results):
 
 
 def speed(results):
-    """One row for each measurement."""
+    """One row per measurement."""
     yield "| server in | client in | server → client | MiB/s | events per MiB | round trip, µs |"
     yield "|---|---|---|---|---|---|"
     for key, figures in results.items():
@@ -54,7 +54,7 @@ def speed(results):
 
 
 def rewrite(path, results):
-    """Puts the tables into the file."""
+    """Writes the tables into the file."""
     lines = [BEGIN, "", "Written by `make check-xen`, on Xen 4.17 under QEMU's emulation. Each cell stands for channels "
              "with rings of", "orders 10/11, 12, 16 and 20, both directions at once, every byte compared by SHA-256; "
              "implementations are given as", "server → client.", "", *pairings(results["pairings"]), ""]

@@ -27,11 +27,11 @@ fn accept(listener: &Listener) -> Vchan {
 
 #[track_caller]
 fn assert_nobody(listener: &Listener) {
-    let error = listener.accept_timeout(Duration::ZERO).expect_err("nobody has come");
+    let error = listener.accept_timeout(Duration::ZERO).expect_err("no client has come");
     assert!(matches!(error, Error::TimedOut(_)), "{error}");
 }
 
-/// Sends a byte to and fro.
+/// Sends a byte in each direction.
 #[track_caller]
 fn assert_joined(one: &mut Vchan, other: &mut Vchan, byte: u8) {
     for (from, to) in [(0, 1), (1, 0)] {
@@ -70,7 +70,7 @@ pub fn several_clients_at_once(world: &dyn World) {
             assert_joined(client, server, 10 * round + n as u8);
         }
     }
-    // Neither the end of one nor that of the listener concerns the others.
+    // Neither the end of one channel nor that of the listener affects the others.
     drop(pairs.remove(2));
     drop(listener);
     for (client, server) in &mut pairs {
@@ -125,7 +125,7 @@ pub fn timeout_loses_no_client(world: &dyn World) {
     assert!(matches!(short, Err(Error::TimedOut(limit)) if limit == Duration::from_millis(10)));
     let (mut client_end, mut server) = (connect(world), accept(&listener));
     assert_joined(&mut client_end, &mut server, 1);
-    // Clients that come at any moment of a time-out.
+    // Clients that connect at any moment of a timeout.
     let count = rounds(200);
     std::thread::scope(|scope| {
         let clients = scope.spawn(move || {
@@ -195,7 +195,7 @@ pub fn descriptor_reports_clients(world: &dyn World) {
         assert!(!readable_now(&listener), "round {round}");
         let client = connect(world);
         assert!(readable(&listener, LONG));
-        // A poller that only looks is told again.
+        // A poller that does not accept is woken again.
         assert!(readable_now(&listener));
         let server = accept(&listener);
         assert_nobody(&listener);
@@ -223,7 +223,7 @@ pub fn poller_and_accepting_thread(world: &dyn World) {
 
 pub fn clients_that_left_before_accept(world: &dyn World) {
     let listener = bind(world);
-    // One that has left.
+    // A client that has left.
     let mut early = connect(world);
     early.write_all(b"bye").expect("write");
     drop(early);
@@ -232,7 +232,7 @@ pub fn clients_that_left_before_accept(world: &dyn World) {
     assert_eq!(text, "bye");
     drop(connect(world));
     assert_eq!(accept(&listener).read(&mut [0]).expect("the end"), 0);
-    // One that has died after it has written.
+    // A client that died after it had written.
     let raw = Raw::client(world);
     raw.announce();
     raw.write(b"last words");
@@ -252,19 +252,19 @@ pub fn dead_client_is_skipped(world: &dyn World) {
     assert_nobody(&listener);
     let (mut next, mut server) = (connect(world), accept(&listener));
     assert_joined(&mut next, &mut server, 1);
-    // Also while somebody waits.
+    // Also while a thread waits.
     std::thread::scope(|scope| {
         let blocked = std::thread::Builder::new().name("blocked".into());
         let blocked = blocked.spawn_scoped(scope, || accept(&listener)).expect("start a thread");
         wait_until_asleep("blocked");
-        // This one has connected, and hasn't said so.
+        // This client has connected without announcing itself.
         drop(Raw::client(world));
         let mut next = client(world).wait(LONG).connect().expect("connect");
         assert_joined(&mut next, &mut blocked.join().expect("the thread"), 2);
     });
 }
 
-/// A transport that makes no channels while it is out of order.
+/// A transport that fails to create channels on demand.
 struct Failing {
     below: Arc<dyn Transport>,
     fails: Arc<AtomicBool>,

@@ -308,11 +308,11 @@ fn blocking_doorbell_does_not_block_the_sender() {
         raw.send(&[doorbell.as_raw_fd()]);
         assert_eq!(at_server.until(&*server.events, |r| r.event), SIGNALLED);
         fcntl(&doorbell, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-        let (sender, exported) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         thread::scope(|scope| {
             let events = &*server.events;
             scope.spawn(move || sender.send(events.notify()).unwrap());
-            let result = exported.recv_timeout(LONG);
+            let result = receiver.recv_timeout(LONG);
             // In any case, otherwise the thread never ends.
             if full {
                 doorbell.read().unwrap();

@@ -16,7 +16,7 @@ fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         let name = std::thread::current().name().unwrap_or("a test").to_owned();
-        let line = format!("SKIPPED {name}: only root can be somebody else\n");
+        let line = format!("SKIPPED {name}: only root can be another user else\n");
         std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     root

@@ -1,7 +1,7 @@
-//! A page that both processes of a measurement see: how much the writer is going to have written in the end.
+//! A page shared by both processes of a measurement: the total that the writer writes.
 //!
-//! The writer stores the total before it writes the last piece. So whoever has read the last byte sees the total, and
-//! nobody has to look at it on the way there: its cache line changes once.
+//! The writer stores the total before it writes the last piece. So a reader of the last byte sees the total,
+//! and does not need to check it before: its cache line changes once.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
@@ -17,11 +17,11 @@ pub struct Control {
     page: Shared,
 }
 
-/// The process that connects writes into direction 0, the one that serves into direction 1.
+/// The connecting process writes into direction 0, the serving one into direction 1.
 pub type Direction = usize;
 
 impl Control {
-    /// Makes the page.
+    /// Creates the page.
     pub fn create() -> Result<OwnedFd> {
         Shared::create(4096)
     }
@@ -33,16 +33,16 @@ impl Control {
 
     fn total(&self, direction: Direction) -> &AtomicU64 {
         let at: NonNull<AtomicU64> = self.page.at(direction * 1024).cast();
-        // SAFETY: within the page, aligned, zeroed at first, and only ever used as an atomic.
+        // SAFETY: within the page, aligned, initially zero, and only used as an atomic.
         unsafe { at.as_ref() }
     }
 
-    /// Tells how much there will be in the end: more than 0.
+    /// Stores the total, more than 0.
     pub fn finish(&self, direction: Direction, total: u64) {
         self.total(direction).store(total, Ordering::Release);
     }
 
-    /// Whether `got` is all.
+    /// Whether `got` is the total.
     #[inline]
     pub fn is_all(&self, direction: Direction, got: u64) -> bool {
         self.total(direction).load(Ordering::Acquire) == got && got != NOT_YET

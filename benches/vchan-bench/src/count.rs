@@ -1,8 +1,9 @@
-//! What a process has used up: processor time, sleeps, notifications.
+//! Resources used by a process: CPU time, sleeps, notifications.
 //!
-//! Notifications are counted from outside, for all libraries alike. Xen's library on the shim sends one by writing to
-//! an eventfd, and the kernel counts write calls (`/proc/self/io`). This library's Unix transport sends one by `preadv2`,
-//! or by `send`; this program has these calls of its own, which all libraries in the process find first, and counts.
+//! Notifications are counted from outside, for all libraries alike. Xen's library on the shim sends one by
+//! writing to an eventfd, and the kernel counts write calls (`/proc/self/io`). This library's Unix transport
+//! sends one by `preadv2` or by `send`; this program defines both calls, which all libraries in the process
+//! use, and counts them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +17,7 @@ static SENT: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Safety
 ///
-/// As of the C library's.
+/// As for the C library's function.
 #[no_mangle]
 pub unsafe extern "C" fn send(fd: c_int, data: *const c_void, len: size_t, flags: c_int) -> ssize_t {
     SENT.fetch_add(1, Ordering::Relaxed);
@@ -28,7 +29,7 @@ pub unsafe extern "C" fn send(fd: c_int, data: *const c_void, len: size_t, flags
 ///
 /// # Safety
 ///
-/// As of the C library's.
+/// As for the C library's function.
 #[no_mangle]
 pub unsafe extern "C" fn preadv2(
     fd: c_int,
@@ -44,7 +45,7 @@ pub unsafe extern "C" fn preadv2(
     unsafe { libc::syscall(libc::SYS_preadv2, fd, to, count, low, high, flags) as ssize_t }
 }
 
-/// How often the process has called `write`; 0 where the kernel doesn't tell.
+/// How often the process has called `write`; 0 if the kernel does not report it.
 fn writes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("syscw: "));
@@ -60,7 +61,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// As of now.
+    /// The current values.
     pub fn now() -> crate::Result<Usage> {
         let cpu = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID)?;
         let switches = getrusage(UsageWho::RUSAGE_SELF)?.voluntary_context_switches();
@@ -71,7 +72,7 @@ impl Usage {
         })
     }
 
-    /// What was used up since `earlier`.
+    /// The difference from `earlier`.
     pub fn since(self, earlier: Usage) -> Usage {
         Usage {
             cpu_ns: self.cpu_ns - earlier.cpu_ns,
@@ -80,7 +81,7 @@ impl Usage {
         }
     }
 
-    /// Processor time in seconds.
+    /// CPU time in seconds.
     pub fn cpu(self) -> f64 {
         self.cpu_ns as f64 / 1e9
     }

@@ -1,13 +1,13 @@
-//! Putting generated text into a document between markers, so that what people wrote around it stays.
+//! Inserts generated text into a document between markers, and keeps the text around it.
 
 use std::fs;
 use std::path::Path;
 
 use crate::Result;
 
-/// Replaces what stands between `<!-- bench:begin NAME -->` and `<!-- bench:end NAME -->`.
+/// Replaces the text between `<!-- bench:begin NAME -->` and `<!-- bench:end NAME -->`.
 ///
-/// Fails where the document has no such place.
+/// Fails if the document has no such markers.
 pub fn replace(document: &str, name: &str, text: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- bench:begin {name} -->\n"), format!("<!-- bench:end {name} -->"));
     let missing = || format!("no place for {name:?}: add the lines `{}` and `{end}`", begin.trim_end());
@@ -16,7 +16,7 @@ pub fn replace(document: &str, name: &str, text: &str) -> Result<String> {
     Ok(format!("{}\n{}\n\n{}", &document[..start], text.trim(), &document[stop..]))
 }
 
-/// Replaces several in a file, in one go: all or none.
+/// Replaces several texts in a file: all or none.
 pub fn update(path: &Path, blocks: &[(String, String)]) -> Result<()> {
     let context = |error: crate::Error| format!("{}: {error}", path.display());
     let mut document = fs::read_to_string(path).map_err(|error| context(error.into()))?;

@@ -1,4 +1,4 @@
-//! A file moved by `unixcat`, beside the same file through a pipe.
+//! A file transferred by `unixcat`, compared with the same file through a pipe.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::stats::{summary, Summary};
 use crate::table::{bytes, ratio, spread, Table};
 use crate::Result;
 
-/// Sizes of the rings that `unixcat` is told.
+/// Ring sizes for `unixcat`.
 const RINGS: [usize; 2] = [64 << 10, 1 << 20];
 
 /// A way from one file to another.
@@ -42,7 +42,7 @@ impl Way {
     }
 }
 
-/// What is needed for it.
+/// The files of the measurement.
 pub struct Files {
     unixcat: PathBuf,
     dir: tempfile::TempDir,
@@ -50,7 +50,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// For files of `size` bytes, in memory where that can be had.
+    /// For files of `size` bytes, in memory if possible.
     pub fn new(unixcat: PathBuf, size: usize) -> Result<Files> {
         let shm = Path::new("/dev/shm");
         let dir = if shm.is_dir() { tempfile::tempdir_in(shm)? } else { tempfile::tempdir()? };
@@ -65,7 +65,7 @@ impl Files {
         Ok(Files { unixcat, dir, size: size / block.len() * block.len() })
     }
 
-    /// Moves it in all ways, in turn; a Markdown table.
+    /// Transfers it in all ways, in turn; returns a Markdown table.
     pub fn measure(&self, rounds: usize) -> Result<String> {
         let ways = Way::all();
         let mut rates = vec![Vec::new(); ways.len()];
@@ -86,7 +86,7 @@ impl Files {
 
     fn rate(&self, way: Way) -> Result<f64> {
         let (old, new) = (self.dir.path().join("f"), self.dir.path().join("g"));
-        // Written over: getting pages for a new one can take longer than all the rest.
+        // Overwritten: allocating pages for a new file can take longer than the transfer.
         let target = OpenOptions::new().read(true).write(true).open(&new)?;
         let (mut end, at) = ([0; 64], self.size as u64 - 64);
         target.write_all_at(&end, at)?;

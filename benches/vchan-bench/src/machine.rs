@@ -1,4 +1,4 @@
-//! What the measurements were made on.
+//! The machine of the measurements.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::stats::{summary, Summary};
 use crate::table::number;
 use crate::Result;
 
-/// The processors that this process may use.
+/// The processors that this process can use.
 fn allowed() -> Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0))?;
     Ok((0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap_or(false)).collect())
@@ -22,7 +22,7 @@ fn siblings(cpu: usize) -> String {
     fs::read_to_string(path).unwrap_or_else(|_| cpu.to_string())
 }
 
-/// Two processors, on two cores where there are two. Fails where there is only one.
+/// Two processors, on two cores if possible. Fails if there is only one.
 pub fn two_cpus() -> Result<[usize; 2]> {
     let cpus = allowed()?;
     let (&first, rest) = cpus.split_first().ok_or("no processor is allowed")?;
@@ -37,7 +37,7 @@ fn field(path: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// A few lines about machine and run.
+/// A description of machine and run.
 pub fn describe(cpus: [usize; 2], rounds: usize, millis: u128, awake: bool, xen_library: &Path) -> String {
     let name = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".into());
     let count = fs::read_to_string("/proc/cpuinfo").map_or(0, |text| text.matches("processor\t").count());
@@ -56,10 +56,10 @@ pub fn describe(cpus: [usize; 2], rounds: usize, millis: u128, awake: bool, xen_
     )
 }
 
-/// Processors are near below so many microseconds.
+/// Below this round trip in microseconds, processors count as near.
 const NEAR: f64 = 0.35;
 
-/// How far apart the processors were, before each cell.
+/// The distance of the processors before each cell.
 pub fn describe_distances(round_trips: &[f64]) -> String {
     let Some(Summary { min, max, .. }) = summary(round_trips) else { return String::new() };
     let near = round_trips.iter().filter(|&&value| value < NEAR).count();

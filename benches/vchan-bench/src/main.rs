@@ -1,7 +1,7 @@
-//! `vchan-bench`: this library, Xen's, pipes and sockets, side by side in one run.
+//! `vchan-bench`: compares this library, Xen's, pipes and sockets in one run.
 //!
-//! Every measurement has two fresh processes (`worker.rs`), pinned; rounds go over all peers of a cell in turn, so
-//! that a busy or a slow minute hits all of them. `docs/performance.md` tells the rest.
+//! Every measurement has two fresh, pinned processes (`worker.rs`); rounds go over all peers of a cell in
+//! turn, so that slow phases of the machine affect all of them. See `docs/performance.md`.
 
 mod control;
 mod count;
@@ -40,41 +40,41 @@ use crate::plan::Cell;
 use crate::results::Results;
 use crate::run::Runner;
 
-/// Whatever went wrong.
+/// Any error.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-/// Measures vchan-rs beside Xen's libxenvchan, pipes, sockets and what shared memory can do.
+/// Compares vchan-rs with Xen's libxenvchan, pipes, sockets and an upper bound for shared memory.
 ///
 /// Prints Markdown tables.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// A few cells, short: under a minute
+    /// A few cells, short measurements: under a minute
     #[arg(long)]
     quick: bool,
-    /// How often each cell is measured [default: 5, with --quick 1]
+    /// Rounds per cell [default: 5, with --quick 1]
     #[arg(long)]
     rounds: Option<usize>,
-    /// How long each measurement is [default: 250, with --quick 100]
+    /// Duration of each measurement [default: 250, with --quick 100]
     #[arg(long)]
     millis: Option<u64>,
     /// Only these peers
     #[arg(long, value_delimiter = ',', value_name = "PEER,…")]
     only: Vec<Peer>,
-    /// Only the cells that fit: work/cores/ring/size, empty fields fit all; see --list; `files` for unixcat
+    /// Only matching cells: work/cores/ring/size, empty fields match all; see --list; `files` for unixcat
     #[arg(long, value_delimiter = ',', value_name = "CELL,…")]
     cells: Vec<String>,
-    /// Puts the tables into DIR/performance.md and the plots beside it
+    /// Write the tables into DIR/performance.md and the plots beside it
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Shows the cells and their peers, measures nothing
+    /// List the cells and their peers without measuring
     #[arg(long)]
     list: bool,
     /// The two processors [default: the first two cores]
     #[arg(long, value_delimiter = ',', num_args = 2, value_name = "A,B")]
     cpus: Vec<usize>,
-    /// Keeps idle processors from halting meanwhile (root)
+    /// Prevent idle processors from halting meanwhile (root)
     #[arg(long)]
     awake: bool,
     /// libvchan_rs.so [default: beside this program]
@@ -86,10 +86,10 @@ struct Options {
     /// libxenshim.so
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests-c/build/libxenshim.so"))]
     shim: PathBuf,
-    /// Also an earlier build, in turn with this one: the directory of its vchan-bench and libvchan_rs.so
+    /// Also measure an earlier build, in turn with this one: the directory of its vchan-bench and libvchan_rs.so
     #[arg(long, value_name = "DIR")]
     before: Option<PathBuf>,
-    /// This build without one mechanism of waiting, in turn with the whole; one after the other
+    /// Also measure this build without one mechanism of waiting, each in turn with the complete build
     #[arg(long, value_delimiter = ',', value_name = "MECHANISM,…", conflicts_with = "before")]
     without: Vec<Mechanism>,
     #[command(subcommand)]
@@ -152,7 +152,7 @@ impl Options {
         Ok(Some(Runner { program, own_library, ..runner.clone() }))
     }
 
-    /// What the results of `runner` are compared with.
+    /// The builds that `runner` is compared with.
     fn others(&self, runner: &Runner) -> Result<Vec<Runner>> {
         let without = |mechanism: &Mechanism| Runner { without: Some(*mechanism), ..runner.clone() };
         Ok(self.runner_before(runner)?.into_iter().chain(self.without.iter().map(without)).collect())
@@ -161,12 +161,12 @@ impl Options {
     fn unixcat(&self) -> Result<PathBuf> {
         let unixcat = std::env::current_exe()?.with_file_name("unixcat");
         if !unixcat.is_file() {
-            return Err(format!("{}: not there; build vchan-cats", unixcat.display()).into());
+            return Err(format!("{} does not exist; build vchan-cats", unixcat.display()).into());
         }
         Ok(unixcat)
     }
 
-    /// Whether `unixcat` is measured: unless something else was asked for.
+    /// Whether `unixcat` is measured: unless other cells were requested.
     fn files(&self) -> bool {
         self.only.is_empty() && (self.cells.is_empty() || self.cells.iter().any(|cell| cell == "files"))
     }
@@ -188,7 +188,7 @@ impl Options {
     }
 }
 
-/// Measures, prints, writes. Says whether every measurement succeeded.
+/// Measures, prints and writes. Returns whether every measurement succeeded.
 fn bench(options: &Options) -> Result<bool> {
     let (cells, mut peers) = (options.cells(), options.peers());
     if options.list {
@@ -239,17 +239,18 @@ fn bench(options: &Options) -> Result<bool> {
     Ok(failures == 0)
 }
 
-/// What a run has found.
+/// The results of a run.
 #[derive(Default)]
 struct Measured {
     results: Results,
-    /// Of what they are compared with.
+    /// The results of the builds for comparison.
     others: Vec<Results>,
-    /// How far apart the processors were.
+    /// The distance of the processors.
     distances: Vec<f64>,
 }
 
-/// Measures all, what it is compared with right beside it. Says how many measurements failed.
+/// Measures all cells, each build for comparison directly after this one. Returns the number of failed
+/// measurements.
 fn measure(
     runner: &Runner,
     others: &[Runner],
@@ -275,7 +276,7 @@ fn measure(
                     }
                 };
                 let others = others.iter().zip(&mut measured.others).filter(|_| peer.is_ours());
-                // Every other round the other way round, so that none is always the first.
+                // Reversed in every other round, so that neither build is always first.
                 if round % 2 == 0 {
                     others.for_each(|(other, results)| add(other, results));
                     add(runner, &mut measured.results);
@@ -289,7 +290,7 @@ fn measure(
     failures
 }
 
-/// As long as the file is open, idle processors wait actively.
+/// While the file is open, idle processors do not halt.
 fn keep_awake() -> Result<File> {
     let mut file = File::options().write(true).open("/dev/cpu_dma_latency")?;
     file.write_all(&0i32.to_ne_bytes())?;

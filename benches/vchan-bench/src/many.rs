@@ -8,7 +8,7 @@ use crate::meter::{Measured, Meter};
 use crate::work::{Findings, Run};
 use crate::Result;
 
-/// The channels, and which of them may have something to do.
+/// The channels, and which of them can be ready.
 struct Set<'a, L> {
     links: &'a mut [L],
     epoll: Epoll,
@@ -27,13 +27,13 @@ impl<'a, L: Link> Set<'a, L> {
         Ok(Set { links, epoll, active, asleep: 0 })
     }
 
-    /// Notes that a channel can't go on until its descriptor says so.
+    /// Marks a channel as blocked until its descriptor is readable.
     fn sleep(&mut self, n: usize) {
         self.active[n] = false;
         self.asleep += 1;
     }
 
-    /// Finds out which of those can go on; waits for one where none is active.
+    /// Finds the channels that can continue; waits for one if none is active.
     fn wake(&mut self) -> Result<()> {
         if self.asleep == 0 {
             return Ok(());
@@ -79,7 +79,7 @@ pub fn write(run: &Run, links: &mut [impl Link], size: usize) -> Result<Findings
         set.wake()?;
     }
     let measured = meter.finish(sent)?;
-    // Everybody finishes the piece they are at; one writes another piece besides, so that there is something to come.
+    // Each channel finishes its current piece; one writes another piece, so that the reader gets more.
     let rest: usize = done.iter().map(|done| (size - done) % size).sum();
     run.control.finish(0, sent + (rest + size) as u64);
     for (n, &done) in done.iter().enumerate() {

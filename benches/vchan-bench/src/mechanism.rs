@@ -1,4 +1,4 @@
-//! The mechanisms of waiting that the library can do without, for ablations.
+//! The optional mechanisms of waiting, for ablations.
 
 use clap::ValueEnum;
 
@@ -7,9 +7,9 @@ use clap::ValueEnum;
 pub enum Mechanism {
     /// Spinning before a park
     Spin,
-    /// Yielding the processor where both sides share it
+    /// Yielding the CPU where both sides share it
     Yield,
-    /// The brief spin of calls that must not wait
+    /// The brief spin of non-blocking calls
     BriefSpin,
     /// The delay before the check for an answer
     AnswerDelay,

@@ -17,7 +17,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Makes the file, zeroed.
+    /// Creates the file, zeroed.
     pub fn create(size: usize) -> Result<OwnedFd> {
         let fd = memfd_create(c"vchan-bench", MFdFlags::MFD_CLOEXEC)?;
         ftruncate(&fd, size as i64)?;
@@ -44,12 +44,12 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // SAFETY: mapped in `map`, of this size. It can't fail then.
+        // SAFETY: mapped in `map`, of this size. It cannot fail then.
         let _ = unsafe { munmap(self.start.cast(), self.size) };
     }
 }
 
-/// A buffer that begins with a page, written once so that all of it is really there.
+/// A page-aligned buffer, written once so that all pages are allocated.
 pub struct Buffer {
     bytes: Vec<u8>,
     offset: usize,
@@ -57,7 +57,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Of `size` bytes.
+    /// A buffer of `size` bytes.
     pub fn new(size: usize) -> Buffer {
         let bytes: Vec<u8> = (0..size + 4096).map(|n| n as u8 | 1).collect();
         let offset = bytes.as_ptr().align_offset(4096);

@@ -1,11 +1,11 @@
-//! When a measurement begins and ends, and what came of it.
+//! The duration of a measurement, and its result.
 
 use std::time::{Duration, Instant};
 
 use crate::count::Usage;
 use crate::Result;
 
-/// A run's time: a fifth of it warms up and doesn't count.
+/// The time of a run: the first fifth is warm-up and is not counted.
 pub struct Meter {
     warm: Instant,
     end: Instant,
@@ -20,14 +20,14 @@ struct Mark {
     usage: Usage,
 }
 
-/// What was done while it counted.
+/// The work done while it counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     /// Seconds.
     pub seconds: f64,
     /// Bytes, or messages.
     pub units: u64,
-    /// What it took.
+    /// The resources it took.
     pub usage: Usage,
 }
 
@@ -39,12 +39,12 @@ impl Meter {
         Ok(Meter { warm: now + length / 5, end: now + length, begun, marked: false })
     }
 
-    /// To be called now and then with what has been done so far. Says whether the time is up.
+    /// Called regularly with the work done so far. Returns whether the time is up.
     pub fn tick(&mut self, units: u64) -> Result<bool> {
         self.tick_at(Instant::now(), units)
     }
 
-    /// As [`tick`](Self::tick), for those who know what time it is.
+    /// As [`tick`](Self::tick), for callers that have the time already.
     pub fn tick_at(&mut self, now: Instant, units: u64) -> Result<bool> {
         if !self.marked && now >= self.warm {
             self.marked = true;
@@ -53,7 +53,7 @@ impl Meter {
         Ok(now >= self.end)
     }
 
-    /// Whether it counts already.
+    /// Whether the warm-up is over.
     pub fn counts(&self) -> bool {
         self.marked
     }

@@ -1,4 +1,4 @@
-//! Who is measured.
+//! The peers to be measured.
 
 use clap::ValueEnum;
 
@@ -27,13 +27,13 @@ pub enum Peer {
     Unix,
     /// TCP over the loop-back interface.
     Tcp,
-    /// A ring of bytes with nothing but spinning: a bound.
+    /// A ring of bytes that only spins: a bound.
     Spin,
     /// Copying within one process: another bound.
     Memcpy,
 }
 
-/// What one of the two processes does its part with.
+/// The implementation that one of the two processes uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// This library's Rust API.
@@ -79,7 +79,7 @@ impl Peer {
         }
     }
 
-    /// What the process uses that writes (pings), and the one that reads (echoes).
+    /// The implementations of the process that writes (pings), and of the one that reads (echoes).
     pub fn sides(self) -> (Side, Side) {
         match self {
             Peer::Rust | Peer::RustBatch => (Side::Rust, Side::Rust),
@@ -93,23 +93,23 @@ impl Peer {
         }
     }
 
-    /// Whether it lives on the shim's machine.
+    /// Whether it runs on the shim's machine.
     pub fn on_shim(self) -> bool {
         matches!(self, Peer::C | Peer::RustC | Peer::CRust)
     }
 
-    /// Whether a part of it is this library, so that an earlier build makes a difference.
+    /// Whether one side is this library, so that an earlier build makes a difference.
     pub fn is_ours(self) -> bool {
         let (one, other) = self.sides();
         [one, other].iter().any(|side| matches!(side, Side::Rust | Side::Cabi))
     }
 
-    /// Whether many small messages go with one call.
+    /// Whether one call transfers many small messages.
     pub fn batches(self) -> bool {
         matches!(self, Peer::RustBatch | Peer::CabiBatch)
     }
 
-    /// Whether it has nothing that depends on a ring's size.
+    /// Whether it does not depend on the ring's size.
     pub fn ringless(self) -> bool {
         matches!(self, Peer::Unix | Peer::Tcp | Peer::Memcpy)
     }
@@ -119,7 +119,7 @@ impl Peer {
         matches!(self, Peer::Rust | Peer::Cabi | Peer::C)
     }
 
-    /// Whether the cell can be measured and makes sense.
+    /// Whether the cell can be measured and is meaningful.
     pub fn supports(self, cell: &Cell) -> bool {
         if self.ringless() && cell.ring != 65536 {
             return false;
@@ -129,9 +129,9 @@ impl Peer {
             Peer::RustBatch | Peer::CabiBatch => {
                 cell.work == Work::OneWay && cell.cores == Cores::Own && cell.size <= 512
             }
-            // Whoever spins for ever on the processor that the other one needs, measures the scheduler.
+            // A peer that spins on the processor that the other one needs measures the scheduler.
             Peer::Spin => cell.cores == Cores::Own && !matches!(cell.work, Work::Many { .. }),
-            // The same pair as the other way round.
+            // The same pair as in the other direction.
             Peer::CRust if cell.work == Work::BothWays => false,
             _ => self.is_vchan() || !matches!(cell.work, Work::Many { .. }),
         }

@@ -1,4 +1,4 @@
-//! What is measured: the cells, and how they are called.
+//! The cells to be measured, and their names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use std::str::FromStr;
 pub const SIZES: [usize; 5] = [64, 512, 4096, 65536, 1 << 20];
 /// Sizes of the rings.
 pub const RINGS: [usize; 3] = [4096, 65536, 1 << 20];
-/// The bytes of one message that goes to and fro.
+/// The bytes of one round-trip message.
 pub const PING: usize = 64;
-/// How many channels one thread serves.
+/// The numbers of channels per thread.
 pub const CHANNELS: usize = 64;
 
 /// Where the two processes run.
@@ -21,31 +21,31 @@ pub enum Cores {
     One,
 }
 
-/// What is done.
+/// The work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Work {
     /// One side writes, the other reads.
     OneWay,
     /// Both write and read, one thread each.
     BothWays,
-    /// A message there, a message back.
+    /// Round trips of a message.
     RoundTrip {
         /// Microseconds of work before each message.
         think: u32,
     },
     /// One side writes to many channels in turn, the other reads them by epoll; one thread each.
     Many {
-        /// How many.
+        /// The number of channels.
         channels: usize,
     },
 }
 
-/// One thing to be measured.
+/// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
-    /// What is done.
+    /// The work.
     pub work: Work,
-    /// Where.
+    /// The placement of the processes.
     pub cores: Cores,
     /// Bytes in a ring.
     pub ring: usize,
@@ -105,7 +105,7 @@ fn streams(works: &[Work], sizes: &[usize], rings: &[usize]) -> Vec<Cell> {
     cells
 }
 
-/// A message there and back, after `think` microseconds of work.
+/// Round trips of a message, after `think` microseconds of work.
 pub fn round_trip(cores: Cores, think: u32) -> Cell {
     Cell { work: Work::RoundTrip { think }, cores, ring: 65536, size: PING }
 }
@@ -124,7 +124,7 @@ pub fn full() -> Vec<Cell> {
     cells
 }
 
-/// A few of them, for a first impression.
+/// A few cells for a quick run.
 pub fn quick() -> Vec<Cell> {
     let mut cells = streams(&[Work::OneWay], &[64, 4096, 65536], &[65536]);
     cells.push(Cell { work: Work::BothWays, cores: Cores::Own, ring: 65536, size: 4096 });
@@ -133,8 +133,8 @@ pub fn quick() -> Vec<Cell> {
     cells
 }
 
-/// Whether a cell's name has the fields of `filter`; an empty field and a missing one fit all: `oneway`, `//65536`,
-/// `oneway/own/65536/64`. `roundtrip` fits with any think time.
+/// Whether a cell's name matches `filter`; empty and missing fields match all: `oneway`, `//65536`,
+/// `oneway/own/65536/64`. `roundtrip` matches any think time.
 pub fn fits(filter: &str, cell: &Cell) -> bool {
     let name = cell.to_string();
     let mut fields = name.split('/');

@@ -11,7 +11,7 @@ use crate::svg::{Line, Plot};
 use crate::table::{bytes, number, ratio, ratios, spread, Table};
 use crate::work::{curve_name, CURVE};
 
-/// Tables by the names of their places in the document; none for what was not measured.
+/// Tables by their marker names in the document; none for cells that were not measured.
 pub fn blocks(results: &Results) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     for (work, work_name) in [(Work::OneWay, "oneway"), (Work::BothWays, "bothways")] {
@@ -32,10 +32,10 @@ fn with_sizes(labels: &[&str]) -> Table {
     Table::new(labels.iter().map(|&label| label.to_owned()).chain(SIZES.map(bytes)))
 }
 
-/// Below this, a cell has become slower.
+/// Below this ratio, a cell counts as slower.
 const SLOWER: f64 = 0.97;
 
-/// This build beside an earlier one: the ratios by work, and each cell that has become slower.
+/// This build compared with an earlier one: the ratios by work, and each slower cell.
 pub fn compared(results: &Results, before: &Results, cells: &[Cell]) -> Option<(String, String)> {
     let mut table = Table::new(["speed : earlier build", "cells", "least", "median", "most"]);
     let mut slower = Vec::new();
@@ -65,7 +65,7 @@ pub fn compared(results: &Results, before: &Results, cells: &[Cell]) -> Option<(
     (!table.is_empty()).then(|| ("before".into(), format!("{table}\n{slower}")))
 }
 
-/// How many times as fast one run was as the other.
+/// The speed ratio of two runs.
 fn speed_ratio(results: &Results, other: &Results, peer: Peer, cell: Cell) -> Option<Summary> {
     match cell.work {
         Work::RoundTrip { .. } => other.ratio_to(results, peer, peer, cell, "p50"),
@@ -78,8 +78,8 @@ fn group_of(cell: Cell) -> String {
     cell.to_string().splitn(3, '/').take(2).collect::<Vec<_>>().join("/")
 }
 
-/// The whole beside itself without one mechanism: for each mechanism and group of cells the median of the speed ratios,
-/// and the cell that gains most.
+/// The complete build compared with itself without one mechanism: for each mechanism and group of cells the
+/// median of the speed ratios, and the cell that gains most.
 pub fn ablations<'a>(
     results: &Results,
     without: impl Iterator<Item = (Mechanism, &'a Results)>,
@@ -132,7 +132,7 @@ fn streams(results: &Results, work: Work, cores: Cores) -> String {
     table.markdown()
 }
 
-/// How many times as fast as those whom they must not be slower than.
+/// The speed ratios to the peers that this library must not be slower than.
 fn all_ratios(results: &Results, work: Work, cores: Cores) -> String {
     let mut table = with_sizes(&["throughput", "rings"]);
     let ours = [Peer::Rust, Peer::Cabi].map(|peer| (peer, vec![Peer::C, Peer::Pipe, Peer::Unix]));
@@ -176,7 +176,7 @@ fn round_trips(results: &Results) -> String {
     table.markdown()
 }
 
-/// What a stream costs besides time.
+/// The resources of a stream besides time.
 fn busy(results: &Results) -> String {
     let head = ["one way, rings of 64 KiB", "cores", "write"];
     let mut table =
@@ -215,7 +215,7 @@ fn many(results: &Results) -> String {
     table.markdown()
 }
 
-/// Plots by their files' names; none for what was not measured.
+/// Plots by their file names; none for cells that were not measured.
 pub fn plots(results: &Results) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for (ring, name) in RINGS.into_iter().zip(["4k", "64k", "1m"]) {
@@ -250,7 +250,7 @@ fn throughput(results: &Results, ring: usize) -> Plot {
     }
 }
 
-/// The distribution: how far out in the tail (each step is a tenth of the rest) against how long.
+/// The distribution: latency by percentile (each step is a tenth of the rest).
 fn latency(results: &Results, cell: Cell, label: &str) -> Plot {
     let x = |part: f64| -(1.0 - part).log10();
     let line = |&peer: &Peer| {

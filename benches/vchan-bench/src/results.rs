@@ -1,4 +1,4 @@
-//! What was measured, by peer and cell.
+//! The measured values, by peer and cell.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Adds what was measured in a round.
+    /// Adds the values of a round.
     pub fn add(&mut self, round: usize, peer: Peer, cell: Cell, values: Values) {
         self.rounds.entry((peer, cell)).or_default().insert(round, values);
     }
@@ -30,13 +30,13 @@ impl Results {
         summary(&values.filter_map(|values| values.get(name)).copied().collect::<Vec<f64>>())
     }
 
-    /// How many times one peer's value is the other's, round by round: what else the machine did in a round, it did to
-    /// both.
+    /// The ratio of two peers' values, round by round: other load on the machine affects both in the same
+    /// way.
     pub fn ratio(&self, peer: Peer, to: Peer, cell: Cell, name: &str) -> Option<Summary> {
         self.ratio_to(self, peer, to, cell, name)
     }
 
-    /// How many times one value is that of another build, round by round.
+    /// The ratio of a value to that of another build, round by round.
     pub fn ratio_to(
         &self,
         others: &Results,
@@ -60,7 +60,7 @@ mod tests {
         let cell: Cell = "oneway/own/4096/64".parse().unwrap();
         let socket = Cell { ring: 65536, ..cell };
         let mut results = Results::default();
-        // The third round was a bad one for both, and the fourth failed for one.
+        // The third round was slow for both, and the fourth failed for one.
         for (round, ours, socket_s) in [(1, 3.0, 1.0), (2, 4.0, 1.0), (3, 1.0, 0.5)] {
             results.add(round, Peer::Rust, cell, Values::from([("gib_s".into(), ours)]));
             results.add(round, Peer::Unix, socket, Values::from([("gib_s".into(), socket_s)]));

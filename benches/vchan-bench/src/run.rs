@@ -1,4 +1,4 @@
-//! Starts the two processes of a measurement and collects what they found.
+//! Starts the two processes of a measurement and collects their results.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
@@ -20,25 +20,25 @@ use crate::peer::{Peer, Side};
 use crate::plan::{round_trip, Cell, Cores, Work};
 use crate::Result;
 
-/// What was found in one round: names and numbers.
+/// The results of one round: names and numbers.
 pub type Values = BTreeMap<String, f64>;
 
-/// How measurements are made.
+/// The settings of the measurements.
 #[derive(Clone)]
 pub struct Runner {
-    /// The program that does the work: this one, or that of an earlier build.
+    /// The worker program: this one, or that of an earlier build.
     pub program: PathBuf,
     /// This library with the C interface.
     pub own_library: PathBuf,
     /// Xen's.
     pub xen_library: PathBuf,
-    /// What keeps it alive.
+    /// The shim for it.
     pub shim: PathBuf,
     /// The processors of both processes.
     pub cpus: [usize; 2],
-    /// How long each measurement is.
+    /// The duration of each measurement.
     pub length: Duration,
-    /// What the library does without.
+    /// The disabled mechanism.
     pub without: Option<Mechanism>,
 }
 
@@ -53,7 +53,7 @@ impl Worker {
     fn start(mut command: Command, keep: &[OwnedFd], limit: Duration) -> Result<Worker> {
         let keep: Vec<_> = keep.iter().map(AsRawFd::as_raw_fd).collect();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // SAFETY: nothing but fcntl between fork and exec.
+        // SAFETY: only fcntl between fork and exec.
         unsafe {
             command.pre_exec(move || {
                 for &fd in &keep {
@@ -82,7 +82,7 @@ impl Worker {
     fn ready(&mut self) -> Result<()> {
         match &*self.line()? {
             "ready" => Ok(()),
-            other => Err(format!("a process said {other:?} instead of `ready`").into()),
+            other => Err(format!("a worker printed {other:?}, expected `ready`").into()),
         }
     }
 
@@ -106,7 +106,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // The end of its input lets it end; one that hangs is killed.
+        // The end of its input ends it; a process that hangs is killed.
         drop(self.child.stdin.take());
         let patience = Instant::now() + Duration::from_secs(2);
         while Instant::now() < patience {
@@ -115,13 +115,13 @@ impl Drop for Worker {
                 _ => return,
             }
         }
-        // Fails for one that has just ended.
+        // Fails if it has just ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What each side inherits besides the control page, the client's first.
+/// The descriptors that each side inherits besides the control page, the client's first.
 fn descriptors(peer: Peer, ring: usize) -> Result<[Vec<OwnedFd>; 2]> {
     let pair = |(one, other): (files::Ends, files::Ends)| [Vec::from(one), Vec::from(other)];
     Ok(match peer {
@@ -145,7 +145,7 @@ fn machine() -> Result<tempfile::TempDir> {
 }
 
 impl Runner {
-    /// Why a peer can't be measured here, if so.
+    /// The reason why a peer cannot be measured here, if any.
     pub fn missing(&self, peer: Peer) -> Option<String> {
         let missing = |path: &Path, what: &str| {
             let found = !path.is_absolute() || path.exists();
@@ -160,7 +160,7 @@ impl Runner {
         own.then(|| missing(&self.own_library, "`cargo build --release -p vchan-rs-capi` builds it"))?
     }
 
-    /// How far apart the processors are at this moment: a bare ring's round trip in microseconds.
+    /// The current distance of the processors: a bare ring's round trip in microseconds.
     pub fn distance(&self) -> Result<f64> {
         let short = Runner { length: Duration::from_millis(20), ..self.clone() };
         short
@@ -235,7 +235,7 @@ impl Runner {
     }
 }
 
-/// Puts together what the one that writes and the one that reads found.
+/// Combines the results of the writer and the reader.
 fn combine(work: Work, writer: &Values, reader: &Values) -> Values {
     const MIB: f64 = (1 << 20) as f64;
     const GIB: f64 = (1 << 30) as f64;

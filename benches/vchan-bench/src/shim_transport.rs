@@ -1,8 +1,8 @@
-//! This library on the machine of the shim that keeps Xen's own library alive without Xen (`tests-c/shim`), so that
-//! the two can be measured against each other.
+//! This library on the shim that runs Xen's own library without Xen (`tests-c/shim`), so that the two can be
+//! compared.
 //!
-//! The shim is preloaded into this process, too, and answers for libxengnttab, libxenevtchn and libxenstore. Not made
-//! for more than one thread on a channel, and a peer that was killed is not noticed.
+//! The shim is preloaded into this process, too, and replaces libxengnttab, libxenevtchn and libxenstore.
+//! Limits: one thread per channel, and a killed peer is not detected.
 
 use std::ffi::{c_char, c_int, c_uint, c_void, CString};
 use std::io;
@@ -76,14 +76,14 @@ fn failed(doing: &'static str) -> Error {
     Error::os(doing, io::Error::last_os_error())
 }
 
-/// A handle of the shim's, closed when dropped.
+/// A handle of the shim, closed when dropped.
 struct Open {
     shim: Shim,
     handle: Handle,
     close: unsafe extern "C" fn(Handle) -> c_int,
 }
 
-// SAFETY: the shim's handles are used by one thread at a time here, as the head of this file says.
+// SAFETY: the shim's handles are used by one thread at a time here, see the head of this file.
 unsafe impl Send for Open {}
 // SAFETY: as above.
 unsafe impl Sync for Open {}
@@ -105,7 +105,7 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        // SAFETY: opened in `new`. Failing, it would leave things as they are.
+        // SAFETY: opened in `new`. A failure has no effect.
         unsafe { (self.close)(self.handle) };
     }
 }
@@ -116,7 +116,7 @@ pub struct ShimTransport {
 }
 
 impl ShimTransport {
-    /// Fails where the shim is not preloaded.
+    /// Fails if the shim is not preloaded.
     pub fn new() -> crate::Result<ShimTransport> {
         Ok(ShimTransport { shim: Shim::load()? })
     }
@@ -146,7 +146,7 @@ struct ShimMemory {
     peer: u32,
 }
 
-/// The handle that made the mapping; unmapping is left to the end of the process.
+/// The handle of the mapping; the pages are unmapped at the end of the process.
 struct ShimMapping {
     _handle: Open,
     base: NonNull<u8>,
@@ -158,7 +158,7 @@ unsafe impl Send for ShimMapping {}
 // SAFETY: as above.
 unsafe impl Sync for ShimMapping {}
 
-// SAFETY: the shim maps as many pages, readable and writable, and closing the handle doesn't unmap them.
+// SAFETY: the shim maps this many pages, readable and writable, and closing the handle does not unmap them.
 unsafe impl Mapping for ShimMapping {
     fn base(&self) -> NonNull<u8> {
         self.base
@@ -189,7 +189,7 @@ impl Memory for ShimMemory {
         let handle = Open::new(self.shim, self.shim.gnttab_open, self.shim.gnttab_close)?;
         let mut grants = grants.to_vec();
         let (count, prot) = (grants.len() as u32, libc::PROT_READ | libc::PROT_WRITE);
-        // SAFETY: as many references as are said.
+        // SAFETY: the array has the given number of references.
         let base =
             unsafe { (self.shim.gnttab_map)(handle.handle, count, self.peer, grants.as_mut_ptr(), prot) };
         let base = NonNull::new(base.cast()).ok_or_else(|| failed("map pages"))?;
@@ -266,8 +266,8 @@ impl EventChannel for ShimChannel {
     fn receive(&self) -> Result<Received> {
         let mut count = 0u64;
         let into = [libc::iovec { iov_base: (&raw mut count).cast(), iov_len: size_of::<u64>() }];
-        // The eventfd blocks, for the shim's sake; on Xen this is a read that doesn't.
-        // SAFETY: an open descriptor, and as many bytes.
+        // The shim's eventfd is blocking; on Xen this is a non-blocking read.
+        // SAFETY: an open descriptor, and a buffer of that size.
         let ready =
             unsafe { libc::preadv2(self.fd().as_raw_fd(), into.as_ptr(), 1, -1, libc::RWF_NOWAIT) } > 0;
         if !ready && Errno::last() != Errno::EAGAIN {
@@ -312,7 +312,7 @@ impl ShimRegistry {
     fn read(&self, name: &str) -> Result<String> {
         let path = node(&self.path, name)?;
         let mut len = 0;
-        // SAFETY: an open store, a C string; what comes back is ours to free and has `len` bytes.
+        // SAFETY: an open store, a C string; the result is ours to free and has `len` bytes.
         let value = with_store(self.shim, |store| unsafe {
             let value = (self.shim.xs_read)(store, 0, path.as_ptr(), &mut len);
             let text = (!value.is_null())
@@ -344,7 +344,7 @@ impl Registry for ShimRegistry {
     }
 
     fn publish(&self, rendezvous: &Rendezvous) -> Result<Box<dyn Publication>> {
-        // Clients look for the other one first.
+        // Clients look up ring-ref first.
         self.write("event-channel", &rendezvous.event_channel)?;
         self.write("ring-ref", &rendezvous.ring_ref.to_string())?;
         Ok(Box::new(Published { shim: self.shim, path: self.path.clone() }))
@@ -357,7 +357,7 @@ impl Registry for ShimRegistry {
     }
 
     fn watch(&self) -> Result<Box<dyn Watch>> {
-        Err(Error::Invalid("clients don't wait on the shim's machine".into()))
+        Err(Error::Invalid("clients cannot wait on the shim's machine".into()))
     }
 }
 
@@ -371,7 +371,7 @@ impl Publication for Published {}
 impl Drop for Published {
     fn drop(&mut self) {
         if let Ok(path) = CString::new(self.path.as_str()) {
-            // SAFETY: an open store, a C string. The machine is thrown away soon anyway.
+            // SAFETY: an open store, a C string. The shim's machine is discarded anyway.
             with_store(self.shim, |store| unsafe { (self.shim.xs_rm)(store, 0, path.as_ptr()) });
         }
     }

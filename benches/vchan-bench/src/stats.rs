@@ -1,17 +1,17 @@
 //! Medians, spreads, percentiles.
 
-/// Several rounds' values of one thing.
+/// The values of several rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// The least.
+    /// The minimum.
     pub min: f64,
-    /// The one in the middle.
+    /// The median.
     pub median: f64,
-    /// The greatest.
+    /// The maximum.
     pub max: f64,
 }
 
-/// Summarises; `None` for nothing. Values that are no numbers don't count.
+/// The summary; `None` for no values. NaN is ignored.
 pub fn summary(values: &[f64]) -> Option<Summary> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);

@@ -12,15 +12,15 @@ pub struct Line {
 
 /// A plot. The vertical axis is logarithmic.
 pub struct Plot {
-    /// Above it.
+    /// The title.
     pub title: String,
-    /// Under the horizontal axis.
+    /// The label of the horizontal axis.
     pub x_title: String,
-    /// Beside the vertical axis.
+    /// The label of the vertical axis.
     pub y_title: String,
-    /// The places on the horizontal axis that have a name.
+    /// The labelled positions on the horizontal axis.
     pub x_ticks: Vec<(f64, String)>,
-    /// What is drawn.
+    /// The lines.
     pub lines: Vec<Line>,
 }
 
@@ -30,11 +30,11 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 600.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 380.0;
-/// Colours that are told apart also by those who see fewer of them, and in grey by their order.
+/// Colours that are distinguishable with colour blindness, and in greyscale by their order.
 const COLOURS: [&str; 9] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999", "#8b4513"];
 
-/// Text as it may stand in XML.
+/// Text escaped for XML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
@@ -44,7 +44,7 @@ fn text(x: f64, y: f64, anchor: &str, extra: &str, content: &str) -> String {
 }
 
 impl Plot {
-    /// The decades that hold all values.
+    /// The decades that contain all values.
     fn decades(&self) -> (i32, i32) {
         let values = || self.lines.iter().flat_map(|line| &line.points).map(|point| point.1.log10());
         let low = values().fold(f64::INFINITY, f64::min).floor();
@@ -52,7 +52,7 @@ impl Plot {
         (low as i32, (high as i32).max(low as i32 + 1))
     }
 
-    /// The picture, or nothing where there are no points.
+    /// The image, or nothing without points.
     pub fn svg(&self) -> Option<String> {
         let finite = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && y > 0.0;
         if self.lines.is_empty() || !self.lines.iter().all(|line| line.points.iter().all(finite)) {

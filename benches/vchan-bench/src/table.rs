@@ -2,7 +2,7 @@
 
 use crate::stats::Summary;
 
-/// A table: a head, and rows of as many cells.
+/// A table: a head, and rows with the same number of cells.
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<String>>,
@@ -14,7 +14,7 @@ impl Table {
         Table { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row, unless all of it but the first `labels` cells is empty. Missing cells are a dash.
+    /// Adds a row, unless all cells after the first `labels` are empty. Missing cells are a dash.
     pub fn row(&mut self, labels: &[&str], cells: Vec<Option<String>>) {
         if cells.iter().any(Option::is_some) {
             let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".into()));
@@ -22,7 +22,7 @@ impl Table {
         }
     }
 
-    /// As Markdown; nothing where there are no rows. The first column is flush left, the others right.
+    /// As Markdown; nothing without rows. The first column is left-aligned, the others right-aligned.
     pub fn markdown(&self) -> String {
         if self.rows.is_empty() {
             return String::new();
@@ -49,7 +49,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// A median, and the spread where there was more than one round.
+/// A median, and the spread if there was more than one round.
 pub fn spread(summary: Summary) -> String {
     around(number(summary.median), summary)
 }

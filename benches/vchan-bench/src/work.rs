@@ -1,4 +1,4 @@
-//! The loops that are measured, the same for all peers.
+//! The measured loops, the same for all peers.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -11,23 +11,23 @@ use crate::plan::PING;
 use crate::stats::percentile;
 use crate::Result;
 
-/// After so many bytes, at the latest, somebody looks at the clock.
+/// The maximum number of bytes between two checks of the clock.
 const STRIDE: usize = 65536;
-/// Round trips that are remembered, at most.
+/// The maximum number of recorded round trips.
 const SAMPLES: usize = 4 << 20;
 
 /// The points of the latency curve, as parts of all round trips.
 pub const CURVE: [f64; 12] = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9999];
 
-/// What all loops need.
+/// The parameters of all loops.
 pub struct Run {
-    /// For how long.
+    /// The duration.
     pub length: Duration,
-    /// Where the totals are told.
+    /// The page for the totals.
     pub control: Control,
 }
 
-/// What a loop found out: names and numbers.
+/// The results of a loop: names and numbers.
 pub type Findings = Vec<(String, f64)>;
 
 fn findings(measured: Measured) -> Findings {
@@ -58,7 +58,7 @@ pub fn write_stream(run: &Run, link: &mut impl Link, size: usize) -> Result<Find
     Ok(findings(measured))
 }
 
-/// Reads it.
+/// Reads, in direction 0.
 pub fn read_stream(run: &Run, link: &mut impl Link, size: usize) -> Result<Findings> {
     let mut buffer = Buffer::new(size);
     let stride = (STRIDE / size).max(1);
@@ -76,12 +76,12 @@ pub fn read_stream(run: &Run, link: &mut impl Link, size: usize) -> Result<Findi
     }
 }
 
-/// Writes and reads in turn, without blocking; what is counted is what is read.
+/// Writes and reads in turn, without blocking; the bytes read are counted.
 pub fn both_ways(run: &Run, link: &mut impl Link, size: usize, writes: Direction) -> Result<Findings> {
     let data = Buffer::new(size);
     let mut buffer = Buffer::new(size);
     let (mut sent, mut got, mut looked_at) = (0u64, 0u64, 0u64);
-    // How much of the current piece is written, unless all is; whether it is the last one.
+    // How much of the current piece is written, unless it is complete; whether it is the last one.
     let (mut piece, mut last) = (Some(0), false);
     let mut all_read = None;
     link.set_nonblocking()?;
@@ -127,7 +127,7 @@ pub fn both_ways(run: &Run, link: &mut impl Link, size: usize, writes: Direction
 /// Sends messages and waits for each answer.
 pub fn ping(run: &Run, link: &mut impl Link, think: Duration) -> Result<Findings> {
     let mut message = [1; PING];
-    // Written once, so that no page is missing later.
+    // Written once, so that its pages are allocated.
     let mut samples = vec![1u32; SAMPLES];
     let mut count = 0;
     let mut sent = 0;
@@ -147,11 +147,11 @@ pub fn ping(run: &Run, link: &mut impl Link, think: Duration) -> Result<Findings
             count += 1;
         }
         let counted = meter.counts();
-        // On a machine that is busy otherwise, not one may have been counted in time.
+        // On a busy machine, none may have been counted in time.
         if meter.tick_at(now, sent)? && count > 0 {
             break;
         }
-        // Beginning to count takes longer than a message.
+        // Starting to count takes longer than a message.
         begun = if meter.counts() == counted { now } else { Instant::now() };
     }
     let measured = meter.finish(sent)?;
@@ -171,7 +171,7 @@ pub fn ping(run: &Run, link: &mut impl Link, think: Duration) -> Result<Findings
     Ok(found)
 }
 
-/// The name under which a point of the curve is found.
+/// The name of a point of the curve.
 pub fn curve_name(part: f64) -> String {
     format!("p{}", part * 100.0)
 }

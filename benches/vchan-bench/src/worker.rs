@@ -1,6 +1,6 @@
-//! One of the two processes of a measurement. It talks with the one that started it over its standard input and
-//! output: `ready` when it is set up, waits for `go`, then tells what it found and waits for the end of its input, so
-//! that both ends stay open until both are done.
+//! One of the two processes of a measurement. It communicates with its parent over standard input and output:
+//! prints `ready` when it is set up, waits for `go`, prints its results and waits for the end of its input,
+//! so that both ends stay open until both are done.
 
 use std::io::{BufRead, Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -23,28 +23,28 @@ use crate::plan::{Cell, Work};
 use crate::work::{self, Findings, Run};
 use crate::{many, Result};
 
-/// What a worker is told.
+/// The arguments of a worker.
 #[derive(Args, Debug)]
 pub struct Task {
-    /// Whether it connects; that one writes.
+    /// Whether it connects; the connecting one writes.
     #[arg(long)]
     pub client: bool,
-    /// Whose part it plays.
+    /// The peer.
     #[arg(long)]
     pub peer: Peer,
-    /// What is measured.
+    /// The cell.
     #[arg(long)]
     pub cell: Cell,
     /// The processor that it runs on.
     #[arg(long)]
     pub cpu: usize,
-    /// For how long it measures.
+    /// The duration of the measurement.
     #[arg(long)]
     pub millis: u64,
-    /// After how many seconds it is to be killed.
+    /// The number of seconds after which it is killed.
     #[arg(long)]
     pub limit: u32,
-    /// The inherited descriptors: the control page, then what the peer needs.
+    /// The inherited descriptors: the control page, then those of the peer.
     #[arg(long, value_delimiter = ',')]
     pub fds: Vec<RawFd>,
     /// The library with the C interface.
@@ -52,13 +52,13 @@ pub struct Task {
     pub library: PathBuf,
 }
 
-/// Does it.
+/// Runs the measurement.
 pub fn work(task: &Task) -> Result<()> {
     alarm::set(task.limit);
     let mut cpus = CpuSet::new();
     cpus.set(task.cpu)?;
     sched_setaffinity(Pid::from_raw(0), &cpus)?;
-    // SAFETY: descriptors that this process was started with, for this.
+    // SAFETY: descriptors that this process has inherited for this.
     let mut fds = task.fds.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) });
     let mut next = || fds.next().ok_or("a descriptor is missing");
     let run = Run { length: Duration::from_millis(task.millis), control: Control::map(next()?)? };
@@ -127,7 +127,7 @@ fn single(task: &Task, run: &Run, link: &mut impl Link) -> Result<Findings> {
         (Work::BothWays, client) => work::both_ways(run, link, size, usize::from(!client)),
         (Work::RoundTrip { think }, true) => work::ping(run, link, Duration::from_micros(think.into())),
         (Work::RoundTrip { .. }, false) => work::echo(run, link),
-        (Work::Many { .. }, _) => Err("this peer has no many channels".into()),
+        (Work::Many { .. }, _) => Err("this peer does not support many channels".into()),
     }
 }
 
@@ -137,7 +137,7 @@ fn wait_for_go() -> Result<()> {
     std::io::stdin().lock().read_line(&mut line)?;
     match &*line {
         "go\n" => Ok(()),
-        _ => Err("nobody said go".into()),
+        _ => Err("the input ended before `go`".into()),
     }
 }
 

@@ -324,7 +324,7 @@ impl Victim {
             }
             woken += 1;
         }
-        assert!(!self.in_turn, "the descriptor said {SPURIOUS_MAX} times in vain that there is {interest:?}");
+        assert!(!self.in_turn, "the descriptor was ready {SPURIOUS_MAX} times without being {interest:?}");
         Ok(())
     }
 

@@ -37,7 +37,7 @@ const USAGE: &str = "\
 usage: old-unixcat [-l] [OPTION]... DOMID PORT
   -l, --listen           be the server
   --buffer-size N        size of a ring in bytes (default 65536, at least 16)
-  --no-lost-wakeup       an event wakes everybody who waits
+  --no-lost-wakeup       an event wakes all waiters
   --always-lose-wakeup   a writer sleeps through the first event after it went to sleep
   --clean-exit           lose no byte, hang or loop at the end
   --always-lose-tail     see the end of a regular file before the last of it is sent";

@@ -125,7 +125,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Takes the name away; whoever has mapped the block keeps it.
+    /// Removes the name; existing mappings of the block remain.
     pub fn unshare(&self) -> Result<(), String> {
         std::fs::remove_file(&self.path).map_err(|e| format!("removing {}: {e}", self.path.display()))
     }

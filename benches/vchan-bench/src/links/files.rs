@@ -13,13 +13,13 @@ use nix::unistd::pipe2;
 use super::{gone, Link};
 use crate::Result;
 
-/// An end: what to read from, what to write to.
+/// An end: the descriptors to read from and to write to.
 pub struct FileLink {
     from: File,
     to: File,
 }
 
-/// What one of the two processes inherits: what it reads from, what it writes to.
+/// The descriptors that one of the two processes inherits: to read from and to write to.
 pub type Ends = [OwnedFd; 2];
 
 /// Two pipes that hold `size` bytes each.
@@ -39,7 +39,7 @@ pub fn unix() -> Result<(Ends, Ends)> {
     Ok((both(one.into())?, both(other.into())?))
 }
 
-/// A connection over the loop-back interface, without Nagle's delay.
+/// A connection over the loopback interface, with TCP_NODELAY.
 pub fn tcp() -> Result<(Ends, Ends)> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let one = TcpStream::connect(listener.local_addr()?)?;

@@ -1,4 +1,4 @@
-//! The C interface, of this library or of Xen's: loaded at run time, its functions found by name.
+//! The C interface, of this library or of Xen's: loaded at run time, functions found by name.
 
 use std::ffi::{c_char, c_int, c_void, CString};
 use std::io;
@@ -15,7 +15,7 @@ use crate::Result;
 /// Messages between one reserve and its commit, or one borrow and its consume.
 const BATCH: usize = 64;
 
-/// The head of `struct libxenvchan`, as both libraries have it.
+/// The head of `struct libxenvchan`, common to both libraries.
 #[repr(C)]
 struct Head {
     handle: *mut c_void,
@@ -35,7 +35,7 @@ type Simple = unsafe extern "C" fn(*mut Head) -> c_int;
 type Lend = unsafe extern "C" fn(*mut Head, *mut libc::iovec, usize, c_int) -> isize;
 type Settle = unsafe extern "C" fn(*mut Head, usize) -> c_int;
 
-/// What lends out parts of a ring, and what takes them back.
+/// The functions that lend parts of a ring and take them back.
 #[derive(Clone, Copy)]
 struct InPlace {
     lend: Lend,
@@ -52,16 +52,16 @@ struct Api {
     fd_for_select: Simple,
     is_open: Simple,
     close: unsafe extern "C" fn(*mut Head),
-    /// What only this library has.
+    /// Functions of this library only.
     reserve: Option<InPlace>,
     borrow: Option<InPlace>,
-    /// Keeps the code loaded; the last field, so that it goes last.
+    /// Keeps the code loaded; the last field, so that it is dropped last.
     _library: Library,
 }
 
 impl Api {
     fn load(path: &Path) -> Result<Api> {
-        // SAFETY: loading either library runs nothing but its initialisers, which do nothing unusual.
+        // SAFETY: loading either library only runs its initialisers, which have no unusual effects.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }?;
         // SAFETY: the types are those of libxenvchan.h and vchan-rs.h.
         unsafe {
@@ -99,7 +99,7 @@ fn os_error(what: &str) -> crate::Error {
 }
 
 impl CLink {
-    /// Makes a blocking end with the library at `path`.
+    /// Creates a blocking end with the library at `path`.
     pub fn open(path: &Path, role: Role, name: &str, ring: usize, batches: bool) -> Result<CLink> {
         let api = Api::load(path)?;
         let text = CString::new(name)?;
@@ -116,7 +116,7 @@ impl CLink {
         Ok(link)
     }
 
-    /// Waits for the client, where this is the server. Whoever started this process limits the time.
+    /// Waits for the client, on a server. The parent process limits the time.
     pub fn accept(self) -> Result<CLink> {
         let ctrl = self.ctrl.as_ptr();
         // SAFETY: an open channel.
@@ -149,8 +149,8 @@ impl CLink {
         usize::try_from(count).map_err(|_| os_error("libxenvchan_read"))
     }
 
-    /// Lets `each` move messages of this size in the ring itself, up to `BATCH` and `most` of them before they are told to
-    /// the peer; says how many.
+    /// Lets `each` transfer messages of this size in the ring itself, up to `BATCH` and `most` of them before
+    /// they are published; returns how many.
     fn in_place(
         &mut self,
         calls: Option<InPlace>,
@@ -164,7 +164,7 @@ impl CLink {
         if unsafe { lend(self.ctrl.as_ptr(), parts.as_mut_ptr(), size, -1) } < 0 {
             return Err(os_error("vchan_rs_reserve or vchan_rs_borrow"));
         }
-        // All messages have the same size, which divides the ring's, so none goes round its end.
+        // All messages have the same size, which divides the ring's, so none wraps around its end.
         let count = (parts[0].iov_len / size).min(most).min(BATCH);
         for n in 0..count {
             // SAFETY: within the part.
@@ -191,7 +191,7 @@ impl Link for CLink {
         let mut left = count;
         while left > 0 {
             left -= if self.batches {
-                // SAFETY: a message's place in the ring, which is ours until the commit.
+                // SAFETY: a message's space in the ring, owned by this side until the commit.
                 let put = |to| unsafe { ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
                 self.in_place(self.api.reserve, data.len(), left, put)?
             } else {
@@ -255,7 +255,7 @@ impl Link for CLink {
 
 impl Drop for CLink {
     fn drop(&mut self) {
-        // SAFETY: an open channel, and nobody uses it any more.
+        // SAFETY: an open channel, which is not used any more.
         unsafe { (self.api.close)(self.ctrl.as_ptr()) };
     }
 }

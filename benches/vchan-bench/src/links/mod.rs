@@ -1,4 +1,4 @@
-//! One end of whatever carries the bytes, behind one trait, so that all peers run the same loops.
+//! One end of any transport, behind one trait, so that all peers run the same loops.
 
 pub mod files;
 pub mod libxenvchan;
@@ -9,12 +9,12 @@ use std::os::fd::BorrowedFd;
 
 use crate::Result;
 
-/// How long a set-up may take.
+/// The time limit of the set-up.
 pub const PEER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// One end.
 pub trait Link {
-    /// Writes everything, waiting.
+    /// Writes everything, blocking.
     fn write_all(&mut self, data: &[u8]) -> Result<()>;
 
     /// Writes `data` `count` times.
@@ -25,10 +25,11 @@ pub trait Link {
         Ok(())
     }
 
-    /// Reads at least one byte, waiting.
+    /// Reads at least one byte, blocking.
     fn read(&mut self, into: &mut [u8]) -> Result<usize>;
 
-    /// Reads messages of the buffer's size, each into it or into one like it, waiting for the first; says how many bytes.
+    /// Reads messages of the buffer's size, into it or buffers like it, blocking for the first; returns the
+    /// number of bytes.
     fn read_times(&mut self, into: &mut [u8], _count: usize) -> Result<usize> {
         self.read(into)
     }
@@ -42,28 +43,28 @@ pub trait Link {
         Ok(())
     }
 
-    /// From now on only the calls below are used.
+    /// Switches to non-blocking mode; only the functions below are used after that.
     fn set_nonblocking(&mut self) -> Result<()>;
 
-    /// Writes what fits, perhaps nothing.
+    /// Writes what fits, possibly nothing.
     fn try_write(&mut self, data: &[u8]) -> Result<usize>;
 
-    /// Reads what there is, perhaps nothing.
+    /// Reads what is available, possibly nothing.
     fn try_read(&mut self, into: &mut [u8]) -> Result<usize>;
 
-    /// Waits, after the calls above have moved less than they were asked for: to read, to write, or either.
+    /// Waits after a short transfer: to read, to write, or either.
     fn wait(&mut self, to_read: bool, to_write: bool) -> Result<()>;
 
-    /// What to poll.
+    /// The descriptor to poll.
     fn fd(&self) -> Result<BorrowedFd<'_>>;
 
-    /// To be called when the descriptor was readable, before the next try.
+    /// Called when the descriptor was readable, before the next attempt.
     fn acknowledge(&mut self) -> Result<()> {
         Ok(())
     }
 }
 
-/// The error for a peer that went away.
+/// The error for a peer that is gone.
 pub fn gone() -> crate::Error {
     "the other process has gone".into()
 }

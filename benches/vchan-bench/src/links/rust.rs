@@ -18,12 +18,12 @@ const BATCH: usize = 64;
 pub struct RustLink {
     vchan: Vchan,
     batches: bool,
-    /// Where messages go that are read with others.
+    /// The buffers for messages that are read together.
     messages: Vec<u8>,
 }
 
 impl RustLink {
-    /// Makes an end: on the shim's machine, or on the Unix transport that the environment names.
+    /// Creates an end: on the shim's machine, or on the Unix transport of the environment.
     pub fn open(role: Role, name: &str, ring: usize, on_shim: bool, batches: bool) -> Result<RustLink> {
         let transport: Box<dyn Transport> =
             if on_shim { Box::new(ShimTransport::new()?) } else { Box::new(UnixTransport::from_env()?) };
@@ -34,7 +34,7 @@ impl RustLink {
         Ok(RustLink { vchan, batches, messages: Vec::new() })
     }
 
-    /// Waits for the client, where this is the server.
+    /// Waits for the client, on a server.
     pub fn accept(self) -> Result<RustLink> {
         Ok(match self.vchan.role() {
             Role::Client => self,
@@ -45,7 +45,7 @@ impl RustLink {
         })
     }
 
-    /// `left` bytes of the message that is repeated, many messages at once.
+    /// Writes `left` bytes of the repeated message, many messages at once.
     fn write_batches(&mut self, data: &[u8], mut left: usize) -> Result<()> {
         let messages = [IoSlice::new(data); BATCH];
         while left > 0 {

@@ -1,5 +1,5 @@
-//! What shared memory can do: two rings of bytes between two processes, a cache line for each index, no protocol but
-//! the indices, no sleeping. A bound, not a transport.
+//! The upper bound for shared memory, not a transport: two rings of bytes between two processes, a cache line
+//! for each index, no protocol except the indices, no sleeping.
 
 use std::hint;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,9 +10,9 @@ use super::Link;
 use crate::memory::Shared;
 use crate::Result;
 
-/// How much is copied before it is published.
+/// The maximum number of bytes per publication.
 const PART: usize = 16 * 1024;
-/// Where the rings' bytes begin. Before that: each index on a page of its own.
+/// The offset of the rings' bytes. Before them each index has its own page.
 const HEAD: usize = 4 * 4096;
 
 /// The size of the memory for two rings of `ring` bytes.
@@ -20,7 +20,7 @@ pub fn size(ring: usize) -> usize {
     HEAD + 2 * ring
 }
 
-/// One direction as one of its sides sees it.
+/// One direction, from one side's view.
 struct Half {
     memory: Shared,
     number: usize,
@@ -31,7 +31,7 @@ struct Half {
 
 impl Half {
     fn index(&self, which: usize) -> &AtomicU64 {
-        // SAFETY: within the head, aligned, zeroed at first, and only ever used as an atomic.
+        // SAFETY: within the head, aligned, initially zero, and only used as an atomic.
         unsafe { self.memory.at((2 * self.number + which) * 4096).cast().as_ref() }
     }
 
@@ -43,7 +43,7 @@ impl Half {
         self.index(1)
     }
 
-    /// The next at most `len` bytes before the ring's end.
+    /// The next bytes before the ring's end, at most `len`.
     fn place(&self, len: usize) -> (*mut u8, usize) {
         let offset = self.own as usize & (self.ring - 1);
         let len = len.min(self.ring - offset).min(PART);
@@ -64,7 +64,7 @@ impl Half {
                 }
             }
             let (to, len) = self.place(wanted.min(space));
-            // SAFETY: `place` stays in the ring, and the other side doesn't touch what it has not been given.
+            // SAFETY: `place` stays in the ring, and the other side does not access unpublished bytes.
             unsafe { ptr::copy_nonoverlapping(data[done..].as_ptr(), to, len) };
             self.own += len as u64;
             self.produced().store(self.own, Ordering::Release);
@@ -87,7 +87,7 @@ impl Half {
                 }
             }
             let (from, len) = self.place(wanted.min(ready));
-            // SAFETY: `place` stays in the ring, and the other side doesn't touch what is not consumed.
+            // SAFETY: `place` stays in the ring, and the other side does not access unconsumed bytes.
             unsafe { ptr::copy_nonoverlapping(from, into[done..].as_mut_ptr(), len) };
             self.own += len as u64;
             self.consumed().store(self.own, Ordering::Release);
