@@ -20,6 +20,7 @@ help:
 	@echo 'make fuzz          hostile peer, hostile xenstored, texts and sizes: a minute each; needs cargo-fuzz'
 	@echo 'make mutants       mutates ring, channel and C interface, and lists undetected mutants; hours; needs cargo-mutants'
 	@echo 'make check-msrv    the workspace with the oldest supported Rust; deny: licences and advisories, needs cargo-deny'
+	@echo 'make check-api     the public API of the crate against docs/public-api.txt; make update-api writes it; needs a nightly Rust'
 	@echo 'make bench         measure and write docs/performance.md; bench-quick: under a minute'
 	@echo 'make headers       regenerate the C headers'
 	@echo 'make install       DESTDIR= PREFIX= LIBDIR=; also uninstall, install-compat XEN=4.17'

@@ -174,3 +174,21 @@ fn forked_child_fails_when_its_name_is_lost() {
     let output = Other::run("serve in a child", &temp.path().join("root"));
     assert!(output.status.success(), "{output:?}");
 }
+
+#[test]
+fn a_listener_publishes_again() {
+    for remove in [remove_all, clean] {
+        let temp = private_dir();
+        let root = temp.path().join("root");
+        let listener = Listener::builder(0, "x").transport(transport(&root)).bind().unwrap();
+        remove(&root);
+        assert!(readable(&listener, LONG));
+        let error = listener.accept().unwrap_err();
+        assert!(is_lost(&error), "{error}");
+        // The next call publishes.
+        assert!(readable(&listener, Duration::ZERO));
+        assert!(matches!(listener.accept_timeout(Duration::ZERO), Err(Error::TimedOut(_))));
+        let _client = connect(&root).unwrap();
+        drop(listener.accept_timeout(LONG).unwrap());
+    }
+}

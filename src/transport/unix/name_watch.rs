@@ -22,6 +22,11 @@ const REMOVED: AddWatchFlags = AddWatchFlags::IN_ATTRIB
     .union(AddWatchFlags::IN_MOVE_SELF)
     .union(AddWatchFlags::IN_DONT_FOLLOW);
 
+fn yielded<T>() -> Option<T> {
+    std::thread::yield_now();
+    None
+}
+
 type Names = Vec<(WatchDescriptor, Arc<Name>)>;
 
 /// The servers of one process whose names are watched.
@@ -49,7 +54,8 @@ impl Servers {
     fn watch(&self, slot: &Slot, name: &Arc<Name>) -> Option<WatchDescriptor> {
         let dir = slot.dir().ok()??;
         let socket = slot.socket_name();
-        let mut names = self.names()?;
+        // Another thread has the lock for a moment; a call that a signal handler has interrupted has it for ever.
+        let mut names = (0..1000).find_map(|_| self.names().or_else(yielded))?;
         let add = |path: &str| self.inotify.add_watch(path, REMOVED);
         let watch =
             by_either(&format!("{}/{socket}", by_descriptor(&dir)), &dir.path_of(&socket), add).ok()?;
