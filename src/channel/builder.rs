@@ -381,8 +381,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoServer`] where there is none, [`Error::InUse`] where it has a client already, [`Error::TimedOut`] after a
-    /// wait in vain, [`Error::Interrupted`] after a signal during that wait, [`Error::Closed`] where the
+    /// [`Error::NoServer`] where there is none, [`Error::InUse`] where it has a client already, [`Error::TimedOut`] if
+    /// none came in time, [`Error::Interrupted`] after a signal during that wait, [`Error::Closed`] where the
     /// [closer](Self::closer) was used, [`Error::Corrupt`] where the server's shared page makes no sense,
     /// [`Error::Invalid`] for a name that can't be one, and errors of the transport.
     pub fn connect(&self) -> Result<Vchan> {

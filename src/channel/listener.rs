@@ -19,7 +19,7 @@ use crate::ring::{Interest, PeerLive};
 use crate::transport::{EventSet, Readiness};
 use crate::{Error, Result};
 
-/// What the set's tokens mean; nobody reads them.
+/// The tokens in the set. They are never read.
 const CLIENT: u64 = 0;
 const BELL: u64 = 1;
 
@@ -44,26 +44,26 @@ impl Closable for Pending {
     }
 }
 
-/// A server: gives a channel to each client that comes to its name, to one after the other and to several at once.
+/// A server: accepts any number of clients under one name, each with a channel of its own.
 ///
 /// One channel at a time is published. [`accept`](Self::accept) waits until a client has come to it, withdraws it, and
-/// publishes the next one. So a client that comes at the same moment as another finds [no server](Error::NoServer) or one that is
-/// [in use](Error::InUse) until the other one is accepted; [`ClientBuilder::wait`](super::ClientBuilder::wait) waits for that.
+/// publishes the next one. Until then another client fails with [`Error::NoServer`] or [`Error::InUse`], or
+/// [waits](super::ClientBuilder::wait).
 ///
-/// * *A client that has left* before it was accepted is accepted all the same: what it wrote can be read.
-/// * *A client that has died* before it was accepted is accepted if it has written something. Otherwise it is skipped, and the next
-///   one is waited for.
-/// * *The next channel can't be published*: the client is returned. The next call tries again, and fails with the reason if that
-///   fails as well.
-/// * *The published channel is lost*: the peer's whole domain has ended (Xen, [`Error::PeerDied`]), somebody has removed the
-///   files that clients find it by (Unix sockets, `EIDRM`, noticed at the latest after a second), or a client has
-///   [corrupted](Error::Corrupt) the shared memory. One call returns the error, and the next one publishes anew.
+/// * *The client has left* before it was accepted: it is accepted, and its bytes can be read.
+/// * *The client has died* before it was accepted: it is accepted if there are bytes to read. Otherwise it is skipped, and the
+///   wait goes on.
+/// * *The next channel can't be published*: the client is returned. The next call tries again, and returns the error if that
+///   fails, too.
+/// * *The published channel is lost*: the peer's whole domain has ended (Xen, [`Error::PeerDied`]), the files by which clients
+///   find it were removed (Unix sockets, `EIDRM`, noticed at the latest after a second), or a client has
+///   [corrupted](Error::Corrupt) the shared memory. One call returns the error, and the next one publishes again.
 ///
-/// Signals end none of the calls; a [`Closer`] does. Several threads may accept at once.
+/// No signal ends a call; a [`Closer`] does. Several threads may accept at once.
 ///
 /// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`, and stays the same. It is readable when a client may have
 /// come, when a channel has to be published again, and when the listener was closed;
-/// [`accept_timeout`](Self::accept_timeout) with no time then says what it was. A listener uses two descriptors besides those of
+/// [`accept_timeout`](Self::accept_timeout) with a zero time-out then tells which. A listener uses two descriptors besides those of
 /// its one channel.
 ///
 /// ```
@@ -102,10 +102,10 @@ pub struct Listener {
     /// Held from before a client is taken until after the next channel is published. Taken before the one in `pending`.
     turn: Mutex<()>,
     closer: Closer,
-    /// Somebody has the descriptor.
+    /// The descriptor was handed out.
     polled: AtomicBool,
     set: EventSet,
-    /// Readable once the listener is closed, and always writable: it is watched for that while nothing is published.
+    /// Readable once the listener is closed, and always writable. The set watches the latter while nothing is published.
     bell: Arc<EventFd>,
 }
 
@@ -127,18 +127,18 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] after [`Closer::close`], and what is said [above](Listener) of channels that can't be published or are
-    /// lost. After all but the first the listener goes on.
+    /// [`Error::Closed`] after [`Closer::close`]. The errors of channels that can't be published or are lost, see
+    /// [`Listener`]; after these the listener goes on.
     pub fn accept(&self) -> Result<Vchan> {
         self.accept_until(None)
     }
 
-    /// Waits for a client, at most so long. With no time at all it only looks.
+    /// Waits for a client, at most as long as `timeout`. Zero does not wait.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`]; nothing is lost then: the channel stays published, and a client that comes to it is the next
-    /// call's. Otherwise as [`accept`](Self::accept).
+    /// [`Error::TimedOut`]. Nothing is lost then: the channel stays published, and the next call returns a client that has
+    /// come meanwhile. Otherwise as [`accept`](Self::accept).
     ///
     /// ```
     /// use std::time::Duration;
@@ -157,7 +157,7 @@ impl Listener {
         self.accept_until(Some(timeout))
     }
 
-    /// Accepts one client after the other. Ends once the listener was closed.
+    /// Accepts one client after the other. The iterator ends once the listener was closed.
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }
@@ -202,7 +202,7 @@ impl Listener {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The channel that is published; if need be, after publishing one.
+    /// The published channel. Publishes one if there is none.
     fn published(&self) -> Result<Arc<Channel>> {
         let published = self.pending.lock().clone();
         if let Some(channel) = published {
@@ -275,7 +275,7 @@ impl fmt::Debug for Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         if !self.polled.swap(true, Ordering::SeqCst) {
-            // Nobody may be in a call when the name is lost.
+            // The name may be lost while no call waits.
             self.pending.lock().iter().for_each(|channel| channel.watch_name());
         }
         self.set.as_fd()
@@ -304,7 +304,7 @@ impl AsRawFd for Listener {
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "an iterator accepts nobody before it is asked for the next client"]
+#[must_use = "an iterator accepts no client before `next`"]
 pub struct Incoming<'a> {
     listener: &'a Listener,
 }
