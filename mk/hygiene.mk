@@ -37,3 +37,20 @@ has-msrv:
 # The workspace with the oldest supported Rust, in a directory of its own.
 check-msrv: has-msrv
 	CARGO_TARGET_DIR='$(or $(CARGO_TARGET_DIR),target)/msrv' rustup run $(MSRV) cargo check --workspace --all-targets
+
+# The other architectures that Xen or Linux users have compile, tests included. Needs their standard libraries.
+ARCHES := aarch64-unknown-linux-gnu i686-unknown-linux-gnu riscv64gc-unknown-linux-gnu
+INSTALL_ARCHES := rustup target add $(ARCHES)
+
+.PHONY: install-arches has-arches check-arches
+install-arches:
+	$(INSTALL_ARCHES)
+
+has-arches:
+	@for arch in $(ARCHES); do test -d "$$(rustc --print target-libdir --target $$arch)" || { \
+		echo "make: needs the standard library for $$arch; run make install-arches, which is: $(INSTALL_ARCHES)"; exit 1; }; done
+
+check-arches: has-arches
+	for arch in $(ARCHES); do \
+		$(CARGO) check --target $$arch --all-targets -p vchan-rs -p vchan-rs-capi -p vchan-cats -p vchan-xenstore || exit 1; \
+	done

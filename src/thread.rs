@@ -68,7 +68,8 @@ pub fn lives(number: u32, kernel: u32) -> bool {
         return true;
     }
     let errno = Errno::last_raw();
-    let (kernel, none) = (libc::c_long::from(kernel), libc::c_long::from(0));
+    // Thread IDs are positive and fit a C int.
+    let (kernel, none) = (kernel as libc::c_long, libc::c_long::from(0));
     // SAFETY: sends no signal.
     let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::c_long::from(libc::getpid()), kernel, none) };
     let gone = result != 0 && Errno::last() == Errno::ESRCH;

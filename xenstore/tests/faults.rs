@@ -15,15 +15,21 @@ use support::inject::Injector;
 use support::xenstored::{Xenstored, LONG};
 use vchan_xenstore::{Nodes, XsClient, XsError};
 
+/// The system call behind the C library's poll: newer architectures only have ppoll.
+#[cfg(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm"))]
+const POLL: libc::c_long = libc::SYS_poll;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")))]
+const POLL: libc::c_long = libc::SYS_ppoll;
+
 /// The system calls, and the errors of each.
-const KINDS: [(i64, &str, &[i32]); 11] = [
+const KINDS: [(libc::c_long, &str, &[i32]); 11] = [
     (libc::SYS_statx, "statx", &[libc::EACCES, libc::EIO]),
     (libc::SYS_socket, "socket", &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS]),
     (libc::SYS_connect, "connect", &[libc::ECONNREFUSED, libc::EACCES, libc::EINTR, libc::EAGAIN]),
     (libc::SYS_sendto, "sendto", &[libc::EPIPE, libc::ENOBUFS, libc::EINTR, libc::EAGAIN]),
     (libc::SYS_read, "read", &[libc::EIO, libc::ECONNRESET, libc::EINTR, libc::EAGAIN]),
     (libc::SYS_write, "write", &[libc::EIO, libc::EINTR]),
-    (libc::SYS_poll, "poll", &[libc::ENOMEM, libc::EINTR]),
+    (POLL, "poll", &[libc::ENOMEM, libc::EINTR]),
     (libc::SYS_eventfd2, "eventfd2", &[libc::EMFILE, libc::ENFILE, libc::ENOMEM]),
     (libc::SYS_epoll_create1, "epoll_create1", &[libc::EMFILE, libc::ENFILE, libc::ENOMEM]),
     (libc::SYS_epoll_ctl, "epoll_ctl", &[libc::ENOMEM, libc::ENOSPC]),
@@ -31,7 +37,7 @@ const KINDS: [(i64, &str, &[i32]); 11] = [
 ];
 
 /// Other system calls: pauses, and the standard library's check of descriptors before closing.
-const HARMLESS: [i64; 2] = [libc::SYS_clock_nanosleep, libc::SYS_fcntl];
+const HARMLESS: [libc::c_long; 2] = [libc::SYS_clock_nanosleep, libc::SYS_fcntl];
 
 /// The requests of a channel.
 fn work(xs: &XsClient) -> Result<(), XsError> {

@@ -312,6 +312,13 @@ impl End {
     }
 }
 
+/// The system calls that wait for descriptors. Newer architectures lack the older two.
+#[cfg(any(target_arch = "x86_64", target_arch = "x86"))]
+const WAITS: &[libc::c_long] =
+    &[libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86")))]
+const WAITS: &[libc::c_long] = &[libc::SYS_ppoll, libc::SYS_epoll_pwait];
+
 impl Cat {
     /// Waits for a matching line on standard error.
     #[track_caller]
@@ -397,10 +404,8 @@ impl Cat {
         let path = format!("/proc/{}/syscall", self.pid());
         loop {
             let text = fs::read_to_string(&path).unwrap();
-            let number = text.split(' ').next().unwrap().parse::<i64>().unwrap_or(-1);
-            if [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_epoll_wait, libc::SYS_epoll_pwait]
-                .contains(&number)
-            {
+            let number = text.split(' ').next().unwrap().parse::<libc::c_long>().unwrap_or(-1);
+            if WAITS.contains(&number) {
                 return;
             }
             assert!(Instant::now() < limit, "never sleeps: {text}");
