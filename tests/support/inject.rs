@@ -77,15 +77,15 @@ impl Injector {
     }
 
     /// Runs `act` and counts its system calls, by number.
-    pub fn count<T>(&self, act: impl FnOnce() -> T) -> (T, Vec<(i64, i32)>) {
+    pub fn count<T>(&self, act: impl FnOnce() -> T) -> (T, Vec<(libc::c_long, i32)>) {
         (self.plan)(NOTHING, 0, 0, 0);
         let result = self.run(act);
-        let counts = (0..CALLS).map(|nr| (i64::from(nr), (self.count)(nr))).filter(|found| found.1 > 0);
+        let counts = (0..CALLS).map(|nr| (libc::c_long::from(nr), (self.count)(nr))).filter(|found| found.1 > 0);
         (result, counts.collect())
     }
 
     /// Runs `act` with the `nth` call of number `nr` failing. `None` if there were fewer calls.
-    pub fn fail<T>(&self, nr: i64, nth: i32, error: i32, act: impl FnOnce() -> T) -> Option<T> {
+    pub fn fail<T>(&self, nr: libc::c_long, nth: i32, error: i32, act: impl FnOnce() -> T) -> Option<T> {
         (self.plan)(FAIL, nr as libc::c_int, nth, error);
         let result = self.run(act);
         (self.happened)().then_some(result)
