@@ -124,9 +124,9 @@ def conflicts(lab, server, client):
     lab.peers.completed(one, other)
     storm.signal(USR1)
     storm.must_end()
-    met = int(one.value("conflicts"))
-    lab.note(f"{met} conflicts, against {storm.value('changes')} foreign changes")
-    if not met:
+    count = int(one.value("conflicts"))
+    lab.note(f"{count} conflicts, against {storm.value('changes')} foreign changes")
+    if not count:
         lab.fail("no transaction had a conflict")
 
 

@@ -40,7 +40,7 @@ impl End {
 
     #[track_caller]
     fn assert_quiet(&self) {
-        assert!(!self.readable(SHORT), "woken for nothing");
+        assert!(!self.readable(SHORT), "spurious wake-up");
         assert!(!self.take());
     }
 
@@ -61,7 +61,7 @@ impl End {
     fn assert_events(&self) {
         let end = Instant::now() + LONG;
         loop {
-            assert!(Instant::now() < end && self.readable(LONG), "no news");
+            assert!(Instant::now() < end && self.readable(LONG), "no watch event");
             if self.take() {
                 return;
             }
@@ -73,7 +73,7 @@ impl End {
     fn assert_detected(&self) {
         let end = Instant::now() + LONG;
         while !self.watch.is_gone() {
-            assert!(Instant::now() < end && self.readable(LONG), "never told");
+            assert!(Instant::now() < end && self.readable(LONG), "the end was not detected");
             self.take();
         }
     }
@@ -199,7 +199,7 @@ fn program_can_remove_the_publication() {
         }
         end.take_peer_event();
         end.take();
-        assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "woken for nothing");
+        assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "spurious wake-up");
         assert!(!end.watch.is_gone());
     }
 }
@@ -215,7 +215,7 @@ fn event_from_connecting_is_not_the_peers() {
     end.assert_events();
     assert!(!end.watch.is_gone());
     end.watch.take_event();
-    assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "woken for nothing");
+    assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "spurious wake-up");
 }
 
 #[test]

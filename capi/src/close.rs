@@ -13,10 +13,10 @@ use crate::logger::Logger;
 /// function waits until it has returned. No call on the channel may begin later. errno is preserved.
 ///
 /// In a signal handler that has interrupted a call on this channel, that call returns -1 with ESHUTDOWN and
-/// then frees the channel. Calls that were abandoned by siglongjmp() or by threads that have ended, and those
-/// of a forked process's parent, are not waited for. One case is slow: if siglongjmp() has abandoned a call
-/// in another thread, and that thread has called no function on the channel since, this function returns
-/// after a second, and the channel's memory and descriptors are leaked.
+/// then frees the channel. Calls that were abandoned by siglongjmp(), and calls of threads that have ended or
+/// do not exist after a fork, are not waited for. One case is slow: if siglongjmp() has abandoned a call in
+/// another thread, and that thread has called no function on the channel since, this function returns after a
+/// second, and the channel's memory and descriptors are leaked.
 ///
 /// @param ctrl the channel; NULL is ignored
 ///

@@ -324,12 +324,12 @@ static void stay(struct libxenvchan *channel, const struct plan *plan)
 		result = exchange(channel, plan, UINT64_MAX, UINT64_MAX);
 		break;
 	default: {
-		sigset_t told;
+		sigset_t signals;
 		int signal;
 
-		sigemptyset(&told);
-		sigaddset(&told, SIGUSR1);
-		result = -sigwait(&told, &signal);
+		sigemptyset(&signals);
+		sigaddset(&signals, SIGUSR1);
+		result = -sigwait(&signals, &signal);
 	}
 	}
 	printf("ended %d %s %d\n", result, errno_name(errno), libxenvchan_is_open(channel));
@@ -484,7 +484,7 @@ static bool parse(struct plan *plan, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	struct plan plan = { .read_min = 65536, .write_min = 65536, .chunk = 16384 };
-	sigset_t told;
+	sigset_t signals;
 	Dl_info from;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -492,9 +492,9 @@ int main(int argc, char **argv)
 		fputs(usage, stderr);
 		return 64;
 	}
-	sigemptyset(&told);
-	sigaddset(&told, SIGUSR1);
-	sigprocmask(SIG_BLOCK, &told, NULL);
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	printf("library %s\n", dladdr((void *)libxenvchan_read, &from) ? from.dli_fname : "unknown");
 	return plan.rings ? run_rings(plan) : run(&plan);
 }

@@ -73,7 +73,7 @@ pub fn wait_for_an_event(world: &dyn World) {
         assert_eq!(client.data_ready().expect("data_ready"), 1);
         client.recv(&mut [0]).expect("recv");
     }
-    // A reader that saw the byte before its event is woken by that once more.
+    // The event of a byte that was read before can cause one more wake-up.
     while client.wait(Some(SHORT)).is_ok() {}
     assert!(matches!(assert_times_out_in_time(|| client.wait(Some(SHORT))), Err(Error::TimedOut(_))));
 }

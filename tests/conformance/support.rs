@@ -27,7 +27,7 @@ pub fn client(world: &dyn World) -> ClientBuilder {
     Vchan::builder(SERVER, PORT).transport(world.client()).without_nudges()
 }
 
-/// A server's channel, once its client has come.
+/// A server's channel, once its client has connected.
 pub fn accept(listening: Vchan, limit: Option<Duration>) -> vchan::Result<Vchan> {
     listening.wait_for_client(limit).map(|()| listening)
 }

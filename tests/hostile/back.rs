@@ -19,7 +19,7 @@ type Stage = Arc<Mutex<Option<(Peer, Arc<Channel>)>>>;
 /// In the middle of a packet, when the library notifies the peer of its first part, the peer moves its index
 /// back, and another thread reads it. The call must not report success, since a part was not transferred.
 #[test]
-fn a_packet_is_whole_or_fails() {
+fn packet_is_whole_or_fails() {
     for sends in [true, false] {
         let machine = Machine::new();
         let stage: Stage = Arc::default();

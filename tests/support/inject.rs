@@ -40,7 +40,7 @@ impl Injector {
             return Err(String::from_utf8_lossy(&made.stderr).into_owned());
         }
         let path = CString::new(out.join("libinject.so").into_os_string().into_encoded_bytes()).unwrap();
-        // SAFETY: a library of ours, without constructors; it is never unloaded.
+        // SAFETY: our own library, without constructors; it is never unloaded.
         let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
         assert!(!library.is_null(), "{path:?} cannot be loaded");
         let symbol = |name: &std::ffi::CStr| {
@@ -80,7 +80,8 @@ impl Injector {
     pub fn count<T>(&self, act: impl FnOnce() -> T) -> (T, Vec<(libc::c_long, i32)>) {
         (self.plan)(NOTHING, 0, 0, 0);
         let result = self.run(act);
-        let counts = (0..CALLS).map(|nr| (libc::c_long::from(nr), (self.count)(nr))).filter(|found| found.1 > 0);
+        let counts =
+            (0..CALLS).map(|nr| (libc::c_long::from(nr), (self.count)(nr))).filter(|found| found.1 > 0);
         (result, counts.collect())
     }
 

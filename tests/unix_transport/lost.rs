@@ -176,7 +176,7 @@ fn forked_child_fails_when_its_name_is_lost() {
 }
 
 #[test]
-fn a_listener_publishes_again() {
+fn listener_publishes_again() {
     for remove in [remove_all, clean] {
         let temp = private_dir();
         let root = temp.path().join("root");

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_between_the_markers_changes() {
+    fn only_text_between_the_markers_changes() {
         let before = "a\n<!-- bench:begin x -->\nold\n<!-- bench:end x -->\nb\n";
         let after = replace(before, "x", "new\ntext\n").unwrap();
         assert_eq!(after, "a\n<!-- bench:begin x -->\n\nnew\ntext\n\n<!-- bench:end x -->\nb\n");
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_place_leaves_the_file_alone() {
+    fn missing_markers_leave_the_file_unchanged() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let text = "<!-- bench:begin x -->\n<!-- bench:end x -->\n";
         fs::write(file.path(), text).unwrap();

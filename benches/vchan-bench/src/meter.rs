@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_fifth_does_not_count() {
+    fn first_fifth_is_not_counted() {
         let mut meter = Meter::start(Duration::from_secs(100)).unwrap();
         let start = meter.begun.at;
         assert!(!meter.tick_at(start + Duration::from_secs(19), 5).unwrap());

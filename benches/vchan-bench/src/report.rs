@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_measured_is_told() {
+    fn only_measured_cells_are_reported() {
         assert!(blocks(&Results::default()).is_empty() && plots(&Results::default()).is_empty());
         let results = measured("oneway/one/65536/512", &[("gib_s", 2.0)], &[Peer::Rust, Peer::C]);
         let blocks = blocks(&results);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_become_slower_is_listed() {
+    fn slower_cells_are_listed() {
         let cell = "oneway/own/65536/64";
         let [now, before] = [1.0, 2.0].map(|value| measured(cell, &[("gib_s", value)], &[Peer::Rust]));
         let cells = [cell.parse().unwrap()];

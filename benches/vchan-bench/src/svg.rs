@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_drawn_is_not() {
+    fn undrawable_plot_is_omitted() {
         assert!(plot(vec![(0.0, f64::NAN)]).svg().is_none());
         assert!(plot(vec![(0.0, 0.0)]).svg().is_none());
         assert!(Plot { lines: Vec::new(), ..plot(Vec::new()) }.svg().is_none());

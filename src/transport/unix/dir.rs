@@ -18,7 +18,7 @@ const DIRECTORY: OFlag =
 
 /// The role of a directory in the transport.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum DirKind {
     /// A root that this transport creates.
     DefaultRoot,
     /// A root that the user has chosen and may use for other things, too.
@@ -27,13 +27,13 @@ enum Kind {
     Below,
 }
 
-impl Kind {
+impl DirKind {
     /// Mode bits that must not be set. Other users cannot reach what is below a root, and the historical
     /// program creates its `memory` with the mode that the umask leaves.
     fn forbidden(self) -> libc::mode_t {
         match self {
-            Kind::DefaultRoot | Kind::GivenRoot => 0o077,
-            Kind::Below => 0o022,
+            DirKind::DefaultRoot | DirKind::GivenRoot => 0o077,
+            DirKind::Below => 0o022,
         }
     }
 }
@@ -54,7 +54,11 @@ impl Dir {
         if is_default && matches!(opened, Err(Errno::EACCES)) && Dir::set_root_mode(path)? {
             opened = open(path, DIRECTORY, Mode::empty());
         }
-        Dir::checked(opened, path.to_owned(), if is_default { Kind::DefaultRoot } else { Kind::GivenRoot })
+        Dir::checked(
+            opened,
+            path.to_owned(),
+            if is_default { DirKind::DefaultRoot } else { DirKind::GivenRoot },
+        )
     }
 
     /// Creates the root directory `path`, closed to other users.
@@ -92,7 +96,7 @@ impl Dir {
     /// Opens the directory `name`, if it exists.
     pub(super) fn sub(&self, name: &str) -> Result<Option<Dir>> {
         let opened = openat(&self.fd, name, DIRECTORY, Mode::empty());
-        Dir::checked(opened, self.path_of(name), Kind::Below)
+        Dir::checked(opened, self.path_of(name), DirKind::Below)
     }
 
     /// Opens the directory `name`, creating it if necessary.
@@ -112,7 +116,7 @@ impl Dir {
     pub(super) fn parent(&self) -> Result<Dir> {
         let path = self.path.rsplit_once('/').map_or(String::new(), |(above, _)| above.to_owned());
         let opened = openat(&self.fd, "..", DIRECTORY, Mode::empty());
-        Dir::checked(opened, path, Kind::Below)?.ok_or_else(|| self.failed("open", "..", Errno::ENOENT))
+        Dir::checked(opened, path, DirKind::Below)?.ok_or_else(|| self.failed("open", "..", Errno::ENOENT))
     }
 
     /// The same directory under a new open file description, which can be locked independently.
@@ -122,12 +126,12 @@ impl Dir {
         Ok(Dir { fd, path: self.path.clone() })
     }
 
-    fn checked(opened: nix::Result<OwnedFd>, path: String, kind: Kind) -> Result<Option<Dir>> {
+    fn checked(opened: nix::Result<OwnedFd>, path: String, kind: DirKind) -> Result<Option<Dir>> {
         let fd = match opened {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
-                let why = default_root::obstacle(&path).filter(|_| kind != Kind::Below);
+                let why = default_root::obstacle(&path).filter(|_| kind != DirKind::Below);
                 let why = why.map_or_else(
                     || format!("{path} is not itself a directory (a file or a symbolic link?)"),
                     |obstacle| format!("{path} cannot be a root, {obstacle}"),
@@ -147,15 +151,15 @@ impl Dir {
         if mode & kind.forbidden() != 0 {
             // Advise chmod only for a default root: a given root can be /tmp.
             let advice = match kind {
-                Kind::DefaultRoot => "run chmod 700 on it".to_owned(),
-                Kind::GivenRoot => default_root::advice_for_another(),
-                Kind::Below => "choose another root with XEN_ROOT".to_owned(),
+                DirKind::DefaultRoot => "run chmod 700 on it".to_owned(),
+                DirKind::GivenRoot => default_root::advice_for_another(),
+                DirKind::Below => "choose another root with XEN_ROOT".to_owned(),
             };
             return Err(Error::Refused(format!(
                 "the directory {path} has mode {mode:o}, which lets other users in; {advice}"
             )));
         }
-        if kind == Kind::DefaultRoot {
+        if kind == DirKind::DefaultRoot {
             mode::set_if_lacking(&fd, &stat, mode::DIRECTORY)
                 .map_err(|errno| Error::os(format!("set the mode of the directory {path}"), errno))?;
         }

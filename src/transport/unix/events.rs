@@ -36,7 +36,7 @@ impl Events for ServerEvents {
     fn listen(&self) -> Result<Box<dyn EventChannel>> {
         let slot = Arc::clone(self.0.slot()?);
         let fd = socket::listen_in(&slot)?;
-        Ok(Box::new(Channel {
+        Ok(Box::new(UnixChannel {
             fd,
             doorbells: Doorbells::new()?,
             name: slot.socket_path(),
@@ -81,7 +81,7 @@ impl Events for ClientEvents {
         if let Some(page) = page {
             page.set_connected();
         }
-        Ok(Box::new(Channel {
+        Ok(Box::new(UnixChannel {
             fd,
             doorbells: Doorbells::new()?,
             name: remote.to_owned(),
@@ -96,7 +96,7 @@ impl Events for ClientEvents {
 }
 
 /// One end of an event channel.
-struct Channel {
+struct UnixChannel {
     fd: OwnedFd,
     doorbells: Doorbells,
     name: String,
@@ -132,7 +132,7 @@ struct ConnectionState {
     next: Option<OwnedFd>,
 }
 
-impl Channel {
+impl UnixChannel {
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -358,7 +358,7 @@ impl Channel {
     }
 }
 
-impl EventChannel for Channel {
+impl EventChannel for UnixChannel {
     fn name(&self) -> String {
         self.name.clone()
     }
@@ -472,7 +472,7 @@ fn is_ready(fd: &OwnedFd, what: PollFlags) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-impl Drop for Channel {
+impl Drop for UnixChannel {
     fn drop(&mut self) {
         // No other thread uses it any more, whatever state a fork has left the lock in.
         let state = std::mem::take(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));

@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
-    use crate::transport::unix::side::{Exported, Source};
+    use crate::transport::unix::side::{Exported, RendezvousSource};
     use crate::transport::Rendezvous;
     use std::fs;
     use std::os::unix::fs::{symlink, PermissionsExt};
@@ -255,7 +255,10 @@ mod tests {
     fn client(root: &Path) -> ClientMemory {
         let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientMemory(Arc::new(ClientSide::new(root, Source::Exported(Exported::new(rendezvous, None)))))
+        ClientMemory(Arc::new(ClientSide::new(
+            root,
+            RendezvousSource::Exported(Exported::new(rendezvous, None)),
+        )))
     }
 
     fn refusal(result: Result<Box<dyn Mapping>>) -> String {
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_was_removed_is_known() {
+    fn removed_page_is_detected() {
         let temp = private_dir();
         let server = server(temp.path());
         let page = server.share(1, None).unwrap();
@@ -333,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_share_leaves_no_file() {
+    fn failed_share_leaves_no_file() {
         let temp = private_dir();
         let server = server(temp.path());
         let page = server.share(1, None).unwrap();

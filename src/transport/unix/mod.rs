@@ -55,7 +55,7 @@ use memory::{ClientMemory, ServerMemory};
 use nodes::NodePath;
 use registry::{ClientRegistry, ServerRegistry};
 use root::Root;
-use side::{ClientSide, Exported, ServerSide, Source};
+use side::{ClientSide, Exported, RendezvousSource, ServerSide};
 
 /// Xen reserves the IDs from 0x7FF0 on; they name no domain.
 const LAST_DOMID: DomId = 0x7FEF;
@@ -204,11 +204,11 @@ impl Transport for UnixTransport {
             }
             Role::Client => {
                 let source = match &self.exported {
-                    Some(rendezvous) => Source::Exported(Exported::new(
+                    Some(rendezvous) => RendezvousSource::Exported(Exported::new(
                         rendezvous.clone(),
                         NodePath::new(path, self.domid).ok(),
                     )),
-                    None => Source::Name(NodePath::new(path, self.domid)?),
+                    None => RendezvousSource::Name(NodePath::new(path, self.domid)?),
                 };
                 let side = Arc::new(ClientSide::new(root, source));
                 Ok(Parts {

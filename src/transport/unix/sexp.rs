@@ -38,7 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Rendezvous> {
 }
 
 fn parse_fields(text: &str) -> std::result::Result<Rendezvous, String> {
-    let mut tokens = Tokens { rest: text.as_bytes() };
+    let mut tokens = Tokenizer { rest: text.as_bytes() };
     let (mut ring_ref, mut event_channel) = (None, None);
     tokens.expect(&Token::Open)?;
     loop {
@@ -89,11 +89,11 @@ impl Token {
     }
 }
 
-struct Tokens<'a> {
+struct Tokenizer<'a> {
     rest: &'a [u8],
 }
 
-impl Tokens<'_> {
+impl Tokenizer<'_> {
     fn expect(&mut self, expected: &Token) -> std::result::Result<(), String> {
         let found = self.next()?;
         if found == *expected {

@@ -34,7 +34,7 @@ impl ServerSide {
 }
 
 /// Where a client gets its rendezvous from.
-pub(super) enum Source {
+pub(super) enum RendezvousSource {
     /// From the tree under the root.
     Name(NodePath),
     /// From the environment, whatever path it asked for.
@@ -83,28 +83,28 @@ impl Exported {
 /// The client's side.
 pub(super) struct ClientSide {
     pub(super) root: Root,
-    source: Source,
+    source: RendezvousSource,
     page: Mutex<Weak<PageFile>>,
 }
 
 impl ClientSide {
-    pub(super) fn new(root: Root, source: Source) -> ClientSide {
+    pub(super) fn new(root: Root, source: RendezvousSource) -> ClientSide {
         ClientSide { root, source, page: Mutex::new(Weak::new()) }
     }
 
     /// The path where the client looks up its server, if it does.
     pub(super) fn node_path(&self) -> Option<&NodePath> {
         match &self.source {
-            Source::Name(path) => Some(path),
-            Source::Exported(_) => None,
+            RendezvousSource::Name(path) => Some(path),
+            RendezvousSource::Exported(_) => None,
         }
     }
 
     /// The channel's path, or the socket of a server whose path is unknown.
     pub(super) fn path(&self) -> &str {
         match &self.source {
-            Source::Name(path) => path.as_str(),
-            Source::Exported(exported) => {
+            RendezvousSource::Name(path) => path.as_str(),
+            RendezvousSource::Exported(exported) => {
                 exported.served.get().map_or(&exported.rendezvous.event_channel, NodePath::as_str)
             }
         }
@@ -112,7 +112,7 @@ impl ClientSide {
 
     /// Records the connected server's path, for [`path`](Self::path).
     pub(super) fn note_connected(&self) -> Result<()> {
-        let Source::Exported(exported) = &self.source else { return Ok(()) };
+        let RendezvousSource::Exported(exported) = &self.source else { return Ok(()) };
         let root = self.root.open(Missing::Leave)?;
         if let Some(served) = root.map(|root| exported.served(&root)).transpose()?.flatten() {
             // Later calls find the same server.
@@ -125,13 +125,13 @@ impl ClientSide {
     /// the root's lock, which a stopped process can hold.
     pub(super) fn look_up(&self) -> Result<Rendezvous> {
         let path = match &self.source {
-            Source::Exported(exported) => {
+            RendezvousSource::Exported(exported) => {
                 if let Some(root) = self.root.open(Missing::Leave)? {
                     exported.check(&root)?;
                 }
                 return Ok(exported.rendezvous.clone());
             }
-            Source::Name(path) => path,
+            RendezvousSource::Name(path) => path,
         };
         let Some(root) = self.root.open(Missing::Leave)? else {
             let path = self.root.path();

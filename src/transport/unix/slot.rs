@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_has_only_so_many_pages() {
+    fn pages_per_slot_are_limited() {
         let temp = private_dir();
         let slot = Slot::claim(&given_root(&temp)).unwrap();
         assert!(matches!(slot.allot(0), Err(Error::Invalid(_))));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_was_moved_is_found_again() {
+    fn moved_root_is_found_again() {
         let temp = private_dir();
         let (before, after) = (temp.path().join("before"), temp.path().join("after"));
         let slot = Slot::claim(&Root::new(before.to_str().unwrap(), false)).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_was_removed_is_not_mistaken_for_the_next() {
+    fn removed_root_is_not_mistaken_for_its_successor() {
         let temp = private_dir();
         let path = temp.path().join("root");
         let slot = Slot::claim(&Root::new(path.to_str().unwrap(), false)).unwrap();
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_historical_program_uses_is_left_alone() {
+    fn files_of_a_historical_program_are_left_alone() {
         let temp = private_dir();
         fs::create_dir(temp.path().join("memory")).unwrap();
         fs::write(temp.path().join("memory/2,1"), "foreign").unwrap();

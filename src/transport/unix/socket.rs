@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::transport::unix::private_dir;
     use crate::transport::unix::root::Root;
-    use crate::transport::unix::side::{Exported, Source};
+    use crate::transport::unix::side::{Exported, RendezvousSource};
     use crate::transport::Rendezvous;
     use std::fs::{set_permissions, Permissions};
     use std::os::fd::AsFd;
@@ -164,7 +164,7 @@ mod tests {
     fn client_side(root: &Path) -> ClientSide {
         let rendezvous = Rendezvous { ring_ref: 0, event_channel: "/nowhere".into() };
         let root = Root::new(root.to_str().unwrap(), false);
-        ClientSide::new(root, Source::Exported(Exported::new(rendezvous, None)))
+        ClientSide::new(root, RendezvousSource::Exported(Exported::new(rendezvous, None)))
     }
 
     fn open_to_all(temp: &tempfile::TempDir, mode: u32) {

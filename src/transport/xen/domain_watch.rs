@@ -76,11 +76,11 @@ const LOST: u8 = 5;
 #[derive(Debug)]
 struct LivenessNode {
     path: String,
-    kind: Kind,
+    kind: NodeKind,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     /// It vanishes only with the domain.
     Domid,
     /// The server's program can remove it.
@@ -99,9 +99,11 @@ enum Presence {
 impl LivenessNode {
     fn new(own: DomId, peer: DomId, role: Role, path: &str) -> LivenessNode {
         match role {
-            _ if own == 0 => LivenessNode { path: format!("/local/domain/{peer}/domid"), kind: Kind::Domid },
-            Role::Client => LivenessNode { path: format!("{path}/ring-ref"), kind: Kind::RingRef },
-            Role::Server => LivenessNode { path: format!("{path}/{MARK}"), kind: Kind::Mark },
+            _ if own == 0 => {
+                LivenessNode { path: format!("/local/domain/{peer}/domid"), kind: NodeKind::Domid }
+            }
+            Role::Client => LivenessNode { path: format!("{path}/ring-ref"), kind: NodeKind::RingRef },
+            Role::Server => LivenessNode { path: format!("{path}/{MARK}"), kind: NodeKind::Mark },
         }
     }
 
@@ -133,7 +135,7 @@ impl DomainWatch {
             doubt: Mutex::default(),
             attached: OnceCell::new(),
         };
-        if watch.node.kind != Kind::Mark {
+        if watch.node.kind != NodeKind::Mark {
             watch.begin().map_err(xenstore_error)?;
         }
         Ok(watch)
@@ -145,7 +147,7 @@ impl DomainWatch {
         // The initial event of every watch carries no information.
         self.xs.next_event(Some(DEFAULT_TIMEOUT))?;
         if self.exists(&self.node.path)? {
-            let stage = if self.node.kind == Kind::RingRef { CONNECTED } else { WATCHING };
+            let stage = if self.node.kind == NodeKind::RingRef { CONNECTED } else { WATCHING };
             self.stage.store(stage, Ordering::Release);
             return Ok(true);
         }
@@ -246,9 +248,9 @@ impl DomainWatch {
                 return Ok(());
             }
             Some(Presence::Gone) => match (self.node.kind, self.stage.load(Ordering::Acquire)) {
-                (Kind::Domid, _) => true,
-                (Kind::Mark, _) => self.exists(self.node.directory())?,
-                (Kind::RingRef, CONNECTED | SILENT) => {
+                (NodeKind::Domid, _) => true,
+                (NodeKind::Mark, _) => self.exists(self.node.directory())?,
+                (NodeKind::RingRef, CONNECTED | SILENT) => {
                     if doubt.is_none() {
                         *doubt = self
                             .attached
@@ -257,7 +259,7 @@ impl DomainWatch {
                     }
                     return Ok(());
                 }
-                (Kind::RingRef, stage) => stage == WATCHING,
+                (NodeKind::RingRef, stage) => stage == WATCHING,
             },
         };
         if gone {
@@ -308,12 +310,12 @@ impl DomainWatch {
 
     /// Starts over for the next client; `false` if the domain is known to be gone for good.
     pub fn reset(&self) -> bool {
-        if self.node.kind == Kind::Domid {
+        if self.node.kind == NodeKind::Domid {
             return !self.is_gone();
         }
         self.gone.store(false, Ordering::Release);
         // The next client's mark must not cause events before that client has come.
-        if self.node.kind == Kind::Mark {
+        if self.node.kind == NodeKind::Mark {
             match self.stage.load(Ordering::Acquire) {
                 // This also drops its pending events.
                 WATCHING if self.xs.unwatch(&self.node.path, TOKEN).is_err() => self.lose(),

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_reads_back() {
+    fn configuration_round_trips() {
         for path in ["/tmp/unixcat.1.0/0", "/a b/0", "/a\"b\\c/(0)"] {
             let wanted = configuration(path);
             assert_eq!(Configuration::parse(&wanted.pretty()).unwrap(), wanted);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_broken_from_a_root_of_45_characters_on() {
+    fn line_is_broken_from_a_root_of_45_characters_on() {
         let path = |root: usize| format!("/{}/0", "r".repeat(root - 1));
         assert_eq!(
             escaped(&configuration("/tmp/u.1.0/0").pretty()),

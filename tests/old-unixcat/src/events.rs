@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defect_can_be_taken_out_and_made_certain() {
+    fn defect_can_be_disabled_and_forced() {
         assert_eq!(asleep(Wake::All).arrived(), [Waiter::Reader, Waiter::Writer]);
         let mut events = asleep(Wake::NeverWriterAtOnce);
         assert_eq!(events.arrived(), [Waiter::Reader]);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_looks_again_if_anything_ever_came() {
+    fn operation_rechecks_after_any_earlier_event() {
         let mut events = Events::new(Wake::First);
         assert_eq!(events.after(0), None);
         events.arrived();

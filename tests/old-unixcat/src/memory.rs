@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_outside_a_block_can_be_touched() {
+    fn access_outside_a_block_fails() {
         let dir = tempfile::tempdir().unwrap();
         let share = Granter::new(dir.path().to_path_buf()).share(1).unwrap();
         share.mapping.write(PAGE - 2, b"ok").unwrap();

@@ -1,4 +1,4 @@
-//! Ring orders: how the server picks them, and where a ring of each order lies.
+//! Ring orders: how the server chooses them, and the location of a ring of each order.
 
 /// The largest order that the server picks.
 const LARGEST: u32 = 20;
@@ -21,7 +21,7 @@ pub fn pick(read_size: usize, write_size: usize) -> (u32, u32) {
     }
 }
 
-/// Where a ring lies; an order above 20 is not refused, which shows only when it is mapped.
+/// The location of a ring; an order above 20 is not refused, which has an effect only when it is mapped.
 pub fn locate(order: u32) -> Result<Location, String> {
     match order {
         10 => Ok(Location::Page(1024)),
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_table() {
+    fn order_table() {
         for (size, orders) in [
             (16, (10, 11)),
             (1024, (10, 11)),

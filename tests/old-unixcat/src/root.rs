@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 const ROOT_VARIABLE: &str = "XEN_ROOT";
 
-/// The root directory, and those directories that this process made and takes away when it ends.
+/// The root directory, and the directories that this process has created and removes when it ends.
 pub struct Root {
     path: PathBuf,
     made: Vec<PathBuf>,

@@ -111,7 +111,7 @@ impl Session {
         self.wait()
     }
 
-    /// Sleeps until something can go on, and lets it.
+    /// Sleeps until one side can continue, and continues it.
     fn wait(&mut self) -> Result<Option<End>, String> {
         let channel = self.endpoint.channel.as_ref();
         let readable = channel.and_then(Channel::readable).map(|fd| fd.as_raw_fd());

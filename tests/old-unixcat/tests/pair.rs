@@ -180,7 +180,7 @@ fn every_byte_of_a_file_arrives_when_the_exit_is_clean() {
 }
 
 #[test]
-fn a_lost_wakeup_stalls_the_transfer_until_one_more_event() {
+fn lost_wakeup_stalls_the_transfer_until_one_more_event() {
     // Enough to fill the ring at some point, however fast the reader is.
     const TOTAL: usize = 16 << 20;
     const RING: usize = 65536;

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_carries_bytes_both_ways() {
+    fn each_kind_transfers_bytes_both_ways() {
         for (one, other) in [pipes(65536).unwrap(), unix().unwrap(), tcp().unwrap()] {
             let (mut one, mut other) = (FileLink::new(one), FileLink::new(other));
             let mut got = [0; 4];
