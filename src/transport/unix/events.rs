@@ -1,4 +1,5 @@
-//! Event channels over Unix stream sockets: one byte is one event, until both ends know each other's [doorbells](doorbell).
+//! Event channels over Unix stream sockets: one byte is one event, until both ends know each other's
+//! [doorbells](doorbell).
 //!
 //! A channel keeps one descriptor *number* for its whole life. The socket behind it changes: the server's
 //! listener is replaced by the connection of the client that it accepted, and (for a server that takes one

@@ -51,9 +51,9 @@ impl PageFile {
 impl Drop for PageFile {
     fn drop(&mut self) {
         let Some(file) = self.file.take().and_then(Locked::unlock) else { return };
-        // A client that waits for this one to leave watches the file's times. A client that did not reach the server must
-        // not touch them, or two waiting clients would wake each other for ever. After a failure the waiting client
-        // still has the events of the server's socket.
+        // A client that waits for this one to leave watches the file's times. A client that did not reach the
+        // server must not touch them, or two waiting clients would wake each other for ever. After a failure
+        // the waiting client still has the events of the server's socket.
         if *self.connected.get_mut() {
             let _ = futimens(&file, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
         }

@@ -1,4 +1,5 @@
-//! Opens the [`Lookup`] of the build: through the crate xenstore-rs where that is possible, else through vchan-xenstore.
+//! Opens the [`Lookup`] of the build: through the crate xenstore-rs where that is possible, else through
+//! vchan-xenstore.
 //!
 //! The feature `xenstore-rs` adds that crate as a [`Backend`](vchan_xenstore::Backend). Its limits:
 //!
