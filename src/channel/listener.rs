@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 /// The tokens in the set. They are never read.
 const CLIENT: u64 = 0;
-const BELL: u64 = 1;
+const CLOSING: u64 = 1;
 
 /// The channel that waits for the next client, if there is one.
 #[derive(Debug, Default)]
@@ -106,18 +106,19 @@ pub struct Listener {
     polled: AtomicBool,
     set: EventSet,
     /// Readable once the listener is closed, and always writable. The set watches the latter while nothing is published.
-    bell: Arc<EventFd>,
+    closing: Arc<EventFd>,
 }
 
 impl Listener {
     pub(super) fn new(plan: Plan, closer: Closer) -> Result<Listener> {
-        let bell = closer.waiter()?;
+        let closing = closer.waiter()?;
         let set = new_set()?;
-        set.add(&*bell, Readiness::WRITABLE, BELL).map_err(not_watched)?;
+        set.add(&*closing, Readiness::WRITABLE, CLOSING).map_err(not_watched)?;
         let pending = Arc::new(Pending::default());
         closer.bind(Arc::downgrade(&pending) as Weak<dyn Closable>)?;
         let (turn, polled) = (Mutex::new(()), AtomicBool::new(false));
-        let mut listener = Listener { plan, path: String::new(), pending, turn, closer, polled, set, bell };
+        let mut listener =
+            Listener { plan, path: String::new(), pending, turn, closer, polled, set, closing };
         let first = listener.publish(&listener.turn())?;
         listener.path = first.path().into();
         Ok(listener)
@@ -221,7 +222,7 @@ impl Listener {
         // The closer looks into `pending` after it has said that it closes.
         self.closer.check()?;
         self.set.add(channel.events_fd(), Readiness::READABLE, CLIENT).map_err(not_watched)?;
-        self.watch_bell_for(Readiness::READABLE);
+        self.watch_closing_for(Readiness::READABLE);
         if self.polled.load(Ordering::SeqCst) {
             channel.watch_name();
         }
@@ -237,14 +238,14 @@ impl Listener {
             return Ok(false);
         }
         *pending = None;
-        self.watch_bell_for(Readiness::WRITABLE);
+        self.watch_closing_for(Readiness::WRITABLE);
         let _ = self.set.remove(channel.events_fd());
         Ok(true)
     }
 
-    fn watch_bell_for(&self, readiness: Readiness) {
+    fn watch_closing_for(&self, readiness: Readiness) {
         // It is in the set.
-        let _ = self.set.modify(&*self.bell, readiness, BELL);
+        let _ = self.set.modify(&*self.closing, readiness, CLOSING);
     }
 }
 
