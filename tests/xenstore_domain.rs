@@ -232,6 +232,51 @@ fn server_program_can_remove_the_publication() {
     assert!(!end.watch.is_gone());
 }
 
+/// A server of several clients publishes the next channel at the same path, and ends some time.
+#[test]
+fn publication_can_be_replaced() {
+    for with_gap in [false, true] {
+        let Some((daemon, _dom0)) = machine() else { return };
+        let server = daemon.guest(3);
+        publish(&server);
+        let end = End::new(daemon.guest(4), 4, 3, Role::Client);
+        if with_gap {
+            server.rm(PATH).unwrap();
+            end.assert_events();
+            publish(&server);
+        }
+        server.write(&format!("{PATH}/ring-ref"), "9").unwrap();
+        end.assert_events();
+        end.take_peer_event();
+        end.take();
+        server.rm(PATH).unwrap();
+        assert!(!end.readable(ANSWER_TIMEOUT + SHORT), "spurious wake-up");
+        assert!(!end.watch.is_gone());
+    }
+}
+
+/// The same for the server, after its own withdrawal.
+#[test]
+fn mark_of_a_withdrawn_channel_is_ignored() {
+    for watched in [false, true] {
+        let Some((daemon, _dom0)) = machine() else { return };
+        let server = daemon.guest(3);
+        publish(&server);
+        let end = End::new(daemon.guest(3), 3, 4, Role::Server);
+        create_mark(&daemon.guest(4));
+        if watched {
+            end.take_peer_event();
+        }
+        end.watch.withdraw();
+        server.rm(PATH).unwrap();
+        publish(&server);
+        end.take_peer_event();
+        end.take();
+        assert!(!end.watch.is_gone());
+        assert!(!end.readable(SHORT), "spurious wake-up");
+    }
+}
+
 #[test]
 fn guest_server_is_not_woken_by_a_mark() {
     let Some((daemon, dom0)) = machine() else { return };

@@ -336,7 +336,15 @@ impl Channel {
     /// Withdraws the publication, so that no client can come any more.
     pub fn withdraw(&self) {
         let _held = cancel::hold();
-        self.publication.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let publication = self.take_publication();
+        if publication.is_some() {
+            self.events.withdrawn();
+        }
+        drop(publication);
+    }
+
+    fn take_publication(&self) -> Option<Box<dyn Publication>> {
+        self.publication.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Takes the pending events. Returns whether there were any.
@@ -382,7 +390,8 @@ impl Closable for Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        self.withdraw();
+        let _held = cancel::hold();
+        drop(self.take_publication());
         self.leave();
     }
 }

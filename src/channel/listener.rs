@@ -59,6 +59,9 @@ impl Closable for Pending {
 ///   find it were removed (Unix sockets, `EIDRM`, noticed at the latest after a second), or a client has
 ///   [corrupted](Error::Corrupt) the shared memory. One call returns the error, and the next one publishes again.
 ///
+/// Between two guests on Xen, the accepted channels do not detect the end of the peer's whole domain: the nodes in Xenstore that
+/// would tell are the next channel's.
+///
 /// No signal ends a call; a [`Closer`] does. Several threads may accept at once.
 ///
 /// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`, and stays the same. It is readable when a client may have
@@ -191,8 +194,10 @@ impl Listener {
             if !client_has_come(&channel) {
                 waited?;
             }
-            // The next call tries again.
-            let _ = self.publish(&turn);
+            if self.publish(&turn).is_err() {
+                // The next call tries again. On Xen a client that saw its server's nodes vanish waits for an event.
+                let _ = channel.notify();
+            }
             if !has_died_in_silence(&channel) {
                 return Ok(Vchan::new(channel));
             }

@@ -18,6 +18,10 @@
 //! directory, which is removed too. The client checks whether `ring-ref` exists at the server's first event,
 //! since such programs remove it before anything else. If it vanishes before that event, either the domain is
 //! gone, or an event will still come: [`ANSWER_TIMEOUT`].
+//!
+//! A server of several clients publishes its next channel at the same path. Then the nodes are another channel's: a
+//! client recognises that by the value of `ring-ref`, and a server [ignores](DomainWatch::withdraw) the mark from its
+//! own withdrawal on. Neither detects the end of a guest's domain any more.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -52,6 +56,8 @@ pub struct DomainWatch {
     peer: DomId,
     xs: Arc<XsClient>,
     node: LivenessNode,
+    /// The value of the server's `ring-ref` when this client connected.
+    ring_ref: OnceCell<String>,
     /// One of [`UNWATCHED`], [`CONNECTED`], [`SILENT`], [`WATCHING`], [`NO_NODE`] and [`LOST`].
     stage: AtomicU8,
     gone: AtomicBool,
@@ -94,6 +100,8 @@ enum NodeKind {
 enum Presence {
     Present,
     Gone,
+    /// The node is another channel's.
+    Replaced,
 }
 
 impl LivenessNode {
@@ -130,6 +138,7 @@ impl DomainWatch {
             peer,
             xs: Arc::new(xs),
             node: LivenessNode::new(own, peer, role, path),
+            ring_ref: OnceCell::new(),
             stage: AtomicU8::new(UNWATCHED),
             gone: AtomicBool::new(false),
             doubt: Mutex::default(),
@@ -146,7 +155,8 @@ impl DomainWatch {
         self.xs.watch(&self.node.path, TOKEN)?;
         // The initial event of every watch carries no information.
         self.xs.next_event(Some(DEFAULT_TIMEOUT))?;
-        if self.exists(&self.node.path)? {
+        if let Some(value) = self.read(&self.node.path)? {
+            let _first = self.ring_ref.set(value);
             let stage = if self.node.kind == NodeKind::RingRef { CONNECTED } else { WATCHING };
             self.stage.store(stage, Ordering::Release);
             return Ok(true);
@@ -156,12 +166,31 @@ impl DomainWatch {
         Ok(false)
     }
 
+    fn read(&self, path: &str) -> std::result::Result<Option<String>, XsError> {
+        match self.xs.read_text(path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.is_not_yet() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn exists(&self, path: &str) -> std::result::Result<bool, XsError> {
         match self.xs.read(path) {
             Ok(_) => Ok(true),
             Err(error) if error.is_not_yet() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn presence(&self) -> std::result::Result<Presence, XsError> {
+        if self.node.kind != NodeKind::RingRef {
+            return Ok(if self.exists(&self.node.path)? { Presence::Present } else { Presence::Gone });
+        }
+        Ok(match self.read(&self.node.path)? {
+            None => Presence::Gone,
+            Some(value) if self.ring_ref.get().is_none_or(|own| *own == value) => Presence::Present,
+            Some(_) => Presence::Replaced,
+        })
     }
 
     /// Makes `set` readable when there may be watch events. Called once.
@@ -184,13 +213,15 @@ impl DomainWatch {
             return Ok(None);
         }
         let path = format!("{path}/{MARK}");
+        // Other clients of this server, at the same path, have other values.
+        let value = self.ring_ref.get().map_or("1", String::as_str);
         let left = self.xs.transaction(|transaction| {
-            transaction.write(&path, "1")?;
+            transaction.write(&path, value)?;
             let readers = [Perm::new(self.peer, Access::Read)];
             transaction.set_perms(&path, Perm::new(own, Access::None), &readers)
         });
         match left {
-            Ok(()) => Ok(Some(Mark { xs: Arc::clone(&self.xs), path })),
+            Ok(()) => Ok(Some(Mark { xs: Arc::clone(&self.xs), value: value.to_owned(), path })),
             Err(XsError::Refused { .. }) => Ok(None),
             Err(error) => Err(xenstore_error(error)),
         }
@@ -210,7 +241,7 @@ impl DomainWatch {
             }
             SILENT => {
                 *doubt = None;
-                self.exists(&self.node.path)
+                self.presence().map(|presence| matches!(presence, Presence::Present))
             }
             _ => return,
         };
@@ -246,6 +277,12 @@ impl DomainWatch {
             Some(Presence::Present) => {
                 *doubt = None;
                 return Ok(());
+            }
+            Some(Presence::Replaced) => {
+                *doubt = None;
+                self.stage.store(NO_NODE, Ordering::Release);
+                // Later channels concern other clients.
+                return self.xs.unwatch(&self.node.path, TOKEN);
             }
             Some(Presence::Gone) => match (self.node.kind, self.stage.load(Ordering::Acquire)) {
                 (NodeKind::Domid, _) => true,
@@ -284,7 +321,7 @@ impl DomainWatch {
             }
             // Events that arrive during a request are queued in the client, where poll does not see them:
             // hence another round.
-            seen = Some(if self.exists(&self.node.path)? { Presence::Present } else { Presence::Gone });
+            seen = Some(self.presence()?);
         }
     }
 
@@ -306,6 +343,21 @@ impl DomainWatch {
     /// Whether the domain is known to be gone.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// This side withdraws its publication, and with it the directory of the mark. Another channel can create both again, so
+    /// the mark is no proof any more.
+    pub fn withdraw(&self) {
+        if self.node.kind != NodeKind::Mark {
+            return;
+        }
+        let _doubt = self.doubt();
+        match self.stage.load(Ordering::Acquire) {
+            // This also drops its pending events.
+            WATCHING if self.xs.unwatch(&self.node.path, TOKEN).is_err() => self.lose(),
+            LOST => {}
+            _ => self.stage.store(NO_NODE, Ordering::Release),
+        }
     }
 
     /// Starts over for the next client; `false` if the domain is known to be gone for good.
@@ -332,11 +384,15 @@ impl DomainWatch {
 pub(super) struct Mark {
     xs: Arc<XsClient>,
     path: String,
+    value: String,
 }
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        // The server may have removed it with its directory.
-        let _ = self.xs.rm(&self.path);
+        // The server may have removed it with its directory, and another client may have created its own there.
+        let _ = self.xs.transaction(|transaction| match transaction.read_text(&self.path)? {
+            value if value == self.value => transaction.rm(&self.path),
+            _ => Ok(()),
+        });
     }
 }

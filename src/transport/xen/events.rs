@@ -155,6 +155,12 @@ impl EventChannel for XenChannel {
         self.peer.as_ref().is_some_and(DomainWatch::is_gone)
     }
 
+    fn withdrawn(&self) {
+        if let Some(peer) = &self.peer {
+            peer.withdraw();
+        }
+    }
+
     fn rearm(&self) -> Result<bool> {
         // A port whose peer is gone waits for the same domain again by itself.
         Ok(self.peer.as_ref().is_none_or(DomainWatch::reset))
