@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::signal::{sigaction, SaFlags, SigAction, SigHandler, SigSet, Signal};
-use vchan::{Error, State};
+use vchan::{Error, Result, State, Vchan};
 
 use crate::support::{accept, client, inner, pair, server, spawn, wait_until_asleep, LONG};
 use crate::world::World;
@@ -55,7 +55,13 @@ pub fn signal_interrupts_a_read(world: &dyn World) {
 pub fn signal_does_not_end_an_accept(world: &dyn World) {
     install_handler();
     let listening = server(world).open().expect("listen");
-    let thread = spawn("blocked", move || accept(listening, Some(LONG)));
+    accepts_through_signals(world, move || accept(listening, Some(LONG)));
+    let listener = server(world).bind().expect("bind");
+    accepts_through_signals(world, move || listener.accept());
+}
+
+fn accepts_through_signals(world: &dyn World, accept: impl FnOnce() -> Result<Vchan> + Send + 'static) {
+    let thread = spawn("blocked", accept);
     for _ in 0..5 {
         wait_until_asleep("blocked");
         // SAFETY: the thread has not been joined.
