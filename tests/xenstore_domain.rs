@@ -259,22 +259,46 @@ fn publication_can_be_replaced() {
 #[test]
 fn mark_of_a_withdrawn_channel_is_ignored() {
     for watched in [false, true] {
-        let Some((daemon, _dom0)) = machine() else { return };
-        let server = daemon.guest(3);
-        publish(&server);
+        // A guest has one connection here, so dom0 does what the server's program does.
+        let Some((daemon, dom0)) = machine() else { return };
+        publish(&dom0);
         let end = End::new(daemon.guest(3), 3, 4, Role::Server);
         create_mark(&daemon.guest(4));
         if watched {
             end.take_peer_event();
         }
         end.watch.withdraw();
-        server.rm(PATH).unwrap();
-        publish(&server);
+        dom0.rm(PATH).unwrap();
+        publish(&dom0);
         end.take_peer_event();
         end.take();
         assert!(!end.watch.is_gone());
         assert!(!end.readable(SHORT), "spurious wake-up");
     }
+}
+
+#[test]
+fn client_removes_only_its_own_mark() {
+    let Some((daemon, dom0)) = machine() else { return };
+    let server = daemon.guest(3);
+    // A guest has one connection here, so the first client has one of dom0's.
+    let client = |xs| {
+        let end = End::new(xs, 4, 3, Role::Client);
+        let mark = end.watch.create_mark(4, PATH).unwrap().expect("a mark");
+        (end, mark)
+    };
+    let mark = || dom0.read_text(&format!("{PATH}/client/alive")).ok();
+    publish(&server);
+    let first = client(daemon.client());
+    assert_eq!(mark().as_deref(), Some("8"));
+    server.rm(PATH).unwrap();
+    publish(&server);
+    server.write(&format!("{PATH}/ring-ref"), "9").unwrap();
+    let second = client(daemon.guest(4));
+    drop(first);
+    assert_eq!(mark().as_deref(), Some("9"));
+    drop(second);
+    assert_eq!(mark(), None);
 }
 
 #[test]

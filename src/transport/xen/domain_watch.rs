@@ -208,7 +208,7 @@ impl DomainWatch {
 
     /// Creates the mark for the server in the watched domain, for the channel at `path`. `None` if the server
     /// is another implementation, or is closing the channel.
-    pub(super) fn create_mark(&self, own: DomId, path: &str) -> Result<Option<Mark>> {
+    pub fn create_mark(&self, own: DomId, path: &str) -> Result<Option<Mark>> {
         if !marks_are_needed(self.peer, own) {
             return Ok(None);
         }
@@ -381,7 +381,7 @@ impl DomainWatch {
 
 /// A client's mark at its server; removed when dropped, or with the client's domain.
 #[derive(Debug)]
-pub(super) struct Mark {
+pub struct Mark {
     xs: Arc<XsClient>,
     path: String,
     value: String,
