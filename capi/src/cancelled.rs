@@ -37,7 +37,7 @@ fn after_interruption<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         if !requested {
             return Err(Error::Interrupted);
         }
-        cancellation::has_looked();
+        cancellation::note_look();
         let result = attempt();
         cancellation::forget_look();
         match result {

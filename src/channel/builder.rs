@@ -52,7 +52,7 @@ struct Common {
     transport: Option<Arc<dyn Transport>>,
     closer: Option<Closer>,
     spin: Option<Duration>,
-    nudges: bool,
+    extra_events: bool,
     half_closes: bool,
     looks: bool,
 }
@@ -65,7 +65,7 @@ impl Common {
             transport: None,
             closer: None,
             spin: None,
-            nudges: true,
+            extra_events: true,
             half_closes: true,
             looks: false,
         }
@@ -83,7 +83,12 @@ impl Common {
     }
 
     fn settings(&self) -> Settings {
-        Settings { spin: self.spin, nudges: self.nudges, persistent: false, half_closes: self.half_closes }
+        Settings {
+            spin: self.spin,
+            extra_events: self.extra_events,
+            persistent: false,
+            half_closes: self.half_closes,
+        }
     }
 }
 
@@ -154,28 +159,27 @@ macro_rules! common_options {
             self
         }
 
-        /// How long a blocking call (and [`Vchan::wait`](super::Vchan::wait)) looks for the peer's move before it goes to sleep, at
-        /// most; zero never spins. Without this, `VCHAN_SPIN` (microseconds or `off`), else 50 microseconds; on Xen
-        /// up to 500, where sleeping is seen to take a good deal longer than that. On one processor there is no spinning at all
-        /// but for a peer in another domain, which may have another one. Calls that don't wait look again for less than a
-        /// microsecond where that is seen to help; zero ends this, too.
+        /// Maximum time for which a blocking call, or [`Vchan::wait`](super::Vchan::wait), spins before it sleeps.
+        /// Zero disables spinning. Default: `VCHAN_SPIN` (microseconds or `off`), else 50 µs; on Xen up to 500 µs if
+        /// sleeping proves much slower. A machine with one processor spins only for peers in other domains.
+        /// Non-blocking calls spin for less than a microsecond while that helps, unless spinning is disabled.
         pub fn spin(mut self, longest: Duration) -> Self {
             self.common.spin = Some(longest);
             self
         }
 
-        /// For programs that know one end of a channel only, the peer's leaving: to its peer, this end is one of another
-        /// implementation, whose streams end together.
+        /// For programs without half-close: both streams end when the peer leaves. The peer sees this end as one of
+        /// another implementation.
         #[doc(hidden)]
         pub fn without_half_close(mut self) -> Self {
             self.common.half_closes = false;
             self
         }
 
-        /// Sends no events but those that the peer asked for, so that a test sees it if one is missing.
+        /// Sends only the events that the peer asked for, so that a test detects a missing one.
         #[doc(hidden)]
-        pub fn without_nudges(mut self) -> Self {
-            self.common.nudges = false;
+        pub fn without_extra_events(mut self) -> Self {
+            self.common.extra_events = false;
             self
         }
     };
@@ -230,13 +234,13 @@ impl ListenerBuilder {
 
     common_options!();
 
-    /// At least how many bytes the ring has which the client writes. 64 KiB without this, at most 1 MiB.
+    /// Minimum size in bytes of the ring from the client to the server. Default 64 KiB, at most 1 MiB.
     pub fn read_size(mut self, bytes: usize) -> Self {
         self.read_size = bytes;
         self
     }
 
-    /// At least how many bytes the ring has which the server writes. 64 KiB without this, at most 1 MiB.
+    /// Minimum size in bytes of the ring from the server to the client. Default 64 KiB, at most 1 MiB.
     pub fn write_size(mut self, bytes: usize) -> Self {
         self.write_size = bytes;
         self
@@ -268,24 +272,24 @@ impl ListenerBuilder {
         self
     }
 
-    /// Where the rings' indices begin, for tests of their wrap at 2^32.
+    /// Initial value of the rings' indices, for tests of their wrap at 2^32.
     #[doc(hidden)]
     pub fn first_index(mut self, index: u32) -> Self {
         self.first_index = index;
         self
     }
 
-    /// Publishes a first channel under the name, for a client to come to. Does not wait for it.
+    /// Publishes the first channel under the name. Does not wait for a client.
     ///
-    /// The name is the listener's as long as it lives, but for the moments after a client has come and before the next channel
-    /// is published. Over Unix sockets it is free as well once the process that made the listener has ended, even if a forked
-    /// child lives on.
+    /// The listener owns the name while it lives, except briefly between accepting a client and publishing the next
+    /// channel. Over Unix sockets the name is also free once the process that made the listener has ended, even if a
+    /// forked child lives on.
     ///
     /// # Errors
     ///
-    /// [`Error::InUse`] where another server has the name, [`Error::Invalid`] for sizes over 1 MiB and for a port with
-    /// other characters than letters, digits, `_` and `-`, [`Error::Closed`] where the [closer](Self::closer) has been used,
-    /// and errors of the transport. Nothing is left behind then.
+    /// [`Error::InUse`] if another server has the name, [`Error::Invalid`] for sizes over 1 MiB and for a port with
+    /// other characters than letters, digits, `_` and `-`, [`Error::Closed`] if the [closer](Self::closer) has been
+    /// used, and errors of the transport. Nothing is left behind then.
     pub fn bind(&self) -> Result<Listener> {
         Listener::new(self.plan()?, self.common.closer())
     }
@@ -357,20 +361,20 @@ impl ClientBuilder {
         self
     }
 
-    /// Waits for the server, at most so long, instead of failing where there is none (yet).
+    /// Waits for the server for at most this time, instead of failing if there is none yet.
     pub fn wait(mut self, timeout: Duration) -> Self {
         self.wait = Some(Some(timeout));
         self
     }
 
-    /// Waits for the server as long as it takes.
+    /// Waits for the server without a time limit.
     pub fn wait_forever(mut self) -> Self {
         self.wait = Some(None);
         self
     }
 
-    /// For the C interface: a wait may end as [interrupted](Error::Interrupted) only for its caller to look whether the thread
-    /// was cancelled, see [`cancellation`](super::cancellation).
+    /// For the C interface: a wait may also end as [interrupted](Error::Interrupted) so that its caller can check for
+    /// a cancellation of the thread, see [`cancellation`](super::cancellation).
     #[doc(hidden)]
     pub fn looks_for_cancellation(mut self) -> Self {
         self.common.looks = true;
@@ -381,10 +385,10 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoServer`] where there is none, [`Error::InUse`] where it has a client already, [`Error::TimedOut`] if
-    /// none came in time, [`Error::Interrupted`] after a signal during that wait, [`Error::Closed`] where the
-    /// [closer](Self::closer) was used, [`Error::Corrupt`] where the server's shared page makes no sense,
-    /// [`Error::Invalid`] for a name that can't be one, and errors of the transport.
+    /// [`Error::NoServer`] if there is none, [`Error::InUse`] if it has a client already, [`Error::TimedOut`] if none
+    /// came in time, [`Error::Interrupted`] after a signal during that wait, [`Error::Closed`] if the
+    /// [closer](Self::closer) was used, [`Error::Corrupt`] if the server's shared page is invalid, [`Error::Invalid`]
+    /// for a name that can't be one, and errors of the transport.
     pub fn connect(&self) -> Result<Vchan> {
         let closer = self.common.closer();
         let transport = self.common.transport()?;
@@ -440,12 +444,12 @@ fn wait_and_attach(
         other => Some(other),
     };
     closer.check()?;
-    // Without a watch at first: where the server is there, that would cost more than all the rest.
+    // Without a watch at first: if the server is there, a watch costs more than all the rest.
     if let Some(attached) = try_to_attach() {
         return attached;
     }
     let mut watch = transport.registry.watch()?;
-    let closing = closer.waiter()?;
+    let closing = closer.event()?;
     loop {
         closer.check()?;
         watch.renew()?;
@@ -458,7 +462,7 @@ fn wait_and_attach(
     }
 }
 
-/// Waits for a change; says whether there was one, or perhaps one, before the limit.
+/// Waits for a change until the deadline. Returns whether there may have been one.
 fn changed(watch: &dyn Watch, closing: BorrowedFd<'_>, deadline: Deadline, looks: bool) -> Result<bool> {
     wait_for_any(&[watch.fd(), closing], deadline, looks).map_err(|errno| match errno {
         Errno::EINTR => Error::Interrupted,

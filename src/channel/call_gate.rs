@@ -113,7 +113,7 @@ impl CallSlot {
     }
 }
 
-/// The call that began there, or none if it was left.
+/// `begun`, or 0 if that call was abandoned by `longjmp`.
 #[cold]
 fn still_inside(begun: usize, now: usize) -> usize {
     if thread::was_left(begun, now) {
@@ -146,8 +146,8 @@ impl CallGate {
         self.blocks().flat_map(|block| &block.slots)
     }
 
-    /// Begins a call. What this thread loads afterwards shows the state after the close, unless
-    /// [`is_empty`](Self::is_empty) sees the call.
+    /// Begins a call. Either [`is_empty`](Self::is_empty) of the closing thread sees this call, or this call sees the
+    /// channel closed.
     #[inline(always)]
     pub fn enter(&self) -> Call<'_> {
         let me = me();

@@ -34,7 +34,7 @@ pub(super) struct ChannelParts {
 #[derive(Clone, Copy)]
 pub(super) struct Settings {
     pub spin: Option<Duration>,
-    pub nudges: bool,
+    pub extra_events: bool,
     pub persistent: bool,
     pub half_closes: bool,
 }
@@ -55,10 +55,10 @@ pub struct Channel {
     ended: AtomicBool,
     /// How far this side has ended its stream: one of the constants above.
     stage: AtomicU8,
-    /// This side has begun to leave. The stage follows once the peer can see it.
+    /// This side has begun to leave. `stage` becomes `LEFT` only after the shared page says so.
     leaving: AtomicBool,
     pub(super) persistent: AtomicBool,
-    /// Several clients may have used the memory. The end of a stream in the page may be an earlier client's.
+    /// Several clients may have used the memory. An end of stream in the page may stem from an earlier one.
     many_clients: AtomicBool,
     /// This end supports half-close and abort.
     half_closes: bool,
@@ -76,7 +76,7 @@ impl std::fmt::Debug for Channel {
 
 impl Channel {
     pub(super) fn new(parts: ChannelParts, closer: &Closer, settings: Settings) -> Result<Arc<Channel>> {
-        let waiter = Waiter::new(&*parts.events, settings.spin, settings.nudges)?;
+        let waiter = Waiter::new(&*parts.events, settings.spin, settings.extra_events)?;
         let channel = Arc::new(Channel {
             waiter,
             publication: Mutex::new(parts.publication),
@@ -121,8 +121,8 @@ impl Channel {
         &self.path
     }
 
-    /// From now on a call that waits may end as [interrupted](Error::Interrupted) only for its caller to look for a
-    /// cancellation of the thread, see [`cancellation`](super::cancellation).
+    /// From now on a call that waits may also end as [interrupted](Error::Interrupted) so that its caller can check
+    /// for a cancellation of the thread, see [`cancellation`](super::cancellation).
     #[doc(hidden)]
     pub fn look_for_cancellation(&self) {
         self.waiter.look_for_cancellation();
@@ -143,13 +143,12 @@ impl Channel {
 
     /// From now on the descriptors become readable if a server that waits for its client loses its name.
     pub(super) fn watch_name(&self) {
-        if self.events.name_is_due().is_some() {
+        if self.events.name_watch_delay().is_some() {
             self.events.watch_name();
         }
     }
 
-    /// As [`fd`](Self::fd). Where that fails, a descriptor that is always readable, or else one that does not report
-    /// what another thread's call has taken.
+    /// As [`fd`](Self::fd). If that fails, an always readable descriptor, or else [`events_fd`](Self::events_fd).
     pub(super) fn fd_in_any_case(&self, interest: Option<Interest>) -> BorrowedFd<'_> {
         self.fd(interest).unwrap_or_else(|_| match self.events.always_ready() {
             (fd, Readiness::READABLE) => fd,
@@ -157,9 +156,9 @@ impl Channel {
         })
     }
 
-    /// Readable when an event has come that no call has taken. Also when this side has lost its name, except in a
-    /// first second in which no call waits. Unlike [`fd`](Self::fd) it does not report what another thread's call has
-    /// taken, and costs nothing unless it is polled.
+    /// Readable when an event has come that no call has taken. Also when this side has lost its name, which is noticed
+    /// only after a call has waited for a second. Unlike [`fd`](Self::fd) it does not report what another thread's
+    /// call has taken, and costs nothing unless it is polled.
     pub fn events_fd(&self) -> BorrowedFd<'_> {
         self.waiter.events_fd()
     }
@@ -356,7 +355,7 @@ impl Channel {
             }
         })?;
         if received.ended {
-            // An end before the connection was complete was not a client's. The next one may be.
+            // The end came before any client had connected, so a client is still awaited.
             let awaited =
                 self.persistent.load(Ordering::Relaxed) || self.ring.peer_live()? == PeerLive::Waiting;
             let continues = awaited && self.events.rearm()?;

@@ -55,7 +55,7 @@ pub(super) trait Closable: Send + Sync {
 struct Inner {
     closed: AtomicBool,
     /// For a client that waits for its server, and so has no channel yet.
-    waiter: Mutex<Weak<EventFd>>,
+    event: Mutex<Weak<EventFd>>,
     target: OnceLock<Weak<dyn Closable>>,
 }
 
@@ -63,7 +63,7 @@ impl Closer {
     /// A handle for the channel or listener that is going to be built with it (one each). Uses no descriptor.
     pub fn new() -> Closer {
         let inner =
-            Inner { closed: AtomicBool::new(false), waiter: Mutex::default(), target: OnceLock::new() };
+            Inner { closed: AtomicBool::new(false), event: Mutex::default(), target: OnceLock::new() };
         Closer { inner: Arc::new(inner) }
     }
 
@@ -72,9 +72,9 @@ impl Closer {
         if self.inner.closed.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Some(waiter) = self.waiter_slot().upgrade() {
+        if let Some(event) = self.event_slot().upgrade() {
             // An eventfd that is written once can't be full.
-            let _ = waiter.write(1);
+            let _ = event.write(1);
         }
         if let Some(target) = self.inner.target.get().and_then(Weak::upgrade) {
             target.close();
@@ -104,7 +104,7 @@ impl Closer {
         }
     }
 
-    /// Ties the handle to its channel or listener. Fails where it has one already.
+    /// Ties the handle to its channel or listener. Fails if it has one already.
     pub(super) fn bind(&self, target: Weak<dyn Closable>) -> Result<()> {
         let taken =
             |_| Error::Invalid("a Closer belongs to one channel, this one has its channel already".into());
@@ -113,19 +113,19 @@ impl Closer {
     }
 
     /// Readable once this is closed from now on. Lives while a caller holds it.
-    pub(super) fn waiter(&self) -> Result<Arc<EventFd>> {
-        let mut slot = self.waiter_slot();
-        if let Some(waiter) = slot.upgrade() {
-            return Ok(waiter);
+    pub(super) fn event(&self) -> Result<Arc<EventFd>> {
+        let mut slot = self.event_slot();
+        if let Some(event) = slot.upgrade() {
+            return Ok(event);
         }
-        let waiter = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|errno| Error::os("make an eventfd", errno))?;
-        let waiter = Arc::new(waiter);
-        *slot = Arc::downgrade(&waiter);
-        Ok(waiter)
+        let event = Arc::new(event);
+        *slot = Arc::downgrade(&event);
+        Ok(event)
     }
 
-    fn waiter_slot(&self) -> std::sync::MutexGuard<'_, Weak<EventFd>> {
-        self.inner.waiter.lock().unwrap_or_else(PoisonError::into_inner)
+    fn event_slot(&self) -> std::sync::MutexGuard<'_, Weak<EventFd>> {
+        self.inner.event.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

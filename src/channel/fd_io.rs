@@ -57,7 +57,7 @@ impl Channel {
         if count == len as usize {
             if may_poll && count < max {
                 let _ = self.prepare_to_poll(interest, 1, drain);
-                self.waiter.set_ready_unless_pending(self, interest, 1);
+                self.waiter.set_ready_unless_must_wait(self, interest, 1);
             }
             return;
         }

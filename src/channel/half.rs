@@ -58,8 +58,8 @@ pub struct Reader {
 
 /// The writing half of a [`Vchan`](super::Vchan).
 ///
-/// [`Write::write`] waits until everything is in the ring; if the peer goes, a signal comes or the time runs out
-/// before that, it says how much was written, and the next call says why. There is nothing to flush.
+/// [`Write::write`] waits until everything is in the ring. If the peer leaves, a signal comes or the time runs out
+/// before that, it returns how much was written, and the next call returns the reason. Flushing does nothing.
 ///
 /// ```
 /// use std::io::Write;
@@ -89,8 +89,8 @@ pub(super) fn halves(channel: Arc<Channel>) -> (Reader, Writer) {
 }
 
 impl Reader {
-    /// Whether reads fail with [`io::ErrorKind::WouldBlock`] instead of waiting. After such a failure, or a read of
-    /// less than was asked for, the descriptor becomes readable when there is more.
+    /// Whether reads fail with [`io::ErrorKind::WouldBlock`] instead of waiting. After such a failure, or a short
+    /// read, the descriptor becomes readable when there is more.
     pub fn set_nonblocking(&mut self, nonblocking: bool) {
         self.mode.nonblocking = nonblocking;
     }
@@ -105,10 +105,10 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`Error::PacketTooLarge`] where the ring can't hold that many (in non-blocking mode:
-    /// [`Error::WouldBlock`]), [`Error::PeerClosed`], [`Error::PeerFinished`], [`Error::PeerAborted`] and
-    /// [`Error::PeerDied`] where the peer's stream ended before that; what it wrote can still be read.
-    /// [`Error::WouldBlock`], [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
+    /// [`Error::PacketTooLarge`] if the ring cannot hold that many (in non-blocking mode: [`Error::WouldBlock`]),
+    /// [`Error::PeerClosed`], [`Error::PeerFinished`], [`Error::PeerAborted`] and [`Error::PeerDied`] if the peer's
+    /// stream ended before that; its data can still be read. [`Error::WouldBlock`], [`Error::TimedOut`],
+    /// [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn recv(&mut self, packet: &mut [u8]) -> Result<()> {
         self.channel.recv(packet, self.mode.wait())
     }
@@ -130,13 +130,13 @@ impl Reader {
     /// Waits for data, then writes at most `max` bytes (at least 1) of it to `fd` with one system call, straight out of the
     /// ring. Returns how many; 0 is the end of the stream. If `fd` fails, nothing is lost from the ring.
     ///
-    /// After fewer bytes than `max`, this half's descriptor becomes readable when there is more, at once where `fd` took less
-    /// than there was. [`Error::WouldBlock`] also comes from an `fd` that doesn't block: where
-    /// [`data_ready`](Self::data_ready) says that there is data, `fd` is the one to poll.
+    /// After fewer bytes than `max`, this half's descriptor becomes readable when there is more, at once if `fd` was
+    /// the limit. A non-blocking `fd` can cause [`Error::WouldBlock`], too: if [`data_ready`](Self::data_ready) is not
+    /// 0, poll `fd`.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] where `fd` can't be written, [`Error::PeerDied`], [`Error::PeerAborted`], [`Error::WouldBlock`],
+    /// [`Error::Os`] if `fd` cannot be written, [`Error::PeerDied`], [`Error::PeerAborted`], [`Error::WouldBlock`],
     /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn copy_to_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
         end_of_stream(self.channel.copy_to_fd(fd, max, self.mode.wait()))
@@ -169,7 +169,7 @@ impl Reader {
     /// # Errors
     ///
     /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`]; [`Error::PeerClosed`], [`Error::PeerDied`] and
-    /// [`Error::PeerAborted`] where no event will come any more.
+    /// [`Error::PeerAborted`] if no event will come any more.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<()> {
         self.channel.wait(timeout)
     }
@@ -221,8 +221,8 @@ fn end_of_stream(result: Result<usize>) -> Result<usize> {
 }
 
 impl Writer {
-    /// Whether writes fail with [`io::ErrorKind::WouldBlock`] instead of waiting. After such a failure, or a write
-    /// of less than was asked for, the descriptor becomes readable when there is space.
+    /// Whether writes fail with [`io::ErrorKind::WouldBlock`] instead of waiting. After such a failure, or a short
+    /// write, the descriptor becomes readable when there is space.
     pub fn set_nonblocking(&mut self, nonblocking: bool) {
         self.mode.nonblocking = nonblocking;
     }
@@ -236,7 +236,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::PacketTooLarge`] where the ring can't hold it (in non-blocking mode: [`Error::WouldBlock`]);
+    /// [`Error::PacketTooLarge`] if the ring cannot hold it (in non-blocking mode: [`Error::WouldBlock`]);
     /// [`Error::PeerClosed`], [`Error::PeerAborted`], [`Error::PeerDied`]; [`Error::WouldBlock`], [`Error::TimedOut`],
     /// [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn send(&mut self, packet: &[u8]) -> Result<()> {
@@ -270,7 +270,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::PeerClosed`], [`Error::PeerAborted`] and [`Error::PeerDied`] where the peer went before that;
+    /// [`Error::PeerClosed`], [`Error::PeerAborted`] and [`Error::PeerDied`] if the peer left before that;
     /// [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn wait_drained(&mut self, timeout: Option<Duration>) -> Result<()> {
         self.channel.wait_drained(timeout)
@@ -279,13 +279,13 @@ impl Writer {
     /// Waits for space, then reads at most `max` bytes (at least 1) from `fd` with one system call, straight into the ring.
     /// Returns how many; 0 is the end of the file. A descriptor that blocks, blocks this call.
     ///
-    /// After fewer bytes than `max`, this half's descriptor becomes readable when there is space, at once where `fd` gave less
-    /// than there was space for. [`Error::WouldBlock`] also comes from an `fd` that doesn't block: where
-    /// [`buffer_space`](Self::buffer_space) says that there is space, `fd` is the one to poll.
+    /// After fewer bytes than `max`, this half's descriptor becomes readable when there is space, at once if `fd` was
+    /// the limit. A non-blocking `fd` can cause [`Error::WouldBlock`], too: if [`buffer_space`](Self::buffer_space) is
+    /// not 0, poll `fd`.
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] where `fd` can't be read, [`Error::PeerClosed`], [`Error::PeerAborted`], [`Error::PeerDied`],
+    /// [`Error::Os`] if `fd` cannot be read, [`Error::PeerClosed`], [`Error::PeerAborted`], [`Error::PeerDied`],
     /// [`Error::WouldBlock`], [`Error::TimedOut`], [`Error::Interrupted`], [`Error::Closed`], [`Error::Corrupt`].
     pub fn copy_from_fd(&mut self, fd: BorrowedFd<'_>, max: usize) -> Result<usize> {
         self.channel.copy_from_fd(fd, max, self.mode.wait())
@@ -294,8 +294,8 @@ impl Writer {
     /// Ends this side's stream: the peer reads the rest and then the end, while the other direction goes on. Later writes
     /// fail with [`Error::Closed`]. A second call does nothing. Does not block.
     ///
-    /// Only a peer of this implementation hears of it, on every transport; for any other the stream stays open until this
-    /// side [leaves](Self::leave). [`peer_half_closes`](super::Vchan::peer_half_closes) tells which.
+    /// Only a peer of this implementation hears of it, on every transport; for any other the stream stays open until
+    /// this side [leaves](Self::leave). See [`peer_half_closes`](super::Vchan::peer_half_closes).
     ///
     /// ```
     /// use std::io::{Read, Write};
@@ -322,7 +322,7 @@ impl Writer {
     ///
     /// # Errors
     ///
-    /// [`Error::Closed`] where this side has left or was closed, and errors of the event channel.
+    /// [`Error::Closed`] if this side has left or was closed, and errors of the event channel.
     pub fn shutdown(&mut self) -> Result<()> {
         self.channel.finish()
     }

@@ -138,8 +138,9 @@ impl Channel {
         }
     }
 
-    /// Writes what fits, `WouldBlock` for nothing. `data` is the beginning of the caller's `asked` bytes. After fewer
-    /// than these the caller may poll the descriptor or wait for an event, which comes when there is more space.
+    /// Writes what fits, `WouldBlock` for nothing. The caller asked for `asked` bytes; `data` may be only the first
+    /// part. After a short count the caller may poll the descriptor or wait for an event, which comes when there is
+    /// more space.
     pub fn write_now(&self, data: &[u8], asked: usize, drain: bool) -> Progress {
         let mut done = 0;
         self.waiter.disarm(self, Interest::Writable);
@@ -223,10 +224,9 @@ impl Channel {
         }
     }
 
-    /// `done` of `asked` bytes were moved through a buffer of `len`. A caller that got fewer may poll now, without an
-    /// error for the peer's end, since a call that moved something reports none. The event of the peer's end may have
-    /// been taken before the direction was armed. And if the buffer ended first, the ring may hold more by now, for
-    /// which no event comes.
+    /// `done` of `asked` bytes were moved through a buffer of `len`. After a short count the caller may poll. The
+    /// event of the peer's end may already have been taken, or, if the buffer was the limit, the ring may hold more.
+    /// No event follows in either case, so the direction is set ready.
     fn leave_to_poll(&self, interest: Interest, done: usize, len: usize, asked: usize) -> Result<()> {
         if done == asked {
             return Ok(());
@@ -248,8 +248,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Waits until there are `need` bytes, or fails with the reason. Data of a peer that is gone counts, space does
-    /// not. `need` must not exceed the ring.
+    /// Waits until there are `need` bytes, or fails with the reason. Data left by a peer that is gone can still be
+    /// read; its ring cannot be written. `need` must not exceed the ring.
     pub fn at_least(&self, interest: Interest, need: usize, wait: Wait) -> Result<()> {
         match interest {
             Interest::Readable => self.check_open(),

@@ -64,10 +64,10 @@ impl Closable for Pending {
 ///
 /// No signal ends a call; a [`Closer`] does. Several threads may accept at once.
 ///
-/// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`, and stays the same. It is readable when a client may have
-/// come, when a channel has to be published again, and when the listener was closed;
-/// [`accept_timeout`](Self::accept_timeout) with a zero time-out then tells which. A listener uses two descriptors besides those of
-/// its one channel.
+/// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`, and stays the same. It is readable when a client may
+/// have come, when a channel has to be published again, and when the listener was closed;
+/// [`accept_timeout`](Self::accept_timeout) with a zero timeout then returns the reason. A listener uses two
+/// descriptors besides those of its one channel.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -114,7 +114,7 @@ pub struct Listener {
 
 impl Listener {
     pub(super) fn new(plan: Plan, closer: Closer) -> Result<Listener> {
-        let closing = closer.waiter()?;
+        let closing = closer.event()?;
         let set = new_set()?;
         set.add(&*closing, Readiness::WRITABLE, CLOSING).map_err(not_watched)?;
         let pending = Arc::new(Pending::default());
@@ -219,12 +219,12 @@ impl Listener {
         published.map_or_else(|| self.publish(&turn), Ok)
     }
 
-    /// Publishes a channel, where there is none.
+    /// Publishes a channel. There is none now.
     fn publish(&self, _turn: &MutexGuard<'_, ()>) -> Result<Arc<Channel>> {
         self.closer.check()?;
         let channel = self.plan.publish(&Closer::new())?;
         let mut pending = self.pending.lock();
-        // The closer looks into `pending` after it has said that it closes.
+        // The closer sets its flag before it looks into `pending`.
         self.closer.check()?;
         self.set.add(channel.events_fd(), Readiness::READABLE, CLIENT).map_err(not_watched)?;
         self.watch_closing_for(Readiness::READABLE);
@@ -235,7 +235,7 @@ impl Listener {
         Ok(channel)
     }
 
-    /// Takes the channel out of the listener. `false` where another thread has done so.
+    /// Takes the channel out of the listener. `false` if another thread has done so.
     fn take(&self, channel: &Arc<Channel>) -> Result<bool> {
         let mut pending = self.pending.lock();
         self.closer.check()?;
@@ -258,7 +258,7 @@ fn not_watched(error: std::io::Error) -> Error {
     Error::os("add to an epoll set", error)
 }
 
-/// Whether there is or was a client, whatever has become of it.
+/// Whether there is or was a client, in whatever state.
 fn client_has_come(channel: &Channel) -> bool {
     matches!(channel.ring.peer_live(), Ok(PeerLive::Connected | PeerLive::Exited))
 }

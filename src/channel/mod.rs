@@ -32,7 +32,7 @@ pub(crate) mod wait;
 #[cfg(not(model))]
 pub mod cancellation {
     pub use super::wait::cancel::{hold, Held};
-    pub use super::wait::signals::{forget_look, has_looked, is_look_requested, take_look_request};
+    pub use super::wait::signals::{forget_look, is_look_requested, note_look, take_look_request};
 }
 
 pub use builder::{ClientBuilder, ListenerBuilder};

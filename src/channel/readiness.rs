@@ -87,7 +87,7 @@ impl Channel {
         self.arm(interest);
         let count = self.ring.available(interest)?;
         // The peer's last event may have been taken before the direction was armed.
-        self.waiter.set_ready_unless_pending(self, interest, count.saturating_add(1));
+        self.waiter.set_ready_unless_must_wait(self, interest, count.saturating_add(1));
         Ok(count as usize)
     }
 
@@ -115,7 +115,7 @@ impl Source for Channel {
         self.check_ready(interest, need)
     }
 
-    fn is_pending(&self, interest: Interest, need: u32) -> bool {
+    fn must_wait(&self, interest: Interest, need: u32) -> bool {
         self.ring.available(interest).is_ok_and(|count| count < need)
             && self.state().is_ok_and(|state| self.terminal_error(interest, state).is_none())
     }

@@ -13,15 +13,15 @@ use crate::Result;
 
 /// One end of a channel: a byte stream in both directions.
 ///
-/// Reading and writing are those of [`Reader`] and [`Writer`], which see. Dropping it closes it: the peer is told,
-/// and everything that was made for the channel is undone.
+/// It reads and writes like [`Reader`] and [`Writer`]. Dropping it closes it: the peer is notified, and everything
+/// that was made for the channel is removed.
 ///
 /// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`: it becomes readable when an event comes or the peer
-/// ends. Ask only after a non-blocking call that moved less than it was asked for, or after
-/// [`data_ready`](Self::data_ready) or [`buffer_space`](Self::buffer_space): only then has the peer been asked for
-/// an event. An event says nothing of what it is for, so try both directions: the descriptor stays readable while
-/// there is something of what was asked for and not tried since. Each half of a [split](Self::split) channel has a
-/// descriptor of its own. Each is made when it is first asked for. Until then an end has at most 5 descriptors.
+/// ends. Poll it only after a non-blocking call that moved less than requested, or after
+/// [`data_ready`](Self::data_ready) or [`buffer_space`](Self::buffer_space): only these ask the peer for an event. An
+/// event does not name its direction, so try both: the descriptor stays readable while a requested direction is ready
+/// and was not tried. Each half of a [split](Self::split) channel has a descriptor of its own. Each is made on first
+/// request. Without them an end has at most 5 descriptors.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -74,8 +74,8 @@ impl Vchan {
         self.channel().ring.role()
     }
 
-    /// The configuration path. A client which was
-    /// [told](crate::transport::unix::UnixTransport::exported) of its server has that of the server which it has met.
+    /// The configuration path. A client by [`XEN_CONFIGURATION`](crate::transport::unix::UnixTransport::exported) has
+    /// the path of the server that it met.
     pub fn path(&self) -> &str {
         self.channel().path()
     }
@@ -85,11 +85,11 @@ impl Vchan {
         self.channel().rendezvous()
     }
 
-    /// Where the peer is. Does not block.
+    /// The state of the peer. Does not block.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`](crate::Error::Corrupt) where the shared memory says what no peer says.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) if the shared memory holds an impossible value.
     pub fn state(&self) -> Result<State> {
         self.channel().state_now()
     }
@@ -161,7 +161,7 @@ impl Vchan {
         self.channel().closer().clone()
     }
 
-    /// Tells the peer that this end has left, but keeps the memory: what the peer wrote can still be read, writing
+    /// Announces to the peer that this end has left, but keeps the memory: the peer's data can still be read, writing
     /// fails with [`Error::Closed`](crate::Error::Closed).
     pub fn leave(&self) {
         self.channel().leave();
@@ -183,8 +183,8 @@ impl Vchan {
         self.channel().abort();
     }
 
-    /// Whether the peer is known to understand [`shutdown`](Self::shutdown) and [`abort`](Self::abort): an end of this
-    /// implementation. It says so when it connects or, as a server, when it first hears of this side.
+    /// Whether the peer is known to support [`shutdown`](Self::shutdown) and [`abort`](Self::abort), as an end of this
+    /// implementation. A client announces it when it connects, a server with its first event after that.
     pub fn peer_half_closes(&self) -> bool {
         self.channel().peer_half_closes()
     }

@@ -288,7 +288,7 @@ pub trait EventChannel: Send + Sync {
 
     /// The time after which a server that still waits for its client should [watch its
     /// name](Self::watch_name); `None` if it is watched already, or need not be.
-    fn name_is_due(&self) -> Option<Duration> {
+    fn name_watch_delay(&self) -> Option<Duration> {
         None
     }
 

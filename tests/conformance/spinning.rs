@@ -10,8 +10,8 @@ use crate::world::World;
 
 /// A message arrives at about the moment when the reader stops spinning and goes to sleep.
 fn messages_at_the_boundary(world: &dyn World, spin: Duration, seed: u64) {
-    let server = server(world).buffer_size(1024).spin(spin).without_nudges();
-    let (mut reader, mut client) = connect(&server, &client(world).spin(spin).without_nudges());
+    let server = server(world).buffer_size(1024).spin(spin).without_extra_events();
+    let (mut reader, mut client) = connect(&server, &client(world).spin(spin).without_extra_events());
     reader.set_timeout(Some(LONG));
     let messages = rounds(3000) as u64;
     let reading = spawn("reader", move || {

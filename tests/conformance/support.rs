@@ -19,12 +19,12 @@ pub const PORT: &str = "conformance";
 /// A server's builder with the default name. Without nudges, which would repair a lost wake-up before a test
 /// sees it.
 pub fn server(world: &dyn World) -> ListenerBuilder {
-    Listener::builder(CLIENT, PORT).transport(world.server()).without_nudges()
+    Listener::builder(CLIENT, PORT).transport(world.server()).without_extra_events()
 }
 
 /// The builder of its client.
 pub fn client(world: &dyn World) -> ClientBuilder {
-    Vchan::builder(SERVER, PORT).transport(world.client()).without_nudges()
+    Vchan::builder(SERVER, PORT).transport(world.client()).without_extra_events()
 }
 
 /// A server's channel, once its client has connected.

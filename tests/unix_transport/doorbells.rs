@@ -414,7 +414,7 @@ fn next_client_is_woken_despite_the_previous_doorbell() {
         Listener::builder_at(1, "/next").transport(transport.clone()).persistent(true).open().unwrap();
     server.set_timeout(Some(LONG));
     let connect = || {
-        let builder = Vchan::builder_at(0, "/next").transport(transport.clone()).without_nudges();
+        let builder = Vchan::builder_at(0, "/next").transport(transport.clone()).without_extra_events();
         let mut client = builder.connect().unwrap();
         client.set_timeout(Some(LONG));
         client

@@ -300,7 +300,8 @@ impl World {
             path: String::new(),
         };
         let spin = std::time::Duration::from_micros(if self.spin { 50 } else { 0 });
-        let settings = Settings { spin: Some(spin), nudges: false, persistent: false, half_closes: true };
+        let settings =
+            Settings { spin: Some(spin), extra_events: false, persistent: false, half_closes: true };
         Channel::new(parts, &Closer::new(), settings).unwrap()
     }
 

@@ -2,10 +2,10 @@
 //!
 //! A cancelled thread unwinds from a *cancellation point*, a call of the C library that may block. Rust code cannot be
 //! unwound that way. So cancellation is disabled around such calls in this crate, and sleeps use system calls that are
-//! no cancellation points. During a sleep the program's setting is in force. The sleep ends from time to time, or by
-//! the C library's signal. The call then returns to the C interface, which looks for a cancellation once nothing of
-//! this crate is on the stack. Only threads with deferred cancellation, the default, can be in this crate:
-//! asynchronous cancellation allows hardly any call.
+//! not cancellation points. During a sleep the program's own setting applies. The sleep ends periodically, or by the C
+//! library's signal. The call then returns to the C interface, which checks for a cancellation when no frame of this
+//! crate is on the stack. Only threads with deferred cancellation, the default, can be in this crate: asynchronous
+//! cancellation allows hardly any call.
 
 use std::cell::Cell;
 use std::os::raw::{c_char, c_int};
@@ -67,12 +67,13 @@ impl Drop for Held {
     }
 }
 
-/// Runs a sleep that is no cancellation point under the program's setting, so that a cancellation interrupts it.
-pub(super) fn open<T>(sleep: impl FnOnce() -> T) -> T {
+/// Runs `sleep`, which is not a cancellation point itself, with the program's setting restored, so that a cancellation
+/// interrupts it.
+pub(super) fn with_programs_setting<T>(sleep: impl FnOnce() -> T) -> T {
     match BEFORE.get() {
         Some(ENABLE) => {
-            // A signal handler disables it again for its own calls, or leaves by `longjmp`, when nothing must stay
-            // disabled.
+            // A signal handler may call into this crate, and disable cancellation again, or leave by `longjmp`, which
+            // must not leave it disabled.
             BEFORE.set(None);
             set(ENABLE);
             let result = sleep();
@@ -97,7 +98,8 @@ pub(super) fn is_possible() -> bool {
     single.is_null() || unsafe { single.read_volatile() } == 0
 }
 
-/// Whether any thread of this process was ever cancelled. The C library handles its signal from then on.
+/// Whether any thread of this process was ever cancelled. The C library installs the handler of its signal at the
+/// first `pthread_cancel`.
 pub(super) fn was_used() -> bool {
     if cfg!(miri) {
         return false;

@@ -35,17 +35,18 @@ impl Deadline {
         }
     }
 
-    /// Whether that time has come. Only a point in time can be over.
+    /// Whether that time has come. Always false for [`After`](Self::After): make it a point in time first, by
+    /// [`fixed`](Self::fixed).
     pub(in crate::channel) fn is_over(self) -> bool {
         matches!(self, Deadline::At(end) if Instant::now() >= end)
     }
 
     /// The earlier of two.
-    pub(in crate::channel) fn or(self, other: Deadline) -> Deadline {
+    pub(in crate::channel) fn earlier(self, other: Deadline) -> Deadline {
         match (self, other) {
             (deadline, Deadline::Never) | (Deadline::Never, deadline) => deadline,
             (Deadline::At(end), Deadline::At(other)) => Deadline::At(end.min(other)),
-            _ => self.fixed().or(other.fixed()),
+            _ => self.fixed().earlier(other.fixed()),
         }
     }
 }
@@ -66,13 +67,13 @@ mod tests {
     fn the_earlier_of_two_counts() {
         let at = Instant::now() + LONG;
         let soon = Deadline::At(at);
-        assert_eq!(Deadline::Never.or(Deadline::Never), Deadline::Never);
-        assert_eq!(Deadline::After(LONG).or(Deadline::Never), Deadline::After(LONG));
-        assert_eq!(Deadline::Never.or(soon), soon);
-        assert_eq!(Deadline::After(2 * LONG).or(soon), soon);
-        assert_eq!(Deadline::After(Duration::MAX).or(soon), soon);
-        assert_eq!(soon.or(Deadline::After(Duration::MAX)), soon);
-        assert!(matches!(Deadline::After(LONG / 2).or(soon), Deadline::At(end) if end < at));
+        assert_eq!(Deadline::Never.earlier(Deadline::Never), Deadline::Never);
+        assert_eq!(Deadline::After(LONG).earlier(Deadline::Never), Deadline::After(LONG));
+        assert_eq!(Deadline::Never.earlier(soon), soon);
+        assert_eq!(Deadline::After(2 * LONG).earlier(soon), soon);
+        assert_eq!(Deadline::After(Duration::MAX).earlier(soon), soon);
+        assert_eq!(soon.earlier(Deadline::After(Duration::MAX)), soon);
+        assert!(matches!(Deadline::After(LONG / 2).earlier(soon), Deadline::At(end) if end < at));
     }
 
     #[test]

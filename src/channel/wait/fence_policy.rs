@@ -1,20 +1,20 @@
 //! When this side offers the peer heavy [fences](crate::fence), so that the peer publishes without a fence of its own
 //! (`ring/fence_elision.rs`).
 //!
-//! A heavy fence costs up to ten microseconds and interrupts another processor. It is due for each notification that this
-//! side enables. So a side makes the offer while it rarely enables them: its waits end without, or much data moves in
-//! between. A side that enables them often withdraws the offer.
+//! A heavy fence costs up to ten microseconds and interrupts another processor. An offer commits this side to one for
+//! each notification that it enables. So a side makes the offer while it rarely enables them: its waits end without
+//! enabling one, or much data moves in between. A side that enables them often withdraws the offer.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::tuning;
 use crate::fence;
 
-/// This many waits between two enabled notifications are many.
+/// At least this many waits between two enabled notifications count as many.
 const MANY_WAITS: u32 = if cfg!(model) { 1 } else { 16 };
-/// This many bytes, too.
+/// Likewise for bytes.
 const MANY_BYTES: u32 = if cfg!(model) { 2 } else { 4 << 20 };
-/// This many early ones in a row withdraw the offer: every conversation begins with some.
+/// After this many early notifications in a row the offer is withdrawn. A few at the start are normal.
 const OFTEN: u32 = if cfg!(model) { 1 } else { 4 };
 
 #[derive(Debug)]
@@ -45,8 +45,8 @@ impl FencePolicy {
         self.possible
     }
 
-    /// A wait ended without a notification. Returns whether it is time to learn what implementation the peer is, which
-    /// becomes rarer with each wait.
+    /// A wait ended without a notification. Returns whether it is time to learn what implementation the peer is: at
+    /// exponentially growing intervals.
     pub(super) fn record_ready(&self) -> bool {
         let waits = self.waits.load(Ordering::Relaxed).saturating_add(1);
         self.waits.store(waits, Ordering::Relaxed);
@@ -71,7 +71,7 @@ impl FencePolicy {
         (self.possible && self.offered.load(Ordering::Relaxed) != wanted).then_some(wanted)
     }
 
-    /// Records a change. Of two threads one makes it.
+    /// Records a change. Returns `true` for the one thread that must carry it out.
     pub(super) fn change_to(&self, offered: bool) -> bool {
         self.offered.swap(offered, Ordering::Relaxed) != offered
     }

@@ -1,9 +1,9 @@
 //! A workaround for peers that lose wake-ups.
 //!
-//! The historical unixcat can lose one when its ring is full. It then sleeps although there is space, and so does this side,
-//! which waits for its data. Any further event releases it. So a side that waits sends an event after a few
-//! milliseconds without progress, then at growing intervals, then no more. A peer that repeatedly moved right after such
-//! an event gets one before every sleep. A peer of this implementation loses no wake-up and gets none.
+//! The historical unixcat can lose one when its ring is full. Both sides then sleep: the peer despite free space, this
+//! side for its data. Any further event releases it. So a side that waits sends an event after a few milliseconds
+//! without progress, then at growing intervals, then no more. A peer that repeatedly moved right after such an event
+//! gets one before every sleep. A peer of this implementation loses no wake-up and gets none.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ const PROMPT: Duration = Duration::from_millis(2);
 /// This many prompt moves prove that the peer loses wake-ups.
 const PROOF: u32 = 3;
 
-/// What is known about the peer.
+/// Evidence that the peer loses wake-ups.
 #[derive(Debug)]
 pub(super) struct LostWakeupWorkaround {
     max_events: u32,
@@ -80,7 +80,7 @@ impl ExtraEvents<'_> {
             Some(last) if last.elapsed() < PROMPT => {
                 self.peer.prompt_moves.fetch_add(1, Ordering::Relaxed);
             }
-            // It moved in its own time, not because of the event.
+            // The event did not prompt this move.
             Some(_) => self.peer.prompt_moves.store(0, Ordering::Relaxed),
         }
     }

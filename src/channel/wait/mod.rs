@@ -1,18 +1,29 @@
-//! Waiting: for bytes, for any event, for the peer.
+//! Waiting: for bytes, for any event, for the peer. [`Waiter`] is the only way in.
 //!
-//! [`Waiter`] is the only way in. A wait is an attempt without sleeping, as its [`policy`] says, then an enabled
-//! notification, one more check, and a [`park`] until an event comes. Callers that wait outside poll a
-//! descriptor ([`poll_fd`]). The numbers are in [`tuning`].
+//! A wait for bytes goes through these steps:
+//!
+//! 1. *Attempt* ([`policy`], [`spin`]): delay, check, or yield, without an event. The numbers are in [`tuning`].
+//! 2. *Rearm* ([`Source::rearm`]): the notification is enabled, a bit that asks the peer for an event.
+//! 3. *Check* once more. The order of bit, fence and check is what loses no wake-up, see `ring/notify.rs` and
+//!    `docs/protocol.md`; the models check it, and each [`Fault`] is a step left out.
+//! 4. *Park* ([`park`]) until an event comes. One thread leads and polls ([`poller`]); each event begins a new *epoch*, by which
+//!    others notice that they must check again. [`signals`] and [`cancel`] say what else ends a park.
+//! 5. *Forward* ([`forward`]): an event that one thread took may be for a caller that polls a descriptor ([`poll_fd`]). Such
+//!    a caller has *armed* its direction; the descriptor is made readable.
+//!
+//! [`FencePolicy`] decides when this side makes heavy fences on the peer's behalf, [`LostWakeupWorkaround`] helps against
+//! peers that lose wake-ups. Both have tests of their own; parking, forwarding and signals are tested by `channel/model/`,
+//! `tests/conformance/` and `tests-c/behaviour/`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-mod armed;
 mod backoff;
 #[cfg_attr(model, allow(dead_code))]
 pub(crate) mod cancel;
 pub(in crate::channel) mod deadline;
 mod fence_policy;
+mod forward;
 mod lost_wakeup;
 mod park;
 mod policy;
@@ -37,7 +48,7 @@ pub(in crate::channel) use tuning::CHUNK;
 use self::deadline::Deadline;
 use self::fence_policy::FencePolicy;
 use self::lost_wakeup::LostWakeupWorkaround;
-use self::park::{Epoch, EventCount, LeaderGuard, Until, Woken};
+use self::park::{Epoch, EventCount, HandOffGuard, Until, Woken};
 use self::policy::{Conditions, Policy};
 use self::poll_fd::PollFd;
 use self::signals::is_restarted_call;
@@ -60,7 +71,7 @@ pub(in crate::channel) struct Waiter {
     lost_wakeups: LostWakeupWorkaround,
     event_count: EventCount,
     poll_fd: PollFd,
-    /// How many non-blocking calls that find nothing need not ask for a dead peer, since a wait has.
+    /// How many more unsuccessful non-blocking calls skip the check for a dead peer, since a wait has just made it.
     skipped_peer_checks: AtomicU32,
 }
 
@@ -94,7 +105,8 @@ impl Waiter {
         self.fence_policy.is_possible()
     }
 
-    /// From now on a call may end as [interrupted](Error::Interrupted) only for its caller to look for a cancellation.
+    /// From now on a call may also end as [interrupted](Error::Interrupted) so that its caller can check for a
+    /// cancellation of the thread.
     pub(in crate::channel) fn look_for_cancellation(&self) {
         self.event_count.look_for_cancellation();
     }
@@ -118,14 +130,14 @@ impl Waiter {
     pub(in crate::channel) fn chunk_hint(&self, len: usize, ring_size: u32) -> usize {
         if len <= self.tuning.chunk || len <= ring_size as usize / CHUNKS_PER_RING {
             len
-        } else if self.policies.iter().all(Policy::is_effective) {
+        } else if self.policies.iter().all(Policy::peer_keeps_up) {
             self.tuning.chunk
         } else {
             usize::MAX
         }
     }
 
-    /// Waits until there are `need` bytes, or fails with the reason why there never will be.
+    /// Waits until there are `need` bytes of data or space, or fails with the reason why there never will be.
     pub(in crate::channel) fn wait_ready(
         &self,
         source: &impl Source,
@@ -168,12 +180,13 @@ impl Waiter {
             if !fault(Fault::Recheck) && source.check(interest, need)? {
                 break;
             }
-            let woken = self.park(source, &guard, epoch, Until::Bytes(interest, need), due.or(deadline))?;
-            // Not enabled again, so the peer need not notify.
+            let woken =
+                self.park(source, &guard, epoch, Until::Bytes(interest, need), due.earlier(deadline))?;
+            // Checked before the notification is enabled again: if the bytes are there, the peer is spared an event.
             if woken == Woken::Event && source.check(interest, need)? {
                 break;
             }
-            // After an event, too: events without data must not stop the clock.
+            // Also after an event: a stream of events without data must not defeat the timeout.
             if deadline.is_over() {
                 return Err(Error::TimedOut(timeout.unwrap_or_default()));
             }
@@ -201,13 +214,13 @@ impl Waiter {
         need: u32,
         timeout: Option<Duration>,
     ) -> Option<WaitStart> {
-        // A restarted call has had its attempt.
+        // A call that is restarted after a look for a cancellation has spun already.
         if is_restarted_call() {
             return Some(WaitStart::now());
         }
         let ring = source.ring();
-        // Peers that alternate by yielding can batch. Others wake their peer for the first byte, and the scheduler then
-        // runs it for each byte.
+        // An end of this implementation lets a peer that yields accumulate bytes. Others wake their peer for the first
+        // byte, so yielding would cost a switch per byte.
         let can_batch = source.events().peer_has_extensions();
         let conditions = Conditions {
             timeout,
@@ -222,12 +235,12 @@ impl Waiter {
 
     /// The brief spin of a call that must not wait. Returns whether there are `need` bytes.
     pub(in crate::channel) fn try_ready(&self, source: &impl Source, interest: Interest, need: u32) -> bool {
-        // The caller's own check finds what is corrupt.
+        // Corruption counts as ready: the caller's check reports it.
         let ready = || source.ring().available(interest).map_or(true, |count| count >= need);
         spin::run_brief(self.policy(interest), ready)
     }
 
-    /// Whether a non-blocking call that found nothing asks the event channel for a dead peer.
+    /// Whether a non-blocking call that found nothing asks the event channel whether the peer died.
     pub(in crate::channel) fn should_check_peer(&self) -> bool {
         let skipped = self.skipped_peer_checks.load(Ordering::Relaxed);
         self.skipped_peer_checks.store(skipped.saturating_sub(1), Ordering::Relaxed);
@@ -245,14 +258,14 @@ impl Waiter {
         let _held = cancel::hold();
         // The caller usually finds nothing in both directions before its next wait.
         self.skipped_peer_checks.store(2, Ordering::Relaxed);
-        let epoch = self.event_count.remembered();
+        let epoch = self.event_count.take_noted_epoch();
         let armed = DIRECTIONS.map(|interest| self.poll_fd.armed(interest).map(|need| (interest, need)));
         let was_ready = DIRECTIONS.map(|interest| self.poll_fd.disarm(interest, source.events()));
         if was_ready != [false; 2] {
             return Ok(());
         }
         if let Some(error) = source.end_of_events()? {
-            // No event comes any more. What has come, or can still be read, ends one wait.
+            // There will be no further event. One that has come, or unread data, still satisfies this wait.
             self.event_count.drain(source)?;
             let news =
                 self.event_count.has_advanced(epoch) || source.ring().available(Interest::Readable)? > 0;
@@ -265,7 +278,7 @@ impl Waiter {
         let Some(start) = self.spin_for_armed(source, epoch, armed, timeout) else {
             return source.check_open();
         };
-        // The moves of the spin may have left an event behind, which must not end the park.
+        // The spin may have left an event pending. If it is newer than `epoch`, the wait is over without a park.
         if start.has_spun() && self.take_since(source, epoch)? && !fault(Fault::FreshEpoch) {
             return Ok(());
         }
@@ -273,7 +286,7 @@ impl Waiter {
         let woken = self
             .park(source, &self.event_count.guard(), epoch, Until::AnyEvent, timeout.into())
             // A restarted wait is for the same events.
-            .inspect_err(|_| self.event_count.remember_again(epoch))?;
+            .inspect_err(|_| self.event_count.restore_epoch(epoch))?;
         for (interest, _) in armed.into_iter().flatten() {
             start.record_park(self.policy(interest));
         }
@@ -283,8 +296,8 @@ impl Waiter {
         }
     }
 
-    /// Spins until one of the armed directions is ready or an event was taken. The peer's event stays pending then, and
-    /// ends a later wait for nothing.
+    /// Spins until one of the armed directions is ready or an event was taken. The peer's event stays pending then,
+    /// and ends a later wait spuriously.
     fn spin_for_armed(
         &self,
         source: &impl Source,
@@ -310,7 +323,8 @@ impl Waiter {
         spin::run(self.policy(interest), &conditions, ready, moved)
     }
 
-    /// Waits until `over` returns something, looked at after each event. No byte is expected meanwhile.
+    /// Waits until `over` returns something. It is called after each event. Arms no notification. `timeout` is only
+    /// for the error, `deadline` ends the wait.
     pub(in crate::channel) fn wait_until<T>(
         &self,
         source: &impl Source,
@@ -337,17 +351,17 @@ impl Waiter {
     fn park(
         &self,
         source: &impl Source,
-        guard: &LeaderGuard<'_>,
+        guard: &HandOffGuard<'_>,
         epoch: Epoch,
         until: Until,
         deadline: Deadline,
     ) -> Result<Woken> {
         let park = |deadline| self.event_count.park(guard, epoch, until, deadline, source);
-        let woken = match source.events().name_is_due() {
+        let woken = match source.events().name_watch_delay() {
             None => park(deadline),
             Some(due) => {
                 let (deadline, due) = (deadline.fixed(), Deadline::After(due).fixed());
-                match park(deadline.or(due)) {
+                match park(deadline.earlier(due)) {
                     Ok(Woken::TimedOut) if due.is_over() && !deadline.is_over() => {
                         source.events().watch_name();
                         park(deadline)
@@ -356,7 +370,7 @@ impl Waiter {
                 }
             }
         };
-        // A closed channel has an error of its own.
+        // If this side was closed, that is the reason, not the poll's error.
         let woken = woken.or_else(|error| source.check_open().and(Err(error)))?;
         if woken == Woken::Event {
             self.forward_event_to_both(source);
@@ -378,7 +392,8 @@ impl Waiter {
     fn record_ready(&self, source: &impl Source) {
         let is_time = self.fence_policy.record_ready();
         if is_time && self.fence_policy.due_change() == Some(true) && !source.events().peer_has_extensions() {
-            // The peer says what it is by an event. A broken event channel is found by the next park.
+            // The peer identifies its implementation by an event: take it now. The next park reports a broken event
+            // channel.
             let _ = self.take_since(source, self.event_count.epoch());
         }
         self.update_fence_offer(source);

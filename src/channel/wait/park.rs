@@ -1,9 +1,9 @@
 //! Parking until the peer's event comes, for any number of threads on one event channel: an event count with a leader.
 //!
-//! An event wakes only one of the threads that poll the channel, and it may concern another. So one parked thread at a
-//! time, the leader, polls. Each event that it takes begins a new epoch. The leader checks on behalf of the others and
-//! wakes those that have something to do. When it leaves, it wakes another to lead. A thread reads the epoch before the
-//! last check of its condition, and does not park if the epoch has advanced since.
+//! An event wakes only one of the threads that poll the channel, and it may be meant for a different one. So one
+//! parked thread at a time, the leader, polls. Each event that it takes begins a new epoch. The leader checks on
+//! behalf of the others and wakes those that have something to do. When it leaves, it wakes another to lead. A thread
+//! reads the epoch before the last check of its condition, and does not park if the epoch has advanced since.
 
 use nix::errno::Errno;
 use std::cell::Cell;
@@ -34,7 +34,8 @@ pub(super) enum Woken {
 }
 
 thread_local! {
-    /// The channel and the epoch at which this thread last enabled a notification without waiting for it.
+    /// The channel and the epoch at which this thread first armed a notification since its last wait for any event.
+    /// One slot: a thread that arms several channels keeps the last one's.
     // The model checkers' macros know no `const`.
     #[allow(clippy::missing_const_for_thread_local)]
     static SEEN: Cell<(u64, u64)> = Cell::new((0, 0));
@@ -69,11 +70,11 @@ pub(super) struct EventCount {
     list: Mutex<WaitList>,
     /// One for each [`Until::class`].
     woken: [Condvar; 3],
-    /// Whether callers look for a cancellation when a call ends for that.
+    /// Whether callers check for a cancellation when asked to.
     looks: AtomicBool,
 }
 
-/// The error for a system call that waits.
+/// Converts the errno of a failed sleep.
 fn interrupted(errno: Errno) -> Error {
     match errno {
         Errno::EINTR => Error::Interrupted,
@@ -85,7 +86,8 @@ impl Ready {
     /// Takes what is pending. Returns whether there was an event.
     fn take(self, source: &impl Source) -> Result<bool> {
         let drained = if self.readable { source.drain() } else { Ok(false) };
-        // An error comes again with the next poll. An event of the doorbell does not.
+        // The poll has consumed the doorbell's event, so that comes first. An error of `drain` comes again with the
+        // next poll.
         if self.rung {
             return Ok(true);
         }
@@ -106,13 +108,13 @@ struct WaitList {
 
 /// Held from before the first park of a wait until after the last. Dropping it makes sure that the threads that stay have a
 /// leader.
-pub(super) struct LeaderGuard<'a> {
+pub(super) struct HandOffGuard<'a> {
     event_count: &'a EventCount,
-    /// Other threads may rely on this one as leader. Threads that come later lead themselves.
+    /// Other threads may rely on this one as leader. Threads that park later find no leader and lead themselves.
     must_hand_off: Cell<bool>,
 }
 
-impl Drop for LeaderGuard<'_> {
+impl Drop for HandOffGuard<'_> {
     fn drop(&mut self) {
         if !self.must_hand_off.get() {
             return;
@@ -154,13 +156,13 @@ impl EventCount {
     }
 
     /// Keeps the epoch for a wait that is restarted.
-    pub(super) fn remember_again(&self, epoch: Epoch) {
+    pub(super) fn restore_epoch(&self, epoch: Epoch) {
         SEEN.with(|seen| seen.set((self.id, epoch.0)));
     }
 
-    /// Keeps the epoch for a [`remembered`](Self::remembered) wait of this thread in a later call. An older one stays:
-    /// the other direction may wait for an event that has been taken since.
-    pub(super) fn remember(&self) {
+    /// Keeps the epoch for a [`take_noted_epoch`](Self::take_noted_epoch) wait of this thread in a later call. An older one stays:
+    /// the other direction may still be owed an event that was taken since.
+    pub(super) fn note_epoch(&self) {
         SEEN.with(|seen| {
             if seen.get().0 != self.id {
                 seen.set((self.id, self.epoch.load(Ordering::Acquire)));
@@ -168,13 +170,13 @@ impl EventCount {
         });
     }
 
-    /// This thread's next [`remembered`](Self::remembered) wait ends at once.
-    pub(super) fn remember_event(&self) {
+    /// This thread's next [`take_noted_epoch`](Self::take_noted_epoch) wait ends at once.
+    pub(super) fn note_stale_epoch(&self) {
         SEEN.with(|seen| seen.set((self.id, self.epoch.load(Ordering::Acquire).wrapping_sub(1))));
     }
 
     /// The epoch that this thread kept, or the present one. So an event that another thread took in between counts.
-    pub(super) fn remembered(&self) -> Epoch {
+    pub(super) fn take_noted_epoch(&self) -> Epoch {
         match SEEN.with(|seen| seen.replace((0, 0))) {
             (id, epoch) if id == self.id => Epoch(epoch),
             _ => self.epoch(),
@@ -191,14 +193,14 @@ impl EventCount {
         self.epoch.load(Ordering::Acquire) != since.0
     }
 
-    pub(super) fn guard(&self) -> LeaderGuard<'_> {
-        LeaderGuard { event_count: self, must_hand_off: Cell::new(false) }
+    pub(super) fn guard(&self) -> HandOffGuard<'_> {
+        HandOffGuard { event_count: self, must_hand_off: Cell::new(false) }
     }
 
     /// Parks until an event comes that was not there at `epoch`, or until `deadline`.
     pub(super) fn park(
         &self,
-        guard: &LeaderGuard<'_>,
+        guard: &HandOffGuard<'_>,
         epoch: Epoch,
         until: Until,
         deadline: Deadline,
@@ -279,7 +281,7 @@ impl EventCount {
             if ready.take(source)? {
                 return Ok(Woken::Event);
             }
-            // What is readable without an event may stay so.
+            // A descriptor may stay readable without an event: the deadline counts all the same.
             if sleep.is_over() {
                 return Ok(Woken::TimedOut);
             }
@@ -301,10 +303,10 @@ impl EventCount {
 }
 
 impl WaitList {
-    /// Whether another thread polls. A poll of this thread was left by `longjmp`, or a signal handler has interrupted it and
-    /// makes this call. A thread that a fork left behind polls no more.
+    /// Whether another thread polls. A leader with this thread's own number does not count: `longjmp` abandoned its
+    /// poll, or a signal handler interrupted it and makes this call. Nor does a thread left behind by a fork.
     fn has_leader(&self) -> bool {
-        // To the system, the threads of a model are one.
+        // All threads of a model run on one thread of the system.
         self.leader.is_some_and(|other| cfg!(model) || other != thread::number() && thread::can_exist(other))
     }
 

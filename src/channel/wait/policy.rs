@@ -8,8 +8,9 @@
 //! * **Delay.** All indices share one cache line. A side that checks it in a loop takes it away from the peer. In a
 //!   stream the first check comes after a delay in which the peer can move several messages. A wait for an answer is
 //!   delayed by a part of the average answer.
-//! * **Yield.** Where both sides share a processor spinning fails although waits are short. There yielding costs half of
-//!   a park and no event. A yield that another process used for its time slice is paid back by waits without yielding.
+//! * **Yield.** Where both sides share a processor spinning fails although waits are short. There a yield costs
+//!   half as much as a park and needs no event. If another process ran instead, the next waits do not yield until the
+//!   loss is made up.
 //! * **Brief spin.** A non-blocking call that finds nothing makes the peer's next call send an event. A few more checks
 //!   in less than a microsecond avoid that while a peer is busy.
 
@@ -48,7 +49,7 @@ enum Plan {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Attempt {
     plan: Plan,
-    /// A sample of answers: timed from its beginning, not only after the first checks.
+    /// A sample for the average answer time: timed from its beginning, not only after the first checks.
     pub is_sample: bool,
     /// The delay is over.
     pub delayed: bool,
@@ -77,7 +78,7 @@ pub(super) enum Outcome {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Conditions {
     pub timeout: Option<Duration>,
-    /// Bytes of the ring that is waited for.
+    /// Size of the ring that is waited on, in bytes.
     pub ring_size: u32,
     /// Total bytes that this side has written, for a wait for data.
     pub written: Option<u32>,
@@ -91,7 +92,7 @@ pub(super) struct Policy {
     tuning: Tuning,
     /// Moving average of the time to readiness.
     wait: AtomicU32,
-    /// The same for waits that only parked. Used where a spin is compared with a sleep.
+    /// The same for waits that did not spin. A long spin is compared with it.
     parked: AtomicU32,
     rhythm: Rhythm,
     /// Moving average of the samples of answers.
@@ -205,7 +206,7 @@ impl Policy {
 
     /// Whether the peer runs beside this side and keeps up with it.
     #[inline]
-    pub(super) fn is_effective(&self) -> bool {
+    pub(super) fn peer_keeps_up(&self) -> bool {
         self.may_spin() && !self.spin.is_failing() && self.waits_are_short()
     }
 
@@ -325,7 +326,7 @@ mod tests {
         assert!((10..=16).contains(&count(Step::Check)), "{}", count(Step::Check));
         // A yield that brings nothing backs off in its turn.
         assert!((5..=16).contains(&count(Step::Yield)), "{}", count(Step::Yield));
-        assert!(!policy.is_effective());
+        assert!(!policy.peer_keeps_up());
     }
 
     #[test]
@@ -435,7 +436,7 @@ mod tests {
     fn spinning_can_be_off() {
         let policy = Policy::new(Tuning { max_spin: 0, ..tuning() });
         assert!((0..200).all(|_| steps(&policy, &READER, 0, 0) == [Step::Park]));
-        assert!(!policy.is_effective() && policy.begin_brief() == 0);
+        assert!(!policy.peer_keeps_up() && policy.begin_brief() == 0);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 //! direction records how many bytes a poller waits for. Whatever takes an event checks whether they have come and
 //! then sets the direction ready: its descriptor stays readable until the direction is tried again.
 //!
-//! What is polled is an epoll set, made on first request. It holds the channel's own set, and a descriptor of the event
-//! channel that is [always ready](EventChannel::always_ready). That is watched while the direction is ready and
-//! ignored otherwise. So setting a direction ready needs no descriptor and no memory, and cannot fail.
+//! What is polled is an epoll set, made on first request. It holds the set of the [poller](super::poller), and a
+//! descriptor of the event channel that is [always ready](EventChannel::always_ready). The latter is watched while the
+//! direction is ready, which makes the set readable, and ignored otherwise. So setting a direction ready needs no
+//! descriptor and no memory, and cannot fail.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering;
@@ -49,7 +50,7 @@ impl Set {
     fn new(own: BorrowedFd<'_>, events: &dyn EventChannel) -> Result<Set> {
         let set = new_set()?;
         let (fd, ready) = events.always_ready();
-        // No memory; or the peer shares the event channel's descriptor and has nested it to the kernel's limit.
+        // Fails without memory, or if the peer has nested the shared descriptor to the kernel's limit.
         let always_readable = set.add(own, Readiness::READABLE, 0).is_err();
         let watched = if always_readable { ready } else { Readiness::NONE };
         set.add(fd, watched, 1).map_err(|error| Error::os("add to an epoll set", error))?;
@@ -76,7 +77,7 @@ impl Polled {
 pub(in crate::channel) struct PollFd {
     /// Bytes that pollers wait for, per direction; 0 for none.
     armed: [AtomicU32; 2],
-    /// Bits of the directions whose descriptors are kept readable.
+    /// Bits of the directions that are kept readable.
     ready: AtomicU32,
     readable: Polled,
     writable: Polled,
@@ -167,10 +168,10 @@ impl PollFd {
         }
     }
 
-    /// Makes the sets agree with `ready`. Of several threads the last one to change a set checks again after that.
+    /// Makes the sets agree with `ready`. The last of several threads to modify a set loads `ready` again after that.
     fn update(&self, events: &dyn EventChannel) {
-        // An atomic operation sees the latest value, as a load need not: either this sees a set that is being made, or its
-        // maker sees the change that came before.
+        // A read-modify-write always sees the latest value, unlike a load. So either this sees a set that is being
+        // made, or its maker sees the change that came before.
         let latest = || self.ready.fetch_or(0, Ordering::SeqCst);
         let mut shown = latest();
         loop {

@@ -47,7 +47,7 @@ impl Poller {
     /// descriptor, whose events no longer matter.
     pub(super) fn close(&self, events: &dyn EventChannel) {
         let (fd, ready) = events.always_ready();
-        // An event channel may have attached another one.
+        // The event channel may not have put this descriptor into the set: add it then.
         let _ = self.set.modify(fd, ready, CLOSED).or_else(|_| self.set.add(fd, ready, CLOSED));
     }
 

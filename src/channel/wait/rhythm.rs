@@ -4,18 +4,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::tuning::{SAMPLE, STREAM};
 
-/// Tells streams from questions and answers: how many waits for data there were since the last write.
+/// Distinguishes streams from requests and answers, by the number of waits for data since the last write.
 #[derive(Debug, Default)]
 pub(super) struct Rhythm(AtomicU32);
 
-/// Bits of the word: waits for data without a write in between, the number of waits for an answer modulo [`SAMPLE`], and
-/// a part of the total that was written.
+/// Bits of the word: waits for data without a write in between, the number of waits for an answer modulo [`SAMPLE`],
+/// and a hash of the total written, to notice a write.
 const WAIT_BITS: u32 = 5;
 const ANSWER_BITS: u32 = 6;
 const MAX_WAITS: u32 = (1 << WAIT_BITS) - 1;
+const _: () = assert!(SAMPLE <= 1 << ANSWER_BITS && STREAM < MAX_WAITS);
 
 impl Rhythm {
-    /// A wait for data begins. Returns whether it is part of a stream, and whether it is the sample of its kind.
+    /// A wait for data begins. Returns whether it is part of a stream, and whether it must be timed.
     pub(super) fn begin(&self, written: u32) -> (bool, bool) {
         let word = self.0.load(Ordering::Relaxed);
         // Large writes change only the high bits.

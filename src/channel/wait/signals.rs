@@ -1,14 +1,14 @@
 //! Which signals end a sleep: those with a handler without `SA_RESTART`, as for a blocked `read`.
 //!
 //! A sleep waits for several descriptors. No system call for that honours `SA_RESTART`. `epoll_wait` fails with
-//! `EINTR` after every handler, and also after a stop, a freeze or a trace of the process; `ppoll` only after a
+//! `EINTR` after every handler, and also after the process was stopped, frozen or traced; `ppoll` only after a
 //! handler. So this module tracks the handlers of the process. If all of them restart, interruptions are ignored. If
-//! only some do, their signals are blocked during a `ppoll`, which a signalfd for them ends, and they are delivered
-//! when it returns. Any other interruption is by a handler that does not restart.
+//! only some do, their signals are blocked during a `ppoll` that also watches a signalfd for them, and delivered when
+//! it returns. Any other interruption is by a handler that does not restart.
 //!
 //! The kernel does not report new handlers. So the handlers are looked up again when a sleep begins some time after
-//! the last look-up, and after each interruption. A restarting handler can end at most one sleep: the first after a
-//! handler without `SA_RESTART` was installed, within that time.
+//! the last look-up, and after each interruption. A sleep may end although the handler that ran restarts, if another
+//! handler without `SA_RESTART` was installed since the last look-up.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -73,19 +73,19 @@ fn bit(signal: libc::c_int) -> SignalSet {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Handlers {
     /// Some handler does not restart what it interrupts.
-    plain: bool,
+    interrupting: bool,
     /// The signals with handlers that restart, as the kernel's set.
     restarting: SignalSet,
     /// Some thread was cancelled before.
     cancels: bool,
 }
 
-static PLAIN: AtomicBool = AtomicBool::new(false);
+static INTERRUPTING: AtomicBool = AtomicBool::new(false);
 static RESTARTING: AtomicU64 = AtomicU64::new(0);
 static CANCELS: AtomicBool = AtomicBool::new(false);
-/// When the last of these was looked up, in milliseconds.
+/// When `CANCELS` was last refreshed, in milliseconds.
 static ASKED: AtomicI64 = AtomicI64::new(i64::MIN);
-/// When they were found, in milliseconds.
+/// When all three were last refreshed, in milliseconds.
 static FOUND: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// The flags of a handler, `None` without one.
@@ -105,11 +105,11 @@ impl Handlers {
         for signal in signals.filter(|_| !cfg!(miri)) {
             match handler_flags(signal) {
                 Some(flags) if flags & libc::SA_RESTART != 0 => handlers.restarting |= bit(signal),
-                Some(_) => handlers.plain = true,
+                Some(_) => handlers.interrupting = true,
                 None => {}
             }
         }
-        PLAIN.store(handlers.plain, Relaxed);
+        INTERRUPTING.store(handlers.interrupting, Relaxed);
         RESTARTING.store(handlers.restarting, Relaxed);
         CANCELS.store(handlers.cancels, Relaxed);
         FOUND.store(Coarse::now().millis(), Relaxed);
@@ -127,7 +127,7 @@ impl Handlers {
             CANCELS.store(cancel::was_used(), Relaxed);
         }
         Handlers {
-            plain: PLAIN.load(Relaxed),
+            interrupting: INTERRUPTING.load(Relaxed),
             restarting: RESTARTING.load(Relaxed),
             cancels: CANCELS.load(Relaxed),
         }
@@ -152,11 +152,11 @@ pub fn take_look_request() -> bool {
 }
 
 /// The caller has looked. The next sleep of this thread need not ask for it.
-pub fn has_looked() {
+pub fn note_look() {
     LOOKED.set(true);
 }
 
-/// The restarted call is over.
+/// The restarted call is over: clears what [`note_look`] set.
 pub fn forget_look() {
     LOOKED.set(false);
 }
@@ -215,7 +215,7 @@ impl Sleep {
         }
     }
 
-    /// That time has passed. Fails if the caller must look for a cancellation.
+    /// The time of [`left_for_now`](Self::left_for_now) has passed. Fails if the caller must look for a cancellation.
     fn look_again(&mut self) -> nix::Result<()> {
         if !self.looks || self.is_over() {
             return Ok(());
@@ -236,14 +236,14 @@ impl Sleep {
     }
 
     /// Whether some handler does not restart what it interrupts.
-    pub(super) fn has_plain_handlers(&self) -> bool {
-        self.handlers.plain
+    pub(super) fn has_interrupting_handlers(&self) -> bool {
+        self.handlers.interrupting
     }
 
     /// After an interruption. Fails if it ends the sleep.
     pub(super) fn interrupted(&mut self) -> nix::Result<()> {
         self.handlers = Handlers::find();
-        if self.handlers.plain {
+        if self.handlers.interrupting {
             return Err(Errno::EINTR);
         }
         if self.looks && self.handlers.cancels {
@@ -256,11 +256,11 @@ impl Sleep {
     pub(super) fn wait(&mut self, set: &Epoll, found: &mut [EpollEvent]) -> nix::Result<usize> {
         loop {
             let left = self.left_for_now();
-            let result = if self.has_plain_handlers() {
+            let result = if self.has_interrupting_handlers() {
                 poll_or_handler(set.0.as_fd(), left, self.handlers.restarting).and_then(|woken| match woken {
-                    Woken::Ready => set.wait(found, EpollTimeout::ZERO).map(Some),
-                    Woken::Late => Ok(Some(0)),
-                    Woken::Handled => Ok(None),
+                    PollEnd::Ready => set.wait(found, EpollTimeout::ZERO).map(Some),
+                    PollEnd::Late => Ok(Some(0)),
+                    PollEnd::Handled => Ok(None),
                 })
             } else {
                 epoll_wait(set, found, left).map(Some)
@@ -281,10 +281,10 @@ impl Sleep {
     /// Waits until `word` is no longer `seen`, or until [`wake`].
     pub(super) fn wait_for_change(&mut self, word: &AtomicU32, seen: u32) -> nix::Result<()> {
         loop {
-            // Without a timeout the kernel honours SA_RESTART. With one, every handler and every cancellation
-            // interrupts.
+            // Without a timeout the kernel honours SA_RESTART, so EINTR is final. With one, every handler and every
+            // cancellation interrupts.
             let left = match self.left_for_now() {
-                None if self.has_plain_handlers() => None,
+                None if self.has_interrupting_handlers() => None,
                 None => Some(LONG),
                 left => left,
             };
@@ -299,7 +299,7 @@ impl Sleep {
     }
 }
 
-/// Practically for ever. The kernel treats interruptions of a wait with a timeout differently.
+/// Practically for ever. Only a futex wait with a timeout is interrupted by every handler.
 const LONG: Duration = Duration::from_secs(3600);
 
 fn futex_wait(word: &AtomicU32, seen: u32, left: Option<Duration>) -> nix::Result<()> {
@@ -307,8 +307,9 @@ fn futex_wait(word: &AtomicU32, seen: u32, left: Option<Duration>) -> nix::Resul
     let left = left.as_ref().map_or(ptr::null(), ptr::from_ref);
     let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the word and the time are there for the call.
-    let result =
-        cancel::open(|| unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, seen, left) });
+    let result = cancel::with_programs_setting(|| unsafe {
+        libc::syscall(libc::SYS_futex, word.as_ptr(), operation, seen, left)
+    });
     Errno::result(result).map(drop)
 }
 
@@ -339,13 +340,13 @@ fn epoll_wait(set: &Epoll, found: &mut [EpollEvent], left: Option<Duration>) -> 
     let (fd, events, most) = (set.0.as_raw_fd(), found.as_mut_ptr(), found.len());
     let no_set = ptr::null::<SignalSet>();
     // SAFETY: `events` leads to `most` events, and there is no set of signals.
-    let count = cancel::open(|| unsafe {
+    let count = cancel::with_programs_setting(|| unsafe {
         libc::syscall(libc::SYS_epoll_pwait, fd, events, most as libc::c_int, millis(left), no_set, SET_SIZE)
     });
     Errno::result(count).map(|count| count as usize)
 }
 
-enum Woken {
+enum PollEnd {
     Ready,
     Late,
     /// A restarting handler has run.
@@ -353,7 +354,11 @@ enum Woken {
 }
 
 /// Waits for `fd` to become readable. `EINTR`: a handler of none of the `restarting` signals ran.
-fn poll_or_handler(fd: BorrowedFd<'_>, left: Option<Duration>, restarting: SignalSet) -> nix::Result<Woken> {
+fn poll_or_handler(
+    fd: BorrowedFd<'_>,
+    left: Option<Duration>,
+    restarting: SignalSet,
+) -> nix::Result<PollEnd> {
     let mask = thread_mask()?;
     let held_back = restarting & !mask;
     let handled = (held_back != 0).then(|| signal_fd(held_back)).transpose()?;
@@ -363,13 +368,13 @@ fn poll_or_handler(fd: BorrowedFd<'_>, left: Option<Duration>, restarting: Signa
     let left = left.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
     let mask = mask | held_back;
     // SAFETY: two descriptors to poll; the time and the set of signals are there for the call.
-    let count = cancel::open(|| unsafe {
+    let count = cancel::with_programs_setting(|| unsafe {
         libc::syscall(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), left, ptr::from_ref(&mask), SET_SIZE)
     });
     Ok(match Errno::result(count)? {
-        0 => Woken::Late,
-        _ if fds[0].revents != 0 => Woken::Ready,
-        _ => Woken::Handled,
+        0 => PollEnd::Late,
+        _ if fds[0].revents != 0 => PollEnd::Ready,
+        _ => PollEnd::Handled,
     })
 }
 

@@ -8,7 +8,7 @@ use super::deadline::Deadline;
 pub(super) struct Sleep(());
 
 impl Sleep {
-    pub(super) fn begin(_limit: Deadline, _looks: bool) -> nix::Result<Sleep> {
+    pub(super) fn begin(_deadline: Deadline, _looks: bool) -> nix::Result<Sleep> {
         Ok(Sleep(()))
     }
 
@@ -20,7 +20,7 @@ impl Sleep {
 /// No model waits for its server.
 pub(in crate::channel) fn wait_for_any(
     _fds: &[BorrowedFd<'_>],
-    _limit: Deadline,
+    _deadline: Deadline,
     _looks: bool,
 ) -> nix::Result<bool> {
     Ok(true)

@@ -11,12 +11,12 @@ pub(in crate::channel) trait Source {
     fn ring(&self) -> &Endpoint;
     /// The event channel.
     fn events(&self) -> &dyn EventChannel;
-    /// Fails where this side was closed.
+    /// Fails if this side was closed.
     fn check_open(&self) -> Result<()>;
-    /// Whether there are `need` bytes. Fails with the reason where there never will be.
+    /// Whether there are `need` bytes of data or space. Fails with the reason if there never will be.
     fn check(&self, interest: Interest, need: u32) -> Result<bool>;
     /// Whether there are fewer than `need` bytes now and the peer can still move some.
-    fn is_pending(&self, interest: Interest, need: u32) -> bool;
+    fn must_wait(&self, interest: Interest, need: u32) -> bool;
     /// The reason why no event comes any more.
     fn end_of_events(&self) -> Result<Option<Error>>;
     /// Whether the peer is known to be of this implementation.

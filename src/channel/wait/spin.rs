@@ -1,4 +1,4 @@
-//! Carries out the steps of a policy before a park. The only place that reads the clock for a policy and that spins.
+//! Carries out the steps of a policy before a park. Only this file reads the policy's clock and spins.
 
 use std::hint;
 use std::thread;
@@ -9,7 +9,7 @@ use once_cell::sync::Lazy;
 use super::policy::{Attempt, Conditions, Outcome, Policy, Step};
 use super::tuning::{BRIEF_DELAY, CHECKS, WORK_PER_BYTE};
 
-/// When a wait began that parks, and what came before the park.
+/// Start of a wait that is going to park, and whether it spun before.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WaitStart {
     /// Absent in models.
@@ -38,7 +38,8 @@ impl WaitStart {
     }
 }
 
-/// Waits without a park; `None` if the wait is over. `moved` counts the bytes that the peer moved during a yield.
+/// Waits without a park. `None`: the wait is over. Otherwise the caller parks. `moved` counts the bytes that the peer
+/// moved during a yield.
 pub(super) fn run(
     policy: &Policy,
     conditions: &Conditions,

@@ -1,4 +1,4 @@
-//! Synchronisation between threads of one side, which a model checker replaces.
+//! Locks, atomics, and a condition variable that signal handlers can end. Model builds substitute the checker's.
 
 use std::sync::PoisonError;
 
@@ -50,7 +50,7 @@ pub(in crate::channel) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(not(model))]
 impl Condvar {
-    /// Sleeps with `guard` released, which is `mutex`'s. May end without a reason. `EINTR`: a handler has ended it.
+    /// Releases `guard` of `mutex` while asleep. May wake spuriously. `EINTR`: a handler has ended it.
     pub(super) fn wait<'a, T>(
         &self,
         mutex: &'a Mutex<T>,

@@ -1,5 +1,5 @@
-//! The numbers behind waiting. Each names the cell of the benchmark that pays for it; docs/performance.md has the table of
-//! ablations. Times are in nanoseconds.
+//! The numbers behind waiting. A number that cells of the benchmark justify names them; docs/performance.md has the
+//! table of ablations. Times are in nanoseconds.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use once_cell::sync::Lazy;
 /// A failing mechanism is still tried once in 2 to the power of this many waits.
 pub(super) const MAX_BACKOFF: u32 = 12;
 
-/// Longest spin for a peer under this kernel (roundtrip+20/own), and for one under another kernel (Xen).
+/// Longest spin for a peer under this kernel (roundtrip+20/own), and for one in another domain (Xen).
 const MAX_SPIN: u32 = 50_000;
 const MAX_SPIN_OTHER_KERNEL: u32 = 500_000;
-/// Shorter limits than this turn spinning off.
+/// A lower limit disables spinning, and with it yields.
 pub(super) const MIN_SPIN: u32 = 1_000;
-/// Waits of more than this many spins on average are not spun for (oneway/one).
+/// No spinning and no yields if the average wait exceeds this many longest spins (oneway/one).
 pub(super) const SPINS_PER_WAIT: u32 = 4;
-/// A spin beyond [`MAX_SPIN`] pays if it takes less than this part of a sleep, in percent (Xen).
+/// A spin longer than [`Tuning::cheap_spin`] pays if it takes less than this part of a sleep, in percent (Xen).
 pub(super) const WORTH_OF_SLEEP: u32 = 75;
 /// Checks between two readings of the clock.
 pub(super) const CHECKS: u32 = 16;
 /// A longer wait counts as this long, so that one wait does not outweigh many.
 pub(super) const MAX_WAIT: u32 = 1_000_000;
-/// A park that ends sooner found an old event.
+/// A park that ends sooner was ended by a stale event, and teaches nothing.
 pub(super) const MIN_PARK: u32 = 2_000;
 /// One wait for an answer in this many is timed.
 pub(super) const SAMPLE: u32 = 64;
@@ -46,7 +46,7 @@ pub(super) const YIELDS: u32 = 2;
 /// A yield that takes longer than this, plus the peer's work per byte, went to another process.
 pub(super) const SLOW_YIELD: u32 = 20_000;
 pub(super) const WORK_PER_BYTE: u32 = 1;
-/// The credit that a successful yield earns, or a wait without one, and the most that is saved. A slow yield costs its time.
+/// Credit earned by a successful yield, or by a wait that skips it, and its maximum. A slow yield costs its time.
 pub(super) const YIELD_GAIN: i32 = 200;
 pub(super) const MAX_YIELD_CREDIT: i32 = 400_000;
 

@@ -1,4 +1,5 @@
-//! How much of this side's time other processes may take by yields.
+//! How much of this side's time other processes may take by yields. The policy asks it last, after the other
+//! conditions.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -24,7 +25,7 @@ impl YieldBudget {
         self.backoff.should_try()
     }
 
-    /// Records a yield: its time less the peer's work, and whether the wait was over then.
+    /// Records a yield: its duration minus the estimated time of the peer's work, and whether the wait was over then.
     pub(super) fn record(&self, took: u32, ready: bool) {
         let credit = self.credit.load(Ordering::Relaxed);
         if took > SLOW_YIELD {

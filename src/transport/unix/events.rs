@@ -434,7 +434,7 @@ impl EventChannel for UnixChannel {
         self.with_state(|state| self.serve_many_with(state, many))
     }
 
-    fn name_is_due(&self) -> Option<Duration> {
+    fn name_watch_delay(&self) -> Option<Duration> {
         self.slot.as_ref()?;
         let state = self.state_now().filter(|state| state.listening && state.name.is_none())?;
         Some(WITHOUT_WATCH.saturating_sub(state.waiting_since?.elapsed()))

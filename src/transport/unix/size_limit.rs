@@ -25,14 +25,14 @@ impl Held {
         let mut before = no_signals();
         // SAFETY: both sets are valid for the call, which fills in the second one.
         let failed = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &only_xfsz(), &mut before) };
-        Held { before: (failed == 0).then_some(before), was_pending: is_pending() }
+        Held { before: (failed == 0).then_some(before), was_pending: must_wait() }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let Some(before) = self.before else { return };
-        if !self.was_pending && is_pending() {
+        if !self.was_pending && must_wait() {
             let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: the set and the time are valid for the call. Without a place for it, no information is given.
             unsafe { libc::sigtimedwait(&only_xfsz(), ptr::null_mut(), &none) };
@@ -58,7 +58,7 @@ fn only_xfsz() -> libc::sigset_t {
     set
 }
 
-fn is_pending() -> bool {
+fn must_wait() -> bool {
     let mut pending = no_signals();
     // SAFETY: the call fills the set in, or leaves it as it is.
     unsafe {

@@ -74,7 +74,7 @@ fn connect(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)
         let size = |script: &mut Script| [1, 2048, 4096, 5000][script.below(4)];
         let mut builder = Listener::builder(CLIENT, PORT).transport(transport).spin(spin).first_index(first);
         builder = builder.read_size(size(&mut guard.script)).write_size(size(&mut guard.script));
-        builder = if nudges { builder } else { builder.without_nudges() };
+        builder = if nudges { builder } else { builder.without_extra_events() };
         let victim = Victim::new(builder.persistent(guard.script.once_in(4)).open().expect("listen"), true);
         let mut peer = Peer::client(Arc::new(machine.domain(CLIENT, None))).expect("the hostile client");
         if !guard.script.once_in(8) {
@@ -99,7 +99,7 @@ fn connect(machine: &Machine, stage: &Arc<Mutex<Stage>>) -> Option<(Victim, u32)
     drop(guard);
     let transport = machine.domain(CLIENT, Some(hook));
     let builder = Vchan::builder(SERVER, PORT).transport(transport).spin(spin);
-    let connected = if nudges { builder } else { builder.without_nudges() }.connect();
+    let connected = if nudges { builder } else { builder.without_extra_events() }.connect();
     let mut guard = stage.lock().expect("the stage");
     match connected {
         Ok(vchan) => {

@@ -30,7 +30,7 @@ impl Waiter {
         self.poll_fd.is_in_use()
     }
 
-    /// Whether a caller may poll for the events. A persistent server takes them in any case: they announce clients.
+    /// Whether a caller may poll for the events. A persistent server always takes them, because they announce clients.
     pub(in crate::channel) fn is_polled(&self, source: &impl Source) -> bool {
         self.poll_fd.is_in_use() || source.is_persistent()
     }
@@ -38,16 +38,16 @@ impl Waiter {
     /// Asks the peer for an event when there are `need` bytes. The caller checks once more after this.
     pub(in crate::channel) fn arm(&self, source: &impl Source, interest: Interest, need: u32) {
         self.poll_fd.arm(interest, need);
-        self.event_count.remember();
+        self.event_count.note_epoch();
         self.record_rearm(source);
         source.rearm(interest);
     }
 
     /// As [`arm`](Self::arm), until there is more than now.
     pub(in crate::channel) fn arm_for_more(&self, source: &impl Source, interest: Interest) {
-        // A thread that takes an event meanwhile takes any number of bytes for enough.
+        // With 1 first: a thread that takes an event before the next line must not leave the poller asleep.
         self.arm(source, interest, 1);
-        // The caller's own check finds what is corrupt.
+        // The caller's check reports corruption.
         self.poll_fd.arm(interest, source.ring().available(interest).unwrap_or(0) + 1);
     }
 
@@ -56,33 +56,34 @@ impl Waiter {
     pub(in crate::channel) fn arm_if_polled(&self, source: &impl Source, interest: Interest, need: u32) {
         if self.poll_fd.is_in_use() {
             self.arm(source, interest, need);
-            self.set_ready_unless_pending(source, interest, need);
+            self.set_ready_unless_must_wait(source, interest, need);
         }
     }
 
-    /// The direction is tried, or waited for in a call: no caller polls for it any more.
+    /// Called when a call tries the direction or waits for it: no caller polls for it any more.
     #[inline]
     pub(in crate::channel) fn disarm(&self, source: &impl Source, interest: Interest) {
         self.poll_fd.disarm(interest, source.events());
     }
 
-    /// Wakes the caller at once, in its poll or in its `wait`, if nothing has to be waited for: no event comes then.
-    pub(in crate::channel) fn set_ready_unless_pending(
+    /// Wakes the caller at once, in its poll or in its `wait`, if there is nothing to wait for: no event will come
+    /// then.
+    pub(in crate::channel) fn set_ready_unless_must_wait(
         &self,
         source: &impl Source,
         interest: Interest,
         need: u32,
     ) {
-        if !source.is_pending(interest, need) {
+        if !source.must_wait(interest, need) {
             self.set_ready(source, interest);
         }
     }
 
-    /// Wakes the caller at once, in its poll or in its `wait`. Another thread's `wait` may disarm the direction, so this
-    /// thread's own ends at once as well.
+    /// Wakes the caller at once, in its poll or in its `wait`. Another thread's `wait` may disarm the direction, so
+    /// this thread's next `wait` also returns at once.
     pub(in crate::channel) fn set_ready(&self, source: &impl Source, interest: Interest) {
         if !fault(Fault::StolenReady) {
-            self.event_count.remember_event();
+            self.event_count.note_stale_epoch();
         }
         self.poll_fd.set_ready(interest, source.events());
     }
@@ -96,11 +97,11 @@ impl Waiter {
     /// After an event was taken: wakes the pollers of the direction if their bytes have come or never will.
     pub(in crate::channel) fn forward_event(&self, source: &impl Source, interest: Interest) {
         let Some(need) = self.poll_fd.armed(interest) else { return };
-        // The event may have been the answer to their request, though for bytes that they have taken already.
+        // The event may have used up the poller's request, although its bytes were already read. Request again.
         if !fault(Fault::UnrequestedEvent) {
             source.rearm(interest);
         }
-        if !source.is_pending(interest, need) && !fault(Fault::ForwardEvent) {
+        if !source.must_wait(interest, need) && !fault(Fault::ForwardEvent) {
             self.poll_fd.set_ready(interest, source.events());
         }
     }
