@@ -16,6 +16,8 @@ use vchan::transport::{EventSet, Role, Tokens};
 use vchan_xenstore::{Access, Nodes, Perm, XsClient};
 
 const PATH: &str = "/local/domain/3/data/vchan/4/p";
+/// The server's.
+const PORT: u32 = 21;
 
 /// One end's watch, and its channel's epoll set.
 struct End {
@@ -26,7 +28,7 @@ struct End {
 
 impl End {
     fn new(xs: XsClient, own: u16, peer: u16, role: Role) -> End {
-        let watch = DomainWatch::over(xs, own, peer, role, PATH).unwrap();
+        let watch = DomainWatch::over(xs, own, peer, role, PATH, PORT).unwrap();
         let set = Arc::new(EventSet::new().unwrap());
         watch.attach(&set, Tokens { readable: 1, rung: 2 }).unwrap();
         End { watch, set, role }
@@ -79,11 +81,12 @@ impl End {
     }
 }
 
-/// A daemon, and dom0's connection to it. Domain 3 exists, as a toolstack creates it.
+/// A daemon, and dom0's connection to it. Domains 3 and 4 exist, as a toolstack creates them.
 fn machine() -> Option<(Xenstored, XsClient)> {
     let daemon = Xenstored::start()?;
     let dom0 = daemon.client();
     make_domain(&dom0, 3);
+    make_domain(&dom0, 4);
     Some((daemon, dom0))
 }
 
@@ -114,15 +117,16 @@ fn publish(server: &XsClient) {
     server.write(&format!("{PATH}/ring-ref"), "8").unwrap();
     let readers = [Perm::new(4, Access::Read)];
     server.set_perms(&format!("{PATH}/ring-ref"), Perm::new(3, Access::None), &readers).unwrap();
-    server.mkdir(&format!("{PATH}/client")).unwrap();
-    let writers = [Perm::new(4, Access::Write)];
-    server.set_perms(&format!("{PATH}/client"), Perm::new(3, Access::None), &writers).unwrap();
 }
 
-fn create_mark(client: &XsClient) {
-    let mark = format!("{PATH}/client/alive");
-    client.write(&mark, "1").unwrap();
-    client.set_perms(&mark, Perm::new(4, Access::None), &[Perm::new(3, Access::Read)]).unwrap();
+const CLIENT_MARK: &str = "/local/domain/4/data/vchan-alive/3/client-21";
+const SERVER_MARK: &str = "/local/domain/3/data/vchan-alive/4/server-21";
+
+/// The mark of one end, as this implementation creates it.
+fn create_mark(xs: &XsClient, mark: &str) {
+    let (owner, peer) = if mark == CLIENT_MARK { (4, 3) } else { (3, 4) };
+    xs.write(mark, "1").unwrap();
+    xs.set_perms(mark, Perm::new(owner, Access::None), &[Perm::new(peer, Access::Read)]).unwrap();
 }
 
 #[test]
@@ -219,15 +223,31 @@ fn event_from_connecting_is_not_the_peers() {
 }
 
 #[test]
+fn guest_client_detects_end_of_a_server_with_a_mark() {
+    let Some((daemon, dom0)) = machine() else { return };
+    let server = daemon.guest(3);
+    create_mark(&server, SERVER_MARK);
+    publish(&server);
+    let end = End::new(daemon.guest(4), 4, 3, Role::Client);
+    // The server's next channel at the same path, and the end of that.
+    server.write(&format!("{PATH}/ring-ref"), "9").unwrap();
+    server.rm(PATH).unwrap();
+    create_and_destroy(&daemon, &dom0, 8);
+    end.assert_quiet();
+    assert!(!end.watch.is_gone());
+    destroy(&daemon, &dom0, 3);
+    end.assert_detected();
+}
+
+#[test]
 fn server_program_can_remove_the_publication() {
-    let Some((daemon, _dom0)) = machine() else { return };
+    let Some((daemon, dom0)) = machine() else { return };
     let server = daemon.guest(3);
     publish(&server);
-    create_mark(&daemon.guest(4));
+    create_mark(&daemon.guest(4), CLIENT_MARK);
     let end = End::new(server, 3, 4, Role::Server);
     end.take_peer_event();
-    daemon.client().rm(PATH).unwrap();
-    end.assert_events();
+    dom0.rm(PATH).unwrap();
     end.assert_quiet();
     assert!(!end.watch.is_gone());
 }
@@ -255,50 +275,37 @@ fn publication_can_be_replaced() {
     }
 }
 
-/// The same for the server, after its own withdrawal.
 #[test]
-fn mark_of_a_withdrawn_channel_is_ignored() {
-    for watched in [false, true] {
-        // A guest has one connection here, so dom0 does what the server's program does.
-        let Some((daemon, dom0)) = machine() else { return };
-        publish(&dom0);
-        let end = End::new(daemon.guest(3), 3, 4, Role::Server);
-        create_mark(&daemon.guest(4));
-        if watched {
-            end.take_peer_event();
-        }
-        end.watch.withdraw();
-        dom0.rm(PATH).unwrap();
-        publish(&dom0);
-        end.take_peer_event();
-        end.take();
-        assert!(!end.watch.is_gone());
-        assert!(!end.readable(SHORT), "spurious wake-up");
-    }
+fn an_end_creates_and_removes_only_its_own_mark() {
+    let Some((daemon, dom0)) = machine() else { return };
+    let mark = |path| dom0.read_text(path).ok();
+    // A guest has one connection here, so the first client has one of dom0's.
+    create_mark(&dom0, SERVER_MARK);
+    let first = End::new(daemon.client(), 4, 3, Role::Client);
+    let second = End::new(daemon.guest(4), 4, 3, Role::Client);
+    let first_mark = first.watch.create_mark(5).unwrap().expect("a mark");
+    let second_mark = second.watch.create_mark(6).unwrap().expect("a mark");
+    drop(first_mark);
+    assert_eq!(mark(CLIENT_MARK).as_deref(), Some("6"));
+    drop(second_mark);
+    assert_eq!(mark(CLIENT_MARK), None);
+
+    dom0.rm(SERVER_MARK).unwrap();
+    let server = End::new(daemon.guest(3), 3, 4, Role::Server);
+    let server_mark = server.watch.create_mark(PORT).unwrap().expect("a mark");
+    assert_eq!(mark(SERVER_MARK).as_deref(), Some("21"));
+    drop(server_mark);
+    assert_eq!(mark(SERVER_MARK), None);
 }
 
 #[test]
-fn client_removes_only_its_own_mark() {
-    let Some((daemon, dom0)) = machine() else { return };
-    let server = daemon.guest(3);
-    // A guest has one connection here, so the first client has one of dom0's.
-    let client = |xs| {
-        let end = End::new(xs, 4, 3, Role::Client);
-        let mark = end.watch.create_mark(4, PATH).unwrap().expect("a mark");
-        (end, mark)
-    };
-    let mark = || dom0.read_text(&format!("{PATH}/client/alive")).ok();
-    publish(&server);
-    let first = client(daemon.client());
-    assert_eq!(mark().as_deref(), Some("8"));
-    server.rm(PATH).unwrap();
-    publish(&server);
-    server.write(&format!("{PATH}/ring-ref"), "9").unwrap();
-    let second = client(daemon.guest(4));
-    drop(first);
-    assert_eq!(mark().as_deref(), Some("9"));
-    drop(second);
-    assert_eq!(mark(), None);
+fn no_mark_is_created_for_a_foreign_server_or_dom0() {
+    let Some((daemon, _dom0)) = machine() else { return };
+    publish(&daemon.guest(3));
+    let client = End::new(daemon.guest(4), 4, 3, Role::Client);
+    assert!(client.watch.create_mark(5).unwrap().is_none());
+    let dom0 = End::new(daemon.client(), 0, 3, Role::Server);
+    assert!(dom0.watch.create_mark(PORT).unwrap().is_none());
 }
 
 #[test]
@@ -310,16 +317,16 @@ fn guest_server_is_not_woken_by_a_mark() {
     end.assert_quiet();
     let client = daemon.guest(4);
     for (other, last) in [(8, false), (9, true)] {
-        create_mark(&client);
+        create_mark(&client, CLIENT_MARK);
         end.assert_quiet();
         end.take_peer_event();
         end.assert_quiet();
         create_and_destroy(&daemon, &dom0, other);
         end.assert_quiet();
         if last {
-            daemon.destroy(4);
+            destroy(&daemon, &dom0, 4);
         } else {
-            client.rm(&format!("{PATH}/client/alive")).unwrap();
+            client.rm(CLIENT_MARK).unwrap();
         }
         end.assert_detected();
         assert!(end.watch.reset() && !end.watch.is_gone());
@@ -334,7 +341,7 @@ fn client_without_a_mark_is_supported() {
     publish(&server);
     let end = End::new(server, 3, 4, Role::Server);
     end.take_peer_event();
-    create_mark(&daemon.guest(4));
+    create_mark(&daemon.guest(4), CLIENT_MARK);
     end.take_peer_event();
     end.assert_quiet();
 }

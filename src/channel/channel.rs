@@ -335,11 +335,7 @@ impl Channel {
     /// Withdraws the publication, so that no client can come any more.
     pub fn withdraw(&self) {
         let _held = cancel::hold();
-        let publication = self.take_publication();
-        if publication.is_some() {
-            self.events.withdrawn();
-        }
-        drop(publication);
+        self.take_publication();
     }
 
     fn take_publication(&self) -> Option<Box<dyn Publication>> {

@@ -59,9 +59,6 @@ impl Closable for Pending {
 ///   find it were removed (Unix sockets, `EIDRM`, noticed at the latest after a second), or a client has
 ///   [corrupted](Error::Corrupt) the shared memory. One call returns the error, and the next one publishes again.
 ///
-/// Between two guests on Xen, the accepted channels do not detect the end of the peer's whole domain: the nodes in Xenstore that
-/// would tell are the next channel's.
-///
 /// No signal ends a call; a [`Closer`] does. Several threads may accept at once.
 ///
 /// The descriptor ([`AsFd`]) is for `poll`, `select` and `epoll`, and stays the same. It is readable when a client may

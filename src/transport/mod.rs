@@ -297,9 +297,6 @@ pub trait EventChannel: Send + Sync {
     /// removed. Does not block.
     fn watch_name(&self) {}
 
-    /// The publication is about to be withdrawn. Other channels can be published at its path from now on.
-    fn withdrawn(&self) {}
-
     /// Makes a server's channel ready for the next client, after the previous one has ended. `false` if no
     /// other client is possible, because the whole domain is gone.
     ///

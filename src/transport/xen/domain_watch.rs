@@ -6,22 +6,21 @@
 //! the channel each time.
 //!
 //! In dom0 this is the `domid` of the peer's domain, which vanishes only with the domain. A guest can read
-//! only nodes that the peer has opened to it, and those vanish with the peer's domain too. So a guest's
-//! client watches its server's `ring-ref`, and a guest's server watches a *mark* that its client creates
-//! below the published path, in a directory that the server makes writable for it. Peers that do not know the
-//! mark create none, and a guest's server does not detect their end.
+//! only nodes that the peer has opened to it. So each end of a channel between two guests creates a *mark* in
+//! its own domain's tree, `/local/domain/<own>/data/vchan-alive/<peer>/<role>-<port>` with the server's port, readable
+//! for the peer. The toolstack removes that tree with the domain, whichever xenstored runs. The mark's value is the
+//! local port of its end, so that an end that closes late removes no other's.
 //!
-//! While a server waits for its client, only the client may wake it. So a mark is watched from the client's
+//! Ends of other implementations create no mark. Then a guest's server does not detect the end of the client's
+//! domain, and a guest's client watches the server's `ring-ref`.
+//!
+//! While a server waits for its client, only the client may wake it. So a server watches the mark from the client's
 //! first event on.
 //!
-//! The server's program can remove its publication when its client has come. The server detects that by the
-//! directory, which is removed too. The client checks whether `ring-ref` exists at the server's first event,
-//! since such programs remove it before anything else. If it vanishes before that event, either the domain is
-//! gone, or an event will still come: [`ANSWER_TIMEOUT`].
-//!
-//! A server of several clients publishes its next channel at the same path. Then the nodes are another channel's: a
-//! client recognises that by the value of `ring-ref`, and a server [ignores](DomainWatch::withdraw) the mark from its
-//! own withdrawal on. Neither detects the end of a guest's domain any more.
+//! The program of a server without a mark can remove its publication when its client has come. The client checks
+//! whether `ring-ref` exists at the server's first event, since such programs remove it before anything else. If it
+//! vanishes before that event, either the domain is gone, or an event will still come: [`ANSWER_TIMEOUT`]. If its value
+//! changes, it belongs to another channel.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -37,23 +36,33 @@ use super::xenstore_error;
 use crate::transport::{EventSet, Readiness, Role, Tokens};
 use crate::{DomId, Result};
 
-/// The directory below the published path in which the client can create its mark.
-pub(super) const MARKS: &str = "client";
-const MARK: &str = "client/alive";
 const TOKEN: &str = "domain";
 
 /// How long a server that has sent no event yet can stay silent after its `ring-ref` has vanished.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Whether a server in `server` can detect the end of `client` only by a mark.
-pub(super) fn marks_are_needed(server: DomId, client: DomId) -> bool {
-    server != 0 && client != 0 && server != client
+/// Whether the end of one domain can be detected in the other only by a mark.
+fn marks_are_needed(own: DomId, peer: DomId) -> bool {
+    own != 0 && peer != 0 && own != peer
+}
+
+/// The mark of an end in the domain `owner`, with this role, on a channel with the domain `peer`. `port` is the server's.
+fn mark_path(owner: DomId, peer: DomId, role: Role, port: u32) -> String {
+    let role = match role {
+        Role::Server => "server",
+        Role::Client => "client",
+    };
+    format!("/local/domain/{owner}/data/vchan-alive/{peer}/{role}-{port}")
 }
 
 /// Watches the peer's domain from one end of a channel.
 #[derive(Debug)]
 pub struct DomainWatch {
+    own: DomId,
     peer: DomId,
+    role: Role,
+    /// The server's.
+    port: u32,
     xs: Arc<XsClient>,
     node: LivenessNode,
     /// The value of the server's `ring-ref` when this client connected.
@@ -91,7 +100,7 @@ enum NodeKind {
     Domid,
     /// The server's program can remove it.
     RingRef,
-    /// The client creates it.
+    /// The peer creates it, and removes it with its end.
     Mark,
 }
 
@@ -105,46 +114,84 @@ enum Presence {
 }
 
 impl LivenessNode {
-    fn new(own: DomId, peer: DomId, role: Role, path: &str) -> LivenessNode {
-        match role {
+    fn new(
+        xs: &XsClient,
+        own: DomId,
+        peer: DomId,
+        role: Role,
+        path: &str,
+        port: u32,
+    ) -> Result<LivenessNode> {
+        let ring_ref = || LivenessNode { path: format!("{path}/ring-ref"), kind: NodeKind::RingRef };
+        let mark = |owner| LivenessNode { path: mark_path(peer, own, owner, port), kind: NodeKind::Mark };
+        Ok(match role {
             _ if own == 0 => {
                 LivenessNode { path: format!("/local/domain/{peer}/domid"), kind: NodeKind::Domid }
             }
-            Role::Client => LivenessNode { path: format!("{path}/ring-ref"), kind: NodeKind::RingRef },
-            Role::Server => LivenessNode { path: format!("{path}/{MARK}"), kind: NodeKind::Mark },
-        }
+            Role::Server => mark(Role::Client),
+            Role::Client => {
+                let mark = mark(Role::Server);
+                // The server creates it before it publishes.
+                if exists(xs, &mark.path).map_err(xenstore_error)? {
+                    mark
+                } else {
+                    ring_ref()
+                }
+            }
+        })
     }
+}
 
-    /// The directory that contains it.
-    fn directory(&self) -> &str {
-        self.path.rsplit_once('/').map_or("/", |(directory, _)| directory)
+fn exists(xs: &XsClient, path: &str) -> std::result::Result<bool, XsError> {
+    match xs.read(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_yet() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 impl DomainWatch {
-    /// For the end of the channel at `path` in the domain `own`; `None` if the peer cannot end without this
-    /// domain.
-    pub(super) fn new(own: DomId, peer: DomId, role: Role, path: &str) -> Result<Option<DomainWatch>> {
+    /// For the end in the domain `own` of the channel at `path`, whose server has this port. `None` if the peer cannot end
+    /// without this domain.
+    pub(super) fn new(
+        own: DomId,
+        peer: DomId,
+        role: Role,
+        path: &str,
+        port: u32,
+    ) -> Result<Option<DomainWatch>> {
         if peer == 0 || peer == own {
             return Ok(None);
         }
         let xs = XsClient::open_unpolled().map_err(xenstore_error)?;
-        Self::over(xs, own, peer, role, path).map(Some)
+        Self::over(xs, own, peer, role, path, port).map(Some)
     }
 
     /// The same, over a given connection.
-    pub fn over(xs: XsClient, own: DomId, peer: DomId, role: Role, path: &str) -> Result<DomainWatch> {
+    pub fn over(
+        xs: XsClient,
+        own: DomId,
+        peer: DomId,
+        role: Role,
+        path: &str,
+        port: u32,
+    ) -> Result<DomainWatch> {
+        let node = LivenessNode::new(&xs, own, peer, role, path, port)?;
         let watch = DomainWatch {
+            own,
             peer,
+            role,
+            port,
             xs: Arc::new(xs),
-            node: LivenessNode::new(own, peer, role, path),
+            node,
             ring_ref: OnceCell::new(),
             stage: AtomicU8::new(UNWATCHED),
             gone: AtomicBool::new(false),
             doubt: Mutex::default(),
             attached: OnceCell::new(),
         };
-        if watch.node.kind != NodeKind::Mark {
+        // A client's mark does not exist before the client's first event.
+        if (watch.node.kind, role) != (NodeKind::Mark, Role::Server) {
             watch.begin().map_err(xenstore_error)?;
         }
         Ok(watch)
@@ -174,17 +221,9 @@ impl DomainWatch {
         }
     }
 
-    fn exists(&self, path: &str) -> std::result::Result<bool, XsError> {
-        match self.xs.read(path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.is_not_yet() => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     fn presence(&self) -> std::result::Result<Presence, XsError> {
         if self.node.kind != NodeKind::RingRef {
-            return Ok(if self.exists(&self.node.path)? { Presence::Present } else { Presence::Gone });
+            return Ok(if exists(&self.xs, &self.node.path)? { Presence::Present } else { Presence::Gone });
         }
         Ok(match self.read(&self.node.path)? {
             None => Presence::Gone,
@@ -206,22 +245,22 @@ impl DomainWatch {
         self.xs.fds()
     }
 
-    /// Creates the mark for the server in the watched domain, for the channel at `path`. `None` if the server
-    /// is another implementation, or is closing the channel.
-    pub fn create_mark(&self, own: DomId, path: &str) -> Result<Option<Mark>> {
-        if !marks_are_needed(self.peer, own) {
+    /// Creates the mark of this end, which has this local port. `None` if none is needed, or if this domain may not write to
+    /// its own tree: then the peer does not detect the end of this domain, as with Xen's library.
+    pub fn create_mark(&self, local_port: u32) -> Result<Option<Mark>> {
+        let server_is_foreign = self.node.kind == NodeKind::RingRef;
+        if server_is_foreign || !marks_are_needed(self.own, self.peer) {
             return Ok(None);
         }
-        let path = format!("{path}/{MARK}");
-        // Other clients of this server, at the same path, have other values.
-        let value = self.ring_ref.get().map_or("1", String::as_str);
-        let left = self.xs.transaction(|transaction| {
-            transaction.write(&path, value)?;
+        let path = mark_path(self.own, self.peer, self.role, self.port);
+        let value = local_port.to_string();
+        let created = self.xs.transaction(|transaction| {
+            transaction.write(&path, &value)?;
             let readers = [Perm::new(self.peer, Access::Read)];
-            transaction.set_perms(&path, Perm::new(own, Access::None), &readers)
+            transaction.set_perms(&path, Perm::new(self.own, Access::None), &readers)
         });
-        match left {
-            Ok(()) => Ok(Some(Mark { xs: Arc::clone(&self.xs), value: value.to_owned(), path })),
+        match created {
+            Ok(()) => Ok(Some(Mark { xs: Arc::clone(&self.xs), value, path })),
             Err(XsError::Refused { .. }) => Ok(None),
             Err(error) => Err(xenstore_error(error)),
         }
@@ -285,8 +324,7 @@ impl DomainWatch {
                 return self.xs.unwatch(&self.node.path, TOKEN);
             }
             Some(Presence::Gone) => match (self.node.kind, self.stage.load(Ordering::Acquire)) {
-                (NodeKind::Domid, _) => true,
-                (NodeKind::Mark, _) => self.exists(self.node.directory())?,
+                (NodeKind::Domid | NodeKind::Mark, _) => true,
                 (NodeKind::RingRef, CONNECTED | SILENT) => {
                     if doubt.is_none() {
                         *doubt = self
@@ -345,21 +383,6 @@ impl DomainWatch {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// This side withdraws its publication, and with it the directory of the mark. Another channel can create both again, so
-    /// the mark is no proof any more.
-    pub fn withdraw(&self) {
-        if self.node.kind != NodeKind::Mark {
-            return;
-        }
-        let _doubt = self.doubt();
-        match self.stage.load(Ordering::Acquire) {
-            // This also drops its pending events.
-            WATCHING if self.xs.unwatch(&self.node.path, TOKEN).is_err() => self.lose(),
-            LOST => {}
-            _ => self.stage.store(NO_NODE, Ordering::Release),
-        }
-    }
-
     /// Starts over for the next client; `false` if the domain is known to be gone for good.
     pub fn reset(&self) -> bool {
         if self.node.kind == NodeKind::Domid {
@@ -379,7 +402,7 @@ impl DomainWatch {
     }
 }
 
-/// A client's mark at its server; removed when dropped, or with the client's domain.
+/// An end's mark. Removed when dropped, or with the domain.
 #[derive(Debug)]
 pub struct Mark {
     xs: Arc<XsClient>,
@@ -389,7 +412,7 @@ pub struct Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        // The server may have removed it with its directory, and another client may have created its own there.
+        // Another end may have created its own for the same port of the server.
         let _ = self.xs.transaction(|transaction| match transaction.read_text(&self.path)? {
             value if value == self.value => transaction.rm(&self.path),
             _ => Ok(()),

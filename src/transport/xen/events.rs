@@ -21,9 +21,11 @@ pub(super) struct XenEvents {
 }
 
 impl XenEvents {
-    fn channel(&self, device: File, port: u32) -> Result<XenChannel> {
-        let peer = DomainWatch::new(self.own, self.peer, self.role, &self.path)?;
-        let channel = XenChannel { device, port, peer, _mark: None };
+    /// An end with this local port, of a channel whose server has `server_port`.
+    fn channel(&self, device: File, port: u32, server_port: u32) -> Result<XenChannel> {
+        let peer = DomainWatch::new(self.own, self.peer, self.role, &self.path, server_port)?;
+        let mark = peer.as_ref().map(|watch| watch.create_mark(port)).transpose()?.flatten();
+        let channel = XenChannel { _mark: mark, device, port, peer };
         channel.unmask(port)?;
         Ok(channel)
     }
@@ -36,7 +38,7 @@ impl Events for XenEvents {
         // SAFETY: the structure is the request's.
         let port = unsafe { request::evtchn_bind_unbound_port(device.as_raw_fd(), &mut bind) }
             .map_err(|errno| EVTCHN.explain("bind an event channel by", errno))?;
-        Ok(Box::new(self.channel(device, port as u32)?))
+        Ok(Box::new(self.channel(device, port as u32, port as u32)?))
     }
 
     fn connect(&self, remote: &str) -> Result<Box<dyn EventChannel>> {
@@ -51,13 +53,7 @@ impl Events for XenEvents {
         // SAFETY: the structure is the request's.
         let port = unsafe { request::evtchn_bind_interdomain(device.as_raw_fd(), &mut bind) };
         match port {
-            Ok(port) => {
-                let mut channel = self.channel(device, port as u32)?;
-                if let Some(watch) = &channel.peer {
-                    channel._mark = watch.create_mark(self.own, &self.path)?;
-                }
-                Ok(Box::new(channel))
-            }
+            Ok(port) => Ok(Box::new(self.channel(device, port as u32, remote_port)?)),
             // Bound to another client, or left over from a server that is gone: Xen does not distinguish
             // them.
             Err(errno @ (nix::Error::EINVAL | nix::Error::ESRCH | nix::Error::ENOENT)) => Err(no_server(format!(
@@ -71,11 +67,12 @@ impl Events for XenEvents {
 }
 
 /// One port on a descriptor of its own. Closing the descriptor unbinds the port.
+// The mark goes first: afterwards another end can have the port.
 struct XenChannel {
+    _mark: Option<Mark>,
     device: File,
     port: u32,
     peer: Option<DomainWatch>,
-    _mark: Option<Mark>,
 }
 
 impl XenChannel {
@@ -153,12 +150,6 @@ impl EventChannel for XenChannel {
 
     fn ended(&self) -> bool {
         self.peer.as_ref().is_some_and(DomainWatch::is_gone)
-    }
-
-    fn withdrawn(&self) {
-        if let Some(peer) = &self.peer {
-            peer.withdraw();
-        }
     }
 
     fn rearm(&self) -> Result<bool> {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use vchan_xenstore::{Access, Nodes, Perm, XsClient, XsError};
 
-use super::domain_watch::{marks_are_needed, MARKS};
 use super::{lookup, xenstore_error};
 use crate::transport::{Publication, Registry, Rendezvous, Watch};
 use crate::{DomId, Error, Result};
@@ -47,12 +46,6 @@ impl Registry for XenRegistry {
                 transaction.write(node, value)?;
                 let readers = [Perm::new(self.peer, Access::Read)];
                 transaction.set_perms(node, Perm::new(self.own, Access::None), &readers)?;
-            }
-            if marks_are_needed(self.own, self.peer) {
-                let marks = format!("{}/{MARKS}", self.path);
-                transaction.mkdir(&marks)?;
-                let writers = [Perm::new(self.peer, Access::Write)];
-                transaction.set_perms(&marks, Perm::new(self.own, Access::None), &writers)?;
             }
             Ok(())
         })
