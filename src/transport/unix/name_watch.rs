@@ -2,11 +2,13 @@
 //!
 //! All such servers of a process share one inotify instance, separate from that of its clients, which get
 //! many events. The socket's own inode is watched, so that other files in the directory cause no events. Any
-//! waiting server takes the events of all, and makes the epoll sets of the lost ones permanently readable. No
-//! lock is waited for: a signal handler can have interrupted its holder.
+//! waiting server takes the events of all, and makes the epoll sets of the lost ones permanently readable. A
+//! lock is waited for only briefly: a signal handler can have interrupted its holder.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
@@ -22,10 +24,10 @@ const REMOVED: AddWatchFlags = AddWatchFlags::IN_ATTRIB
     .union(AddWatchFlags::IN_MOVE_SELF)
     .union(AddWatchFlags::IN_DONT_FOLLOW);
 
-fn yielded<T>() -> Option<T> {
-    std::thread::yield_now();
-    None
-}
+/// How long the lock is waited for. Other threads hold it for a few system calls, a call that a signal handler has
+/// interrupted holds it for ever.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
+const LOCK_RETRY: Duration = Duration::from_millis(1);
 
 type Names = Vec<(WatchDescriptor, Arc<Name>)>;
 
@@ -51,11 +53,21 @@ impl Servers {
         }
     }
 
+    /// As [`names`](Self::names), after waiting for another thread.
+    fn names_soon(&self) -> Option<MutexGuard<'_, Names>> {
+        let deadline = Instant::now() + LOCK_TIMEOUT;
+        loop {
+            match self.names() {
+                None if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+                names => return names,
+            }
+        }
+    }
+
     fn watch(&self, slot: &Slot, name: &Arc<Name>) -> Option<WatchDescriptor> {
         let dir = slot.dir().ok()??;
         let socket = slot.socket_name();
-        // Another thread has the lock for a moment; a call that a signal handler has interrupted has it for ever.
-        let mut names = (0..1000).find_map(|_| self.names().or_else(yielded))?;
+        let mut names = self.names_soon()?;
         let add = |path: &str| self.inotify.add_watch(path, REMOVED);
         let watch =
             by_either(&format!("{}/{socket}", by_descriptor(&dir)), &dir.path_of(&socket), add).ok()?;
@@ -154,8 +166,12 @@ impl NameWatch {
 impl Drop for NameWatch {
     fn drop(&mut self) {
         let Some((servers, watch)) = self.watched.take() else { return };
+        // A forked child shares the parent's epoll set and inotify instance, which the parent still needs.
+        if servers.pid != std::process::id() {
+            return;
+        }
         let _ = self.name.set.remove(&servers.inotify);
-        let mut names = (servers.pid == std::process::id()).then(|| servers.names()).flatten();
+        let mut names = servers.names_soon();
         if let Some(names) = &mut names {
             names.retain(|(_, name)| !Arc::ptr_eq(name, &self.name));
             if names.is_empty() {
@@ -163,8 +179,11 @@ impl Drop for NameWatch {
                 return;
             }
         }
-        // The watch may be gone already. Its removal is an event, which must not wake the others.
+        // The watch may be gone already. Its removal is an event, which must not wake the others. Without the names it does:
+        // taking events would lose those of others.
         let _ = servers.inotify.rm_watch(watch);
-        servers.distribute(names.as_deref().map_or(&[], Vec::as_slice));
+        if let Some(names) = names {
+            servers.distribute(&names);
+        }
     }
 }
