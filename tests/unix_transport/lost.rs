@@ -192,3 +192,32 @@ fn listener_publishes_again() {
         drop(listener.accept_timeout(LONG).unwrap());
     }
 }
+
+/// Servers that come and go in other threads use the same inotify instance, and the same list of names.
+#[test]
+fn lost_name_is_noticed_while_others_come_and_go() {
+    let temp = private_dir();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..4 {
+            let other = temp.path().join(format!("other{number}"));
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let server = serve(&other);
+                    let _ = server.as_fd();
+                }
+            });
+        }
+        let lost = (0..40).all(|number| {
+            let root = temp.path().join(format!("root{number}"));
+            let server = serve(&root);
+            let _ = server.as_fd();
+            remove_all(&root);
+            readable(server.as_fd(), Duration::from_secs(5))
+                && server.wait(Some(LONG)).is_err_and(|error| is_lost(&error))
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(lost, "a loss is not reported");
+    });
+}

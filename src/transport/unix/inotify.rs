@@ -22,7 +22,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::descriptor::{by_descriptor, by_either};
 use super::dir::Dir;
-use super::name_watch::Servers;
+use super::name_watch::{lock_soon, Servers};
 use crate::{Error, Result};
 
 /// A process, and its instances while they exist. The list is never freed: a child finds its parent's entry
@@ -69,9 +69,9 @@ impl Process {
         }
     }
 
-    /// The instance for servers, if one can be created. Does not block.
+    /// The instance for servers, if one can be created.
     pub(super) fn servers(&self) -> Option<Arc<Servers>> {
-        let mut slot = self.servers.try_lock().ok()?;
+        let mut slot = lock_soon(&self.servers)?;
         if let Some(servers) = slot.upgrade() {
             return Some(servers);
         }

@@ -29,6 +29,25 @@ const REMOVED: AddWatchFlags = AddWatchFlags::IN_ATTRIB
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 const LOCK_RETRY: Duration = Duration::from_millis(1);
 
+fn try_to_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
+
+/// Locks, after waiting for another thread. `None` if a call that a signal handler has interrupted holds the lock.
+pub(super) fn lock_soon<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match try_to_lock(mutex) {
+            None if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            locked => return locked,
+        }
+    }
+}
+
 type Names = Vec<(WatchDescriptor, Arc<Name>)>;
 
 /// The servers of one process whose names are watched.
@@ -45,29 +64,10 @@ impl Servers {
         Some(Servers { pid: std::process::id(), inotify, names: Mutex::default() })
     }
 
-    fn names(&self) -> Option<MutexGuard<'_, Names>> {
-        match self.names.try_lock() {
-            Ok(names) => Some(names),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
-    }
-
-    /// As [`names`](Self::names), after waiting for another thread.
-    fn names_soon(&self) -> Option<MutexGuard<'_, Names>> {
-        let deadline = Instant::now() + LOCK_TIMEOUT;
-        loop {
-            match self.names() {
-                None if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
-                names => return names,
-            }
-        }
-    }
-
     fn watch(&self, slot: &Slot, name: &Arc<Name>) -> Option<WatchDescriptor> {
         let dir = slot.dir().ok()??;
         let socket = slot.socket_name();
-        let mut names = self.names_soon()?;
+        let mut names = lock_soon(&self.names)?;
         let add = |path: &str| self.inotify.add_watch(path, REMOVED);
         let watch =
             by_either(&format!("{}/{socket}", by_descriptor(&dir)), &dir.path_of(&socket), add).ok()?;
@@ -155,7 +155,7 @@ impl NameWatch {
                 // A forked child shares the parent's events, but has none of its names.
                 servers.distribute(&[]);
                 self.name.check();
-            } else if let Some(names) = servers.names() {
+            } else if let Some(names) = try_to_lock(&servers.names) {
                 servers.distribute(&names);
             }
         }
@@ -171,7 +171,7 @@ impl Drop for NameWatch {
             return;
         }
         let _ = self.name.set.remove(&servers.inotify);
-        let mut names = servers.names_soon();
+        let mut names = lock_soon(&servers.names);
         if let Some(names) = &mut names {
             names.retain(|(_, name)| !Arc::ptr_eq(name, &self.name));
             if names.is_empty() {
