@@ -289,7 +289,13 @@ impl Sleep {
                 left => left,
             };
             match futex_wait(word, seen, left) {
-                Err(Errno::ETIMEDOUT) => return self.look_again(),
+                // Back to sleep at once: a signal in between would not end the call.
+                Err(Errno::ETIMEDOUT) => {
+                    self.look_again()?;
+                    if self.is_over() {
+                        return Ok(());
+                    }
+                }
                 Err(Errno::EINTR) if left.is_none() => return Err(Errno::EINTR),
                 Err(Errno::EINTR) => self.interrupted()?,
                 Err(errno) if errno != Errno::EAGAIN => return Err(errno),

@@ -186,6 +186,16 @@ impl Dir {
         fstat(&self.fd).map_err(|errno| Error::os(format!("look at {}", self.path), errno))
     }
 
+    /// Whether the entry `name` exists. The kernel reports a removal before the entry is gone, but not before the file's
+    /// number of links has changed.
+    pub(super) fn has_entry(&self, name: &str) -> Result<bool> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(stat.st_nlink > 0),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(self.failed("look at", name, errno)),
+        }
+    }
+
     /// The file type of the entry `name`, if it exists.
     pub(super) fn kind(&self, name: &str) -> Result<Option<SFlag>> {
         match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {

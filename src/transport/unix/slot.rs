@@ -115,9 +115,14 @@ impl Slot {
     /// Whether it is certain that no client can find the slot any more: its lock file or its socket was
     /// removed. A root that cannot be reached from here can still be visible to others.
     pub(super) fn is_lost(&self) -> bool {
-        let is_removed = fstat(&*self.lock).is_ok_and(|lock| lock.st_nlink == 0);
-        let has_socket = |dir: Dir| dir.kind(&self.socket_name()).map_or(true, |kind| kind.is_some());
-        is_removed || self.dir().ok().flatten().is_some_and(|dir| !has_socket(dir))
+        let is_removed = || fstat(&*self.lock).is_ok_and(|lock| lock.st_nlink == 0);
+        let has_socket = |dir: Dir| dir.has_entry(&self.socket_name()).unwrap_or(true);
+        is_removed()
+            || match self.dir() {
+                Ok(Some(dir)) => !has_socket(dir),
+                // The lock file may have been removed since the first check.
+                _ => is_removed(),
+            }
     }
 
     /// Locks that directory.
