@@ -24,7 +24,7 @@ mutants-ring: has-mutants
 	$(call mutate,ring,-p vchan-rs $(if $(findstring -f,$(MUTANTS)),,-f 'src/ring/*.rs'),--lib ring::)
 
 mutants-channel: has-mutants
-	$(call mutate,channel,-p vchan-rs $(if $(findstring -f,$(MUTANTS)),,-f 'src/channel/*.rs'),--lib --test conformance)
+	$(call mutate,channel,-p vchan-rs $(if $(findstring -f,$(MUTANTS)),,-f 'src/channel/**/*.rs'),--lib --test conformance)
 
 # With the C programs, and with the behaviour suite compared with Xen's own library.
 mutants-capi: has-mutants
