@@ -296,6 +296,11 @@ fn an_end_creates_and_removes_only_its_own_mark() {
     assert_eq!(mark(SERVER_MARK).as_deref(), Some("21"));
     drop(server_mark);
     assert_eq!(mark(SERVER_MARK), None);
+    // No empty directory is left.
+    for domain in [3, 4] {
+        let data = dom0.directory(&format!("/local/domain/{domain}/data")).unwrap();
+        assert!(data.is_empty(), "{data:?}");
+    }
 }
 
 #[test]

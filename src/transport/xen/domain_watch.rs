@@ -410,12 +410,26 @@ pub struct Mark {
     value: String,
 }
 
+impl Mark {
+    fn remove(&self) -> std::result::Result<(), XsError> {
+        self.xs.transaction(|transaction| match transaction.read_text(&self.path)? {
+            value if value == self.value => transaction.rm(&self.path),
+            // Another end has created its own for the same port of the server.
+            _ => Ok(()),
+        })?;
+        // The directories of the peer, and of all marks.
+        let mut directory = self.path.as_str();
+        for _ in 0..2 {
+            directory = directory.rsplit_once('/').map_or("", |(parent, _)| parent);
+            self.xs.remove_if_empty(directory)?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Mark {
     fn drop(&mut self) {
-        // Another end may have created its own for the same port of the server.
-        let _ = self.xs.transaction(|transaction| match transaction.read_text(&self.path)? {
-            value if value == self.value => transaction.rm(&self.path),
-            _ => Ok(()),
-        });
+        // Without xenstored there is nothing to remove, and a domain that ends loses its nodes anyway.
+        let _ = self.remove();
     }
 }
