@@ -22,6 +22,18 @@ def remove_leftovers(lab, *paths):
     lab.empty_directories = True
 
 
+def remove_marks(lab, server, client, who):
+    """A killed end of ours leaves its mark in its domain's tree, where both are guests; a client only for a server of ours.
+    Those that survived have removed theirs."""
+    expected = 0
+    if "dom0" not in (server, client) and who[0] == "ours":
+        expected = len(STATES) * (2 if who[1] == "ours" else 1)
+    marks = "xenstore-ls -f /local/domain | grep -cE '/data/vchan-alive/[0-9]+/(server|client)-[0-9]+ ' || true"
+    lab.same("the marks of killed ends", expected, int(lab.machine.output("dom0", marks)))
+    remove = "for d in $(xenstore-list /local/domain); do xenstore-rm /local/domain/$d/data/vchan-alive 2>/dev/null; done; true"
+    lab.machine.output("dom0", remove)
+
+
 def kill_sides(lab, server, client, who):
     """kill -9 of the server or the client, in each state: six channels."""
     channels = []
@@ -40,6 +52,7 @@ def kill_sides(lab, server, client, who):
         killed.must_end(128 + KILL)
         if victim == "server":
             remove_leftovers(lab, lab.peers.path(server, client, name))
+    remove_marks(lab, server, client, who)
     lab.empty_directories = True
 
 

@@ -10,6 +10,8 @@
 //! its own domain's tree, `/local/domain/<own>/data/vchan-alive/<peer>/<role>-<port>` with the server's port, readable
 //! for the peer. The toolstack removes that tree with the domain, whichever xenstored runs. The mark's value is the
 //! local port of its end, so that an end that closes late removes no other's.
+//! An end that is killed leaves its mark, as a killed server leaves its publication; the next end for the same port
+//! replaces it.
 //!
 //! Ends of other implementations create no mark. Then a guest's server does not detect the end of the client's
 //! domain, and a guest's client watches the server's `ring-ref`.
