@@ -413,19 +413,24 @@ pub struct Mark {
 }
 
 impl Mark {
+    /// Removes the mark, and the directories of the peer and of all marks if they became empty.
     fn remove(&self) -> std::result::Result<(), XsError> {
-        self.xs.transaction(|transaction| match transaction.read_text(&self.path)? {
-            value if value == self.value => transaction.rm(&self.path),
-            // Another end has created its own for the same port of the server.
-            _ => Ok(()),
-        })?;
-        // The directories of the peer, and of all marks.
-        let mut directory = self.path.as_str();
-        for _ in 0..2 {
-            directory = directory.rsplit_once('/').map_or("", |(parent, _)| parent);
-            self.xs.remove_if_empty(directory)?;
-        }
-        Ok(())
+        self.xs.transaction(|transaction| {
+            // Another end may have created its own for the same port of the server.
+            if transaction.read_text(&self.path)? != self.value {
+                return Ok(());
+            }
+            transaction.rm(&self.path)?;
+            let mut directory = self.path.as_str();
+            for _ in 0..2 {
+                directory = directory.rsplit_once('/').map_or("", |(parent, _)| parent);
+                if !transaction.directory(directory)?.is_empty() {
+                    break;
+                }
+                transaction.rm(directory)?;
+            }
+            Ok(())
+        })
     }
 }
 
