@@ -67,43 +67,37 @@ pub trait Transport: Send + Sync {
     }
 }
 
-/// A shared transport.
-impl<T: Transport + ?Sized> Transport for Arc<T> {
-    fn name(&self) -> &'static str {
-        (**self).name()
-    }
+/// A pointer to a transport is one.
+macro_rules! forward {
+    ($(#[$doc:meta])* $Pointer:ident) => {
+        $(#[$doc])*
+        impl<T: Transport + ?Sized> Transport for $Pointer<T> {
+            fn name(&self) -> &'static str {
+                (**self).name()
+            }
 
-    fn own_domid(&self) -> Result<DomId> {
-        (**self).own_domid()
-    }
+            fn own_domid(&self) -> Result<DomId> {
+                (**self).own_domid()
+            }
 
-    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
-        (**self).open(role, peer, path)
-    }
+            fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
+                (**self).open(role, peer, path)
+            }
 
-    fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
-        (**self).export_lines(rendezvous)
-    }
+            fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
+                (**self).export_lines(rendezvous)
+            }
+        }
+    };
 }
-
-/// A boxed transport, as returned by [`from_env`].
-impl<T: Transport + ?Sized> Transport for Box<T> {
-    fn name(&self) -> &'static str {
-        (**self).name()
-    }
-
-    fn own_domid(&self) -> Result<DomId> {
-        (**self).own_domid()
-    }
-
-    fn open(&self, role: Role, peer: DomId, path: &str) -> Result<Parts> {
-        (**self).open(role, peer, path)
-    }
-
-    fn export_lines(&self, rendezvous: &Rendezvous) -> Result<Vec<String>> {
-        (**self).export_lines(rendezvous)
-    }
-}
+forward!(
+    /// A shared transport.
+    Arc
+);
+forward!(
+    /// A boxed transport, as returned by [`from_env`].
+    Box
+);
 
 /// The three parts of one channel's transport.
 ///
