@@ -26,3 +26,21 @@ impl Mechanism {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library ignores an unknown name, and the ablation would compare the whole with itself.
+    #[test]
+    fn the_library_knows_every_mechanism() {
+        let sources = [
+            include_str!("../../../src/channel/wait/tuning.rs"),
+            include_str!("../../../src/channel/wait/fence_policy.rs"),
+        ];
+        for mechanism in Mechanism::value_variants() {
+            let name = format!("\"{}\"", mechanism.name());
+            assert!(sources.iter().any(|source| source.contains(&name)), "{name}");
+        }
+    }
+}
