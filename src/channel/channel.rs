@@ -1,4 +1,4 @@
-//! One end of a channel: the memory, the event channel, who has left, and the waiter. Shared by both halves.
+//! One end of a channel: its memory, event channel, waiter, and how far it has ended. Shared by both halves.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
